@@ -1,0 +1,1 @@
+"""Live windows, leases and cooldowns, in Valkey or Redis."""

@@ -1,0 +1,56 @@
+#!lua name=keypool
+-- keypool's selection engine: one function per verb, all state of a model in one hash slot.
+--
+-- Every function takes KEYS[1] = the model's hash tag, '{kp:<model>}', and ARGV:
+--   1  now, ms since epoch; 0 asks the server (only tests pass another clock)
+--   2  a MessagePack array, described above each verb
+-- and answers MessagePack. It changes everything or, on an error, nothing that counts.
+--
+-- Keys (T = the tag; P = a project's id, or 'c' + a client's id for a client's own window)
+--   T:meta            string   struct META, below
+--   T:epoch           string   names this live state; SQL knows it too, so a lost store is noticed
+--   T:pool:<id>       string   struct POOL + its priorities, highest first
+--   T:state:P         string   struct STATE + the project's key ids and pool ids
+--   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
+--   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
+--   T:blocked         zset     projects without room -> the instant one may be ready again
+--   T:stale           zset     projects in a ready set -> the instant their score may be too low
+--   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
+--   T:flight:P        zset     the same of one project, while it has an in-flight limit
+--   T:lease:<id>      string   struct LEASE + the settled answer; kept 10 minutes past expires_at
+--   T:waiting         string   how many demands wait, in all pools
+--   T:queue:<id>      zset     waiting demands of pool <id>: '<number>:<since>:<tokens>:<deadline>:<lease id>' -> turn
+--   T:turns:<id>      hash     client -> its last turn; field '' the turn served last
+--   T:waiter          hash     lease id -> the waiting demand, MessagePack
+--   T:holder:<id>     string   lease id of the waiter of pool <id> that a project is kept free for
+--   T:ticket          string   the last waiter's number
+--   T:daemon:<id>     string   when that daemon last asked for its grants; kept a minute
+--   T:grants:<daemon> list     grants made to that daemon's waiters, MessagePack
+--   T:members         set      ids of the projects loaded
+--   T:loading         string   token of the process that loads the model now
+--   T:rebuilt         string   end of the cooldown set when lost state was rebuilt
+--   T:expired         string   leases that ran out unused, a running total
+--
+-- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE,
+-- closed ones in the ring. Bookings within gap_ms share an entry, which leaves the window when
+-- its *last* booking does: a count may be dropped late, never early.
+
+local UNLIMITED = 1099511627775 -- 2^40-1, above every finite limit (10^12)
+local ENTRY, ENTRY_SIZE = '<I6I3I6', 15
+local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past expires_at
+local BIG_STEP_MS = 5000        -- a clock set back further than this restarts the window as just spent
+local DAY_MS = 86400000
+local FLAG_USABLE, FLAG_EXCLUDED, FLAG_BOTH_DAYS = 1, 2, 4
+local BUDGET = 256              -- records one search may look at beyond the first fit
+local MOST_SLOTS = 4096         -- of a ring
+
+local floor, max, min -- bound on the first call: Redis 7.0 has no globals while a library loads
+
+local function key(ctx, name, id)
+  if id then return ctx.tag .. ':' .. name .. ':' .. id end
+  return ctx.tag .. ':' .. name
+end
+
+local function integer(value)
+  return string.format('%d', value)
+end

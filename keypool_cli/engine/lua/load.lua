@@ -1,0 +1,133 @@
+-- load: what the registry says of projects on this model; windows and leases stay.
+-- ARGV 2  {days, meta {window, guard, starve, all ms}, projects}
+--         project {id, rpm, tpm, rpd, in flight (-1 unlimited), flags, priority, keys, pools,
+--                  cool_until, cool_granted_at, wide_until, wide_granted_at, reset_at,
+--                  day requests, utc requests (both only for a state that is new)}
+-- answers {now, count}
+
+local function limit_of(value)
+  return value < 0 and UNLIMITED or value
+end
+
+local function pack_ids(ids)
+  local packed = {}
+  for i, id in ipairs(ids) do packed[i] = struct.pack('<I4', id) end
+  return table.concat(packed)
+end
+
+local function leave_ready_sets(ctx, state)
+  if state.was_score == 0 then return end
+  for _, pool in ipairs(state.pools) do
+    redis.call('ZREM', ready_key(ctx, pool, state.priority), state.id)
+  end
+  state.was_score = 0
+end
+
+local function same_pools(state, pools)
+  if #state.pools ~= #pools then return false end
+  for i, pool in ipairs(pools) do
+    if state.pools[i] ~= pool then return false end
+  end
+  return true
+end
+
+local function configure(ctx, state, project)
+  local _, rpm, tpm, rpd, in_flight, flags, priority, key_ids, pools = unpack(project)
+  if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end
+  state.limit_requests, state.limit_tokens = limit_of(rpm), limit_of(tpm)
+  state.limit_day, state.limit_in_flight = limit_of(rpd), limit_of(in_flight)
+  if state.limit_in_flight == UNLIMITED then redis.call('DEL', key(ctx, 'flight', state.id)) end
+  state.flags, state.priority, state.pools = flags, priority, pools
+  state.key_count, state.pool_count = #key_ids, #pools
+  state.tail = pack_ids(key_ids) .. pack_ids(pools)
+  size_ring(ctx, state)
+end
+
+-- a cooldown that a later reset cleared does not come back
+local function restore_cooldowns(state, project)
+  state.reset_at = max(state.reset_at, project[14])
+  if project[11] > state.reset_at then state.cool_until = max(state.cool_until, project[10]) end
+  if project[13] > state.reset_at then state.wide_until = max(state.wide_until, project[12]) end
+end
+
+local function new_state(ctx, id, project)
+  local state = remember(ctx, id, blank(ctx.now))
+  state.was_score, state.was_blocked_at, state.was_stale_at = 0, 0, 0
+  advance(ctx, state)
+  state.day_requests, state.utc_requests = project[15], project[16]
+  return state
+end
+
+local function load_projects(keys, argv)
+  local ctx = open(keys, argv)
+  local days, meta, projects = unpack(ctx.args)
+  set_days(ctx, days)
+  ctx.window_ms, ctx.guard_ms = meta[1], meta[2]
+  local ids = {}
+  for i, project in ipairs(projects) do ids[i] = integer(project[1]) end
+  get_states(ctx, ids)
+  for i, project in ipairs(projects) do
+    local state = ctx.states[ids[i]] or new_state(ctx, ids[i], project)
+    advance(ctx, state)
+    configure(ctx, state, project)
+    restore_cooldowns(state, project)
+    place(ctx, state)
+  end
+  commit(ctx)
+  if #ids > 0 then redis.call('SADD', key(ctx, 'members'), unpack(ids)) end
+  return cmsgpack.pack({ ctx.now, #projects })
+end
+
+-- unload: projects that are no longer configured.  ARGV 2  {projects}   answers {now}
+local function unload(keys, argv)
+  local ctx = open(keys, argv)
+  for _, number in ipairs(ctx.args[1]) do
+    local id = integer(number)
+    local state = get_state(ctx, id)
+    if state then leave_ready_sets(ctx, state) end
+    redis.call('ZREM', key(ctx, 'blocked'), id)
+    redis.call('ZREM', key(ctx, 'stale'), id)
+    redis.call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
+    redis.call('SREM', key(ctx, 'members'), id)
+  end
+  return cmsgpack.pack({ ctx.now })
+end
+
+-- seal: the projects are loaded as of a revision; grants may begin.
+-- ARGV 2  {days, revision, only_from, {window, guard, starve}, pools {id, policy, priorities}, epoch}
+--         only_from: -1, or the revision it must have now: else something else changed as well
+-- answers {now, sealed}
+local function serve_pools(ctx, pools)
+  enter(ctx)
+  for _, each in ipairs(pools) do
+    if ctx.waiting > 0 then serve(ctx, read_pool(ctx, each[1])) end
+  end
+end
+
+local function seal(keys, argv)
+  local ctx = open(keys, argv)
+  local days, revision, only_from, times, pools, epoch = unpack(ctx.args)
+  set_days(ctx, days)
+  local entered = enter(ctx)
+  if only_from >= 0 and not (entered and ctx.meta.revision == only_from) then
+    return cmsgpack.pack({ ctx.now, false })
+  end
+  if entered and ctx.meta.revision > revision then return cmsgpack.pack({ ctx.now, false }) end
+  local values = {}
+  for _, pool in ipairs(pools) do
+    local id, policy, priorities = unpack(pool)
+    values[#values + 1] = key(ctx, 'pool', integer(id))
+    values[#values + 1] = encode(POOL, { policy = policy, count = #priorities })
+      .. (#priorities > 0 and struct.pack('<' .. string.rep('i4', #priorities), unpack(priorities)) or '')
+  end
+  values[#values + 1] = key(ctx, 'meta')
+  values[#values + 1] = encode(META, { revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3] })
+  values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
+  redis.call('MSET', unpack(values))
+  serve_pools(ctx, pools)
+  return cmsgpack.pack({ ctx.now, true })
+end
+
+redis.register_function('NAME_load', load_projects)
+redis.register_function('NAME_unload', unload)
+redis.register_function('NAME_seal', seal)

@@ -1,0 +1,84 @@
+-- pump: bring due projects to the present, end old leases, serve waiters, hand over grants.
+-- ARGV 2  {days, daemon ('' none), pools whose waiters to serve}
+-- answers {now, grants as in acquire, next_at, waiting}   next_at 0: nothing is due
+local function collect(ctx, daemon)
+  local list, grants = key(ctx, 'grants', daemon), {}
+  for i, bytes in ipairs(redis.call('LRANGE', list, 0, -1)) do grants[i] = cmsgpack.unpack(bytes) end
+  if #grants > 0 then redis.call('DEL', list) end
+  return grants
+end
+
+local function next_due(ctx)
+  local at = ctx.wake_at or math.huge
+  for _, name in ipairs({ 'blocked', 'stale', 'leases' }) do
+    local first = redis.call('ZRANGE', key(ctx, name), 0, 0, 'WITHSCORES')
+    if first[2] then at = min(at, tonumber(first[2])) end
+  end
+  return at < math.huge and at or 0
+end
+
+local function pump(keys, argv)
+  local ctx = open(keys, argv)
+  local days, daemon, pools = unpack(ctx.args)
+  set_days(ctx, days)
+  if not enter(ctx) then return cmsgpack.pack({ ctx.now, {}, 0, 0 }) end
+  sweep(ctx, 256)
+  refresh(ctx, 'blocked', 256)
+  refresh(ctx, 'stale', 256)
+  if daemon ~= '' then seen_daemon(ctx, daemon) end
+  for _, id in ipairs(pools) do
+    local pool = read_pool(ctx, id)
+    if pool then serve(ctx, pool) end
+  end
+  local grants = daemon ~= '' and collect(ctx, daemon) or {}
+  return cmsgpack.pack({ ctx.now, grants, next_due(ctx), ctx.waiting })
+end
+
+-- snapshot: how projects stand now.  ARGV 2  {days, projects}   answers {now, views, revision}
+local function snapshot(keys, argv)
+  local ctx = open(keys, argv)
+  local days, ids = unpack(ctx.args)
+  set_days(ctx, days)
+  if not enter(ctx) then return cmsgpack.pack({ ctx.now, {}, -1 }) end
+  sweep(ctx, 256)
+  local names, views = {}, {}
+  for i, id in ipairs(ids) do names[i] = integer(id) end
+  get_states(ctx, names)
+  for _, name in ipairs(names) do
+    local state = ctx.states[name]
+    if state then
+      advance(ctx, state)
+      views[#views + 1] = view(ctx, state)
+    end
+  end
+  return cmsgpack.pack({ ctx.now, views, ctx.meta.revision })
+end
+
+-- explain: what acquire would do with a demand, and why each project could not take it.
+-- ARGV 2  {days, pool id, demand, projects}
+-- answers {now, chosen project (0 none), {project, limit ('' fits), at (0 never)}} | {now, -1, {}}
+local function explain(keys, argv)
+  local ctx = open(keys, argv)
+  local days, pool_id, array, ids = unpack(ctx.args)
+  set_days(ctx, days)
+  local pool = enter(ctx) and read_pool(ctx, pool_id)
+  if not pool then return cmsgpack.pack({ ctx.now, -1, {} }) end
+  local demand, reasons, names = demand_of(array), {}, {}
+  local chosen = choose(ctx, pool, demand)
+  for i, id in ipairs(ids) do names[i] = integer(id) end
+  get_states(ctx, names)
+  for _, name in ipairs(names) do
+    local state = ctx.states[name]
+    if state then
+      advance(ctx, state)
+      local at, why = fits_at(ctx, state, demand)
+      reasons[#reasons + 1] = { tonumber(name), why or '', at or 0 }
+    end
+  end
+  commit(ctx)
+  return cmsgpack.pack({ ctx.now, chosen and tonumber(chosen.id) or 0, reasons })
+end
+
+redis.register_function('NAME_pump', pump)
+redis.register_function('NAME_snapshot', snapshot)
+redis.register_function('NAME_explain', explain)

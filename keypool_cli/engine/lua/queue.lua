@@ -1,0 +1,215 @@
+-- Demands that wait. Turns go round the clients; within one client, in order of arrival. A demand
+-- too large for now lets smaller ones pass until it has waited starve_ms: then one project is
+-- kept free for it until it fits.
+
+local DEAD_DAEMON_MS = 5000
+local HOLD_MS = 5000
+local LOOK_AT = 256 -- waiters looked at in one go
+
+local function queue_key(ctx, pool)
+  return key(ctx, 'queue', integer(pool))
+end
+
+-- what serve looks at rides along, so that most waiters are passed over unread
+local function member_name(waiter)
+  return string.format('%012d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.tokens, waiter.deadline, waiter.lease_id)
+end
+
+local function save_waiter(ctx, waiter)
+  redis.call('HSET', key(ctx, 'waiter'), waiter.lease_id,
+    cmsgpack.pack({ waiter.array, integer(waiter.number), integer(waiter.since), waiter.held or '', integer(waiter.pool) }))
+end
+
+local function read_waiter(bytes)
+  local stored = cmsgpack.unpack(bytes)
+  local waiter = demand_of(stored[1])
+  waiter.number, waiter.since = tonumber(stored[2]), tonumber(stored[3])
+  waiter.pool = tonumber(stored[5])
+  if stored[4] ~= '' then waiter.held, waiter.affinity = stored[4], stored[4] end
+  return waiter
+end
+
+local function seen_daemon(ctx, daemon)
+  redis.call('SET', key(ctx, 'daemon', daemon), integer(ctx.now), 'PX', 60000)
+end
+
+local function wake_by(ctx, at)
+  ctx.wake_at = min(ctx.wake_at or at, at)
+end
+
+-- Puts a demand at the end of its client's line.
+local function enqueue(ctx, pool, demand)
+  local turns, client = key(ctx, 'turns', integer(pool.id)), integer(demand.client)
+  local known = redis.call('HMGET', turns, '', client)
+  local turn = max(tonumber(known[1] or 0), tonumber(known[2] or 0))
+  demand.number, demand.since, demand.pool = redis.call('INCR', key(ctx, 'ticket')), ctx.now, pool.id
+  redis.call('HSET', turns, client, integer(turn + 1))
+  redis.call('ZADD', queue_key(ctx, pool.id), integer(turn), member_name(demand))
+  save_waiter(ctx, demand)
+  seen_daemon(ctx, demand.daemon)
+  redis.call('INCR', key(ctx, 'waiting'))
+  ctx.waiting = ctx.waiting + 1
+end
+
+-- the project that was kept free for the waiter, if one was
+local function let_go(ctx, waiter)
+  local state = waiter.held and get_state(ctx, waiter.held)
+  if not state or state.held_by ~= waiter.number then return nil end
+  advance(ctx, state)
+  state.held_until, state.held_by = 0, 0
+  place(ctx, state)
+  commit(ctx)
+  return state
+end
+
+-- Forgets a waiter; answers the project that this frees, if one was kept free for it.
+local function leave_queue(ctx, waiter)
+  local queue = queue_key(ctx, waiter.pool)
+  if redis.call('ZREM', queue, member_name(waiter)) == 0 then return nil end
+  redis.call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
+  redis.call('DECR', key(ctx, 'waiting'))
+  ctx.waiting = ctx.waiting - 1
+  if waiter.held then redis.call('DEL', key(ctx, 'holder', integer(waiter.pool))) end
+  if redis.call('EXISTS', queue) == 0 then redis.call('DEL', key(ctx, 'turns', integer(waiter.pool))) end
+  return let_go(ctx, waiter)
+end
+
+local function deliver(ctx, waiter, granted)
+  local list = key(ctx, 'grants', waiter.daemon)
+  redis.call('RPUSH', list, cmsgpack.pack(granted))
+  redis.call('EXPIRE', list, 60)
+  redis.call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
+end
+
+-- The project kept for a waiter and when it fits; nil when it is worth no more waiting: it is
+-- another's by now, or a refusal has closed it for longer than a window.
+local function still_held(ctx, waiter)
+  local state = waiter.held and get_state(ctx, waiter.held)
+  if not state or (state.held_by ~= 0 and state.held_by ~= waiter.number) then return nil end
+  advance(ctx, state)
+  local at = fits_at(ctx, state, waiter)
+  if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end
+end
+
+-- Keeps a project free for a starved waiter: the one that fits it soonest.
+local function hold(ctx, pool, waiter)
+  local state, at = still_held(ctx, waiter)
+  if not state then
+    let_go(ctx, waiter)
+    local best = earliest(ctx, pool, waiter)
+    if not best.id or best.why == 'held' then return end
+    state, at, waiter.held = ctx.states[best.id], best.at, best.id
+    save_waiter(ctx, waiter)
+    redis.call('SET', key(ctx, 'holder', integer(pool.id)), waiter.lease_id)
+  end
+  state.held_until, state.held_by = ctx.now + HOLD_MS, waiter.number
+  place(ctx, state)
+  wake_by(ctx, min(at, ctx.now + HOLD_MS / 2)) -- renewed in time, and served when it fits
+end
+
+local function daemon_is_dead(ctx, daemon, alive)
+  if alive[daemon] == nil then
+    alive[daemon] = ctx.now - tonumber(redis.call('GET', key(ctx, 'daemon', daemon)) or 0) <= DEAD_DAEMON_MS
+  end
+  return not alive[daemon]
+end
+
+-- Lets the turn of the waiter served become the queue's, which never goes back.
+local function pass_turn(ctx, waiter)
+  local turns = key(ctx, 'turns', integer(waiter.pool))
+  local turn = tonumber(redis.call('ZSCORE', queue_key(ctx, waiter.pool), member_name(waiter)))
+  if turn > tonumber(redis.call('HGET', turns, '') or 0) then redis.call('HSET', turns, '', integer(turn)) end
+end
+
+-- 'served', 'client' when its own limits hold it back, or nil when no project fits
+local function try_waiter(ctx, pool, waiter)
+  local client = client_state(ctx, waiter)
+  local client_at = client_refusal(ctx, client, waiter)
+  if client_at ~= nil then
+    if client_at then wake_by(ctx, client_at) end
+    return 'client'
+  end
+  local state = choose(ctx, pool, waiter)
+  if not state then return nil end
+  pass_turn(ctx, waiter)
+  leave_queue(ctx, waiter)
+  deliver(ctx, waiter, grant(ctx, state, waiter, client))
+  return 'served'
+end
+
+local function find_waiter(ctx, lease_id)
+  local bytes = redis.call('HGET', key(ctx, 'waiter'), lease_id)
+  return bytes and read_waiter(bytes)
+end
+
+-- The first waiters of a pool in their order, in brief; those whose time is over leave.
+local function line(ctx, pool)
+  local briefs = {}
+  for _, member in ipairs(redis.call('ZRANGE', queue_key(ctx, pool.id), 0, LOOK_AT - 1)) do
+    local since, tokens, deadline, lease_id = string.match(member, '^%d+:(%d+):(%d+):(%d+):(.*)$')
+    if tonumber(deadline) > ctx.now then
+      briefs[#briefs + 1] = { lease_id = lease_id, tokens = tonumber(tokens), since = tonumber(since) }
+      wake_by(ctx, tonumber(deadline))
+    else
+      leave_queue(ctx, find_waiter(ctx, lease_id))
+    end
+  end
+  return briefs
+end
+
+-- the lease id of the waiter that a project is kept free for, while its daemon lives
+local function holder_of(ctx, pool, alive)
+  local lease_id = redis.call('GET', key(ctx, 'holder', integer(pool.id)))
+  local waiter = lease_id and find_waiter(ctx, lease_id)
+  if not waiter then return nil end
+  if not daemon_is_dead(ctx, waiter.daemon, alive) then return lease_id end
+  leave_queue(ctx, waiter)
+end
+
+-- Serves the waiters of a pool that fit now. What is too large for one is too large for all others;
+-- one at a time, the first that has waited long enough has a project kept free until it is served.
+local function serve(ctx, pool)
+  if ctx.waiting <= 0 then return end
+  local briefs, alive, too_large = line(ctx, pool), {}, math.huge
+  local holder = holder_of(ctx, pool, alive)
+  for _, brief in ipairs(briefs) do
+    local starving = brief.since + ctx.meta.starve_ms <= ctx.now
+    local holds = brief.lease_id == holder or (starving and not holder)
+    local waiter = (holds or brief.tokens < too_large) and find_waiter(ctx, brief.lease_id)
+    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
+    if waiter and daemon_is_dead(ctx, waiter.daemon, alive) then
+      leave_queue(ctx, waiter)
+    elseif waiter and not try_waiter(ctx, pool, waiter) then
+      if waiter.requests == 1 and not waiter.held then too_large = min(too_large, waiter.tokens) end
+      if holds then
+        hold(ctx, pool, waiter)
+        holder = brief.lease_id
+      end
+    end
+  end
+  commit(ctx)
+end
+
+local function read_pool(ctx, id)
+  local bytes = redis.call('GET', key(ctx, 'pool', integer(id)))
+  if not bytes then return nil end
+  local pool, from = decode(POOL, bytes)
+  pool.id, pool.priorities = id, numbers_at(bytes, from, pool.count, 'i4')
+  return pool
+end
+
+-- after something made room in these projects
+local function serve_pools_of(ctx, states)
+  if ctx.waiting <= 0 then return end
+  local done = {}
+  commit(ctx)
+  for _, state in ipairs(states) do
+    for _, id in ipairs(state.pools) do
+      if not done[id] then
+        done[id] = true
+        local pool = read_pool(ctx, id)
+        if pool then serve(ctx, pool) end
+      end
+    end
+  end
+end

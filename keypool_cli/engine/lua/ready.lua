@@ -1,0 +1,170 @@
+-- Whether a demand fits a project, when it will, and the sorted sets that answer it quickly.
+-- A demand has requests, tokens and, once it waits, its number.
+
+local function usable(state)
+  local flags = state.flags
+  return flags % 2 == FLAG_USABLE and floor(flags / FLAG_EXCLUDED) % 2 == 0 and state.key_count > 0
+end
+
+local function counts_both_days(state)
+  return floor(state.flags / FLAG_BOTH_DAYS) % 2 == 1
+end
+
+local function cooled_until(state)
+  return max(state.cool_until, state.wide_until)
+end
+
+-- When the days' counts let `requests` more through; 0: now. What was booked just before a day's
+-- end may fill the next day too.
+local function day_opens_at(ctx, state, requests)
+  local opens, most = 0, state.limit_day - requests
+  if state.day_requests > most then
+    opens = state.day_carry > most and ctx.day_after or ctx.day_end
+  end
+  if counts_both_days(state) and state.utc_requests > most then
+    opens = max(opens, ctx.utc_at + (state.utc_carry > most and 2 or 1) * DAY_MS)
+  end
+  return opens
+end
+
+-- nil when it fits now, else the limit that refuses it
+local function refusal(ctx, state, demand)
+  if not usable(state) then return 'unusable' end
+  if cooled_until(state) > state.now then return 'cooldown' end
+  if state.held_until > 0 and state.held_by ~= demand.number then return 'held' end
+  if day_opens_at(ctx, state, demand.requests) > 0 then return 'rpd' end
+  if state.requests + demand.requests > state.limit_requests then return 'rpm' end
+  if state.tokens + demand.tokens > state.limit_tokens then return 'tpm' end
+  if state.in_flight >= state.limit_in_flight then return 'in_flight' end
+end
+
+-- When the window has room for the demand, were nothing else to come, and the limit that lacks
+-- room longest; nil: never.
+local function window_fits_at(ctx, state, demand)
+  if demand.requests > state.limit_requests or demand.tokens > state.limit_tokens then return nil end
+  local excess_requests = state.requests + demand.requests - state.limit_requests
+  local excess_tokens = state.tokens + demand.tokens - state.limit_tokens
+  if excess_requests <= 0 and excess_tokens <= 0 then return state.now end
+  local why, fits_at = excess_requests > 0 and 'rpm' or 'tpm', nil
+  each_entry(ctx, state, function(at, requests, tokens)
+    excess_requests, excess_tokens = excess_requests - requests, excess_tokens - tokens
+    if excess_requests <= 0 and excess_tokens <= 0 then
+      fits_at = at + ctx.window_ms + 1
+      return true
+    end
+    why = excess_requests > 0 and 'rpm' or 'tpm'
+  end)
+  return fits_at or state.open_at + ctx.window_ms + 1, why
+end
+
+-- When enough leases of a project at its in-flight limit will have run out. Leases older than the
+-- limit are not listed by project: while they are open, some lease must end first.
+local function flight_opens_at(ctx, state)
+  local over = integer(state.in_flight - state.limit_in_flight)
+  local ends = redis.call('ZRANGE', key(ctx, 'flight', state.id), over, over, 'WITHSCORES')
+  if not ends[2] then ends = redis.call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES') end
+  return max(tonumber(ends[2] or 0), state.now + 1)
+end
+
+-- The earliest instant a project can take the demand, were nothing else to come, and the limit
+-- that holds it back longest; nil: it never will.
+local function fits_at(ctx, state, demand)
+  if not usable(state) then return nil, 'unusable' end
+  if demand.requests > state.limit_day or state.limit_in_flight < 1 then return nil, 'larger' end
+  local at, why = window_fits_at(ctx, state, demand)
+  if not at then return nil, 'larger' end
+  local opens, cooled = day_opens_at(ctx, state, demand.requests), cooled_until(state)
+  if opens > at then at, why = opens, 'rpd' end
+  if cooled > at then at, why = cooled, 'cooldown' end
+  if state.in_flight >= state.limit_in_flight then
+    local lands = flight_opens_at(ctx, state)
+    if lands > at then at, why = lands, 'in_flight' end
+  end
+  if state.held_until > at and state.held_by ~= demand.number then at, why = state.held_until, 'held' end
+  return at, why
+end
+
+local NOTHING_MORE = { requests = 1, tokens = 1 }
+
+-- Works out where a project belongs: in its ready sets, or among the blocked until an instant.
+local function place(ctx, state)
+  state.dirty = true
+  state.score, state.blocked_at = 0, 0
+  if not usable(state) then
+    state.stale_at = 0
+    return
+  end
+  local why = refusal(ctx, state, NOTHING_MORE)
+  local expiry = next_expiry(ctx, state)
+  if not why then
+    state.score = min(state.limit_tokens - state.tokens, UNLIMITED) * 4096
+      + min(state.limit_requests - state.requests, 4095)
+    if expiry > 0 and (state.stale_at == 0 or expiry < state.stale_at) then state.stale_at = expiry end
+    return
+  end
+  state.stale_at = 0
+  if why == 'in_flight' then
+    if state.limit_in_flight > 0 then state.blocked_at = flight_opens_at(ctx, state) end
+    return
+  end
+  local opens = max(cooled_until(state), day_opens_at(ctx, state, 1), state.held_until)
+  if state.requests >= state.limit_requests or state.tokens >= state.limit_tokens then opens = max(opens, expiry) end
+  state.blocked_at = opens
+end
+
+local function ready_key(ctx, pool, priority)
+  return key(ctx, 'ready', integer(pool) .. ':' .. integer(priority))
+end
+
+-- Sorted-set changes of one call, one command a set.
+local function set_add(ctx, name, score, member)
+  local adds = ctx.sets[name]
+  if not adds then
+    adds = {}
+    ctx.sets[name] = adds
+  end
+  adds[#adds + 1] = integer(score)
+  adds[#adds + 1] = member
+end
+
+local function move(ctx, name, was, is, member)
+  if is == was then return end
+  if is == 0 then
+    redis.call('ZREM', name, member)
+  else
+    set_add(ctx, name, is, member)
+  end
+end
+
+local function save_places(ctx, state)
+  if state.score ~= state.was_score then
+    for _, pool in ipairs(state.pools) do
+      move(ctx, ready_key(ctx, pool, state.priority), state.was_score, state.score, state.id)
+    end
+  end
+  move(ctx, key(ctx, 'blocked'), state.was_blocked_at, state.blocked_at, state.id)
+  move(ctx, key(ctx, 'stale'), state.was_stale_at, state.stale_at, state.id)
+  state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
+end
+
+-- Writes what the call changed; the states stay readable for the rest of it. What was read of the
+-- ready sets may have moved.
+local function commit(ctx)
+  ctx.ready = nil
+  local values = {}
+  for _, state in ipairs(ctx.order) do
+    if state.dirty then
+      state.dirty = false
+      if not state.is_client then save_places(ctx, state) end
+      if state.ring_count == 0 and state.ring_head > 0 then
+        state.ring_head = 0
+        redis.call('DEL', key(ctx, 'ring', state.id))
+      end
+      values[#values + 1] = key(ctx, 'state', state.id)
+      values[#values + 1] = encode(STATE, state) .. state.tail
+    end
+  end
+  if #values > 0 then redis.call('MSET', unpack(values)) end
+  for name, adds in pairs(ctx.sets) do redis.call('ZADD', name, unpack(adds)) end
+  ctx.sets = {}
+end

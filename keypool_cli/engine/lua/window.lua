@@ -1,0 +1,149 @@
+-- The sliding window and the days of one STATE. advance() only reads; the others also write the ring.
+
+local function ring_entry(ctx, state, index, count)
+  local slot = (state.ring_head + index) % state.ring_slots
+  local from = slot * ENTRY_SIZE
+  return redis.call('GETRANGE', key(ctx, 'ring', state.id), integer(from), integer(from + count * ENTRY_SIZE - 1)), slot
+end
+
+-- Calls visit(at, requests, tokens) for each closed entry, oldest first, until it answers true.
+local function each_entry(ctx, state, visit)
+  local index = 0
+  while index < state.ring_count do
+    local slot = (state.ring_head + index) % state.ring_slots
+    local count = min(16, state.ring_count - index, state.ring_slots - slot)
+    local bytes = ring_entry(ctx, state, index, count)
+    for i = 0, count - 1 do
+      if visit(struct.unpack(ENTRY, bytes, 1 + i * ENTRY_SIZE)) then return end
+    end
+    index = index + count
+  end
+end
+
+local function drop_expired(ctx, state, cutoff)
+  local dropped, requests, tokens = 0, 0, 0
+  each_entry(ctx, state, function(at, entry_requests, entry_tokens)
+    state.oldest_at = at
+    if at >= cutoff then return true end
+    dropped, requests, tokens = dropped + 1, requests + entry_requests, tokens + entry_tokens
+  end)
+  state.ring_head = (state.ring_head + dropped) % state.ring_slots
+  state.ring_count, state.seq = state.ring_count - dropped, state.seq + dropped
+  state.requests, state.tokens = state.requests - requests, state.tokens - tokens
+end
+
+-- after a clock set far back: everything in the window counts as spent just now
+local function restart_window(state, now)
+  state.seq, state.ring_count, state.ring_head = state.seq + state.ring_count, 0, 0
+  state.open_requests, state.open_tokens = state.requests, state.tokens
+  state.open_from, state.open_at, state.touched_at = now, now, now
+end
+
+local function roll_days(ctx, state)
+  if ctx.day_at > state.day_at then
+    state.day_requests = (state.day_at == ctx.day_before) and state.day_carry or 0
+    state.day_at, state.day_carry = ctx.day_at, 0
+  end
+  if ctx.utc_at > state.utc_at then
+    state.utc_requests = (state.utc_at == ctx.utc_at - DAY_MS) and state.utc_carry or 0
+    state.utc_at, state.utc_carry = ctx.utc_at, 0
+  end
+end
+
+-- Brings a state to the present: what has left the window is no longer counted.
+local function advance(ctx, state)
+  if state.advanced then return end
+  state.advanced = true
+  if state.touched_at - ctx.now > BIG_STEP_MS then restart_window(state, ctx.now) end
+  local now = max(ctx.now, state.touched_at)
+  local cutoff = now - ctx.window_ms
+  if state.ring_count > 0 and state.oldest_at < cutoff then drop_expired(ctx, state, cutoff) end
+  if state.open_requests > 0 and state.open_at < cutoff then
+    state.requests, state.tokens = state.requests - state.open_requests, state.tokens - state.open_tokens
+    state.open_requests, state.open_tokens, state.seq = 0, 0, state.seq + 1
+  end
+  if state.held_until <= now then state.held_until, state.held_by = 0, 0 end
+  state.now, state.touched_at = now, now
+  roll_days(ctx, state)
+end
+
+-- when the oldest entry leaves the window; 0: it is empty
+local function next_expiry(ctx, state)
+  if state.ring_count > 0 then return state.oldest_at + ctx.window_ms + 1 end
+  if state.open_requests > 0 then return state.open_at + ctx.window_ms + 1 end
+  return 0
+end
+
+local function close_open_entry(ctx, state)
+  local slot = (state.ring_head + state.ring_count) % state.ring_slots
+  redis.call('SETRANGE', key(ctx, 'ring', state.id), integer(slot * ENTRY_SIZE),
+    struct.pack(ENTRY, state.open_at, state.open_requests, state.open_tokens))
+  if state.ring_count == 0 then state.oldest_at = state.open_at end
+  state.ring_count = state.ring_count + 1
+  state.open_requests, state.open_tokens = 0, 0
+end
+
+-- Gives the ring at least so many slots; its entries stay in order.
+local function grow_ring(ctx, state, slots)
+  if slots <= state.ring_slots then return end
+  if state.ring_count > 0 and state.ring_head > 0 then
+    local name, from = key(ctx, 'ring', state.id), state.ring_head * ENTRY_SIZE
+    local last = state.ring_slots * ENTRY_SIZE - 1
+    redis.call('SET', name, redis.call('GETRANGE', name, integer(from), integer(last))
+      .. redis.call('GETRANGE', name, 0, integer(from - 1)))
+  end
+  state.ring_head, state.ring_slots = 0, slots
+end
+
+-- entries kept apart up to 1,000 requests a minute: exact; beyond, 244 of at most 250 ms each
+local function size_ring(ctx, state)
+  local exact = state.limit_requests <= 1000
+  state.gap_ms = exact and 0 or 250
+  grow_ring(ctx, state, exact and max(state.limit_requests, 1) or 244)
+end
+
+-- Books at the present; answers the number of the entry. A full ring merges, which is safe; an
+-- exact one, which only entries emptied by releases can fill, grows instead.
+local function book(ctx, state, requests, tokens)
+  if state.open_requests > 0 and state.now - state.open_from > state.gap_ms then
+    if state.ring_count == state.ring_slots and state.gap_ms == 0 then
+      grow_ring(ctx, state, min(2 * state.ring_slots, MOST_SLOTS))
+    end
+    if state.ring_count < state.ring_slots then close_open_entry(ctx, state) end
+  end
+  if state.open_requests == 0 then state.open_from = state.now end
+  state.open_at = state.now
+  state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
+  state.requests, state.tokens = state.requests + requests, state.tokens + tokens
+  state.day_requests, state.utc_requests = state.day_requests + requests, state.utc_requests + requests
+  if ctx.now >= ctx.day_end - ctx.guard_ms then state.day_carry = state.day_carry + requests end
+  if ctx.now >= ctx.utc_at + DAY_MS - ctx.guard_ms then state.utc_carry = state.utc_carry + requests end
+  state.dirty = true
+  return state.seq + state.ring_count
+end
+
+-- Takes back requests booked at an instant from each count that holds them.
+local function uncount(ctx, state, at, requests)
+  local guard = ctx.guard_ms
+  if at >= state.day_at - guard then state.day_requests = max(0, state.day_requests - requests) end
+  if at >= ctx.day_end - guard then state.day_carry = max(0, state.day_carry - requests) end
+  if at >= state.utc_at - guard then state.utc_requests = max(0, state.utc_requests - requests) end
+  if at >= ctx.utc_at + DAY_MS - guard then state.utc_carry = max(0, state.utc_carry - requests) end
+end
+
+-- Changes what entry `seq` holds, if it is still in the window.
+local function correct(ctx, state, seq, requests, tokens)
+  local index = seq - state.seq
+  if index < 0 or index > state.ring_count or (requests == 0 and tokens == 0) then return end
+  if index == state.ring_count then
+    if state.open_requests == 0 then return end
+    state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
+  else
+    local bytes, slot = ring_entry(ctx, state, index, 1)
+    local at, entry_requests, entry_tokens = struct.unpack(ENTRY, bytes)
+    redis.call('SETRANGE', key(ctx, 'ring', state.id), integer(slot * ENTRY_SIZE),
+      struct.pack(ENTRY, at, entry_requests + requests, entry_tokens + tokens))
+  end
+  state.requests, state.tokens = state.requests + requests, state.tokens + tokens
+  state.dirty = true
+end
