@@ -1,0 +1,28 @@
+"""Settings for every test."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ci", derandomize=True, max_examples=300, deadline=None)
+settings.register_profile(
+    "dev", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture
+def anyio_backend():
+    """Async tests run on asyncio, as the daemon does."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path_factory):
+    """No test reads the developer's own settings, or writes into the developer's home."""
+    for name in list(os.environ):
+        if name.startswith(("KEYPOOL_", "GOOGLE_", "GEMINI_")) and not name.startswith("KEYPOOL_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))

