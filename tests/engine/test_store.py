@@ -1,0 +1,356 @@
+"""Connecting to every kind of live store, and saying plainly when there is none."""
+
+import asyncio
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import redis.exceptions
+
+from keypool_cli.config import load
+from keypool_cli.engine.embedded import EmbeddedServer
+from keypool_cli.engine.store import connect, errors_as_ours, unreachable
+from keypool_cli.engine.valkey_process import server_binary
+from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
+from tests.support.valkey import private_valkey
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Settings with a scratch home and the given store URL."""
+
+    def with_url(url: str | None = None):
+        return load({"home": tmp_path / "home", "redis_url": url}, env={}, cwd=tmp_path)
+
+    return with_url
+
+
+@pytest.fixture(scope="module")
+def shared_url(tmp_path_factory):
+    with private_valkey(tmp_path_factory.mktemp("store")) as url:
+        yield url
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def tcp_valkey(folder, **options: str):
+    """A private server that also listens on a loopback port; yields the port."""
+    port = free_port()
+    settings = {"port": str(port), "bind": "127.0.0.1", **options}
+    with private_valkey(folder, options=settings):
+        yield port
+
+
+@contextmanager
+def sentinel(folder, master: int):
+    """A sentinel that knows the server at port ``master`` as ``main``; yields its port."""
+    port = free_port()
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+        f"sentinel monitor main 127.0.0.1 {master} 1\nsentinel auth-pass main {SECRET}\n"
+    )
+    with (folder / "sentinel.log").open("wb") as log:
+        process = subprocess.Popen([server_binary(), file, "--sentinel"], stdout=log)
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+async def works(store) -> None:
+    """Write, read and disconnect."""
+    try:
+        await store.client.set("word", b"\xff")
+        assert await store.client.get("word") == b"\xff"
+    finally:
+        await store.close()
+
+
+@contextmanager
+def speaking(path, answer: bytes, *, hang_up_on: bytes = b"never"):
+    """A server on a unix socket that gives ``answer`` to every command but PING and ``hang_up_on``.
+
+    Yields the list of what it was sent.
+    """
+    heard: list[bytes] = []
+
+    class Session(socketserver.BaseRequestHandler):
+        def handle(self):
+            while words := self.request.recv(65536):
+                heard.append(words)
+                if hang_up_on in words:
+                    return
+                self.request.sendall(b"+PONG\r\n" if b"PING" in words else answer)
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Session) as server:
+        server.daemon_threads = True
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield heard
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def info(**fields: str) -> bytes:
+    body = "".join(f"{name}:{value}\r\n" for name, value in fields.items())
+    return f"${len(body)}\r\n{body}\r\n".encode()
+
+
+# --- stores that work
+
+
+async def test_with_no_url_the_store_is_the_embedded_server_and_ends_with_it(settings):
+    store = await connect(settings())
+    assert store.embedded is not None
+    await works(store)
+    assert not EmbeddedServer(settings().home).running()
+
+
+async def test_a_unix_socket_is_a_store(settings, shared_url):
+    store = await connect(settings(shared_url))
+    assert store.embedded is None
+    await works(store)
+
+
+async def test_a_server_with_a_password_is_a_store(settings, tmp_path):
+    with tcp_valkey(tmp_path, requirepass=SECRET) as port:
+        await works(await connect(settings(f"redis://:{SECRET}@127.0.0.1:{port}/1")))
+
+
+async def test_a_cluster_is_a_store(settings, tmp_path):
+    bus = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with tcp_valkey(tmp_path, **bus) as port:
+        give_all_slots(port)
+        await works(await connect(settings(f"redis+cluster://127.0.0.1:{port}")))
+
+
+def give_all_slots(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+        assert line.recv(100).startswith(b"+OK")
+        deadline = time.monotonic() + 10
+        while True:
+            line.sendall(b"CLUSTER INFO\r\n")
+            if b"cluster_state:ok" in line.recv(65536):
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+async def test_sentinels_name_the_store(settings, tmp_path):
+    with (
+        tcp_valkey(tmp_path, requirepass=SECRET) as master,
+        sentinel(tmp_path, master) as port,
+    ):
+        nobody = free_port()
+        url = f"redis+sentinel://:{SECRET}@127.0.0.1:{nobody},127.0.0.1:{port}/main/2"
+        store = await connect(settings(url))
+        assert store.client.connection_pool.connection_kwargs["db"] == 2
+        await works(store)
+
+
+async def test_more_calls_at_once_than_connections_all_get_through(settings, shared_url):
+    store = await connect(settings(shared_url))
+    try:
+        answers = await asyncio.gather(*(store.client.echo(f"{n}") for n in range(400)))
+        assert answers == [f"{n}".encode() for n in range(400)]
+    finally:
+        await store.close()
+
+
+async def test_an_idle_connection_that_was_lost_is_replaced_unseen(settings):
+    store = await connect(settings())
+    try:
+        await store.client.set("word", "kept")
+        os.kill((await store.client.info("server"))["process_id"], signal.SIGKILL)
+        await store.ensure_running()
+        assert await store.client.get("word") == b"kept"
+    finally:
+        await store.close()
+
+
+async def test_a_command_whose_answer_was_lost_is_not_sent_again(settings, tmp_path):
+    with speaking(tmp_path / "s", info(redis_version="8.0"), hang_up_on=b"INCRBY") as heard:
+        store = await connect(settings(f"unix://{tmp_path}/s"))
+        with pytest.raises(UnreachableError), store.errors():
+            await store.client.incr("count")
+        await store.close()
+    assert sum(b"INCRBY" in words for words in heard) == 1
+
+
+# --- stores that do not
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        pytest.param("redis://u:{secret}@127.0.0.1:{port}/0", "Connection refused", id="a closed port"),
+        pytest.param("rediss://u:{secret}@127.0.0.1:{port}/0", "Connection refused", id="the same with TLS"),
+        pytest.param("unix://{folder}/none?password={secret}", "No such file", id="a socket that is not there"),
+        pytest.param("redis+cluster://u:{secret}@127.0.0.1:{port}", "Connection refused", id="a cluster without nodes"),
+        pytest.param("redis+sentinel://u:{secret}@127.0.0.1:{port}/main", "main", id="sentinels that are not there"),
+        pytest.param("redis://u:{secret}@no-such-host.invalid", "cannot be reached: .", id="a name without address"),
+    ],
+)  # fmt: skip
+async def test_a_store_that_is_not_there_is_one_line_within_3_s(settings, tmp_path, url, reason):
+    before = time.monotonic()
+    filled = url.format(secret=SECRET, port=free_port(), folder=tmp_path)
+    with pytest.raises(UnreachableError, match=reason) as caught:
+        await connect(settings(filled))
+    assert time.monotonic() - before < 3
+    said = f"{caught.value}{caught.value.hint}"
+    assert caught.value.exit_code == ExitCode.UNREACHABLE
+    assert SECRET not in said
+    assert "\n" not in said
+    assert len(str(caught.value)) < 200
+    assert "KEYPOOL_REDIS_URL" in str(caught.value.hint)
+
+
+async def test_a_server_that_never_answers_is_given_up_within_3_s(settings, tmp_path):
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "s"))
+        mute.listen()
+        before = time.monotonic()
+        with pytest.raises(UnreachableError, match="no answer in time"):
+            await connect(settings(f"unix://{tmp_path}/s"))
+        assert time.monotonic() - before < 3
+
+
+def test_a_name_server_that_hangs_does_not_hold_up_the_process(settings, monkeypatch):
+    back = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: back.wait(20))
+    before = time.monotonic()
+    try:
+        with pytest.raises(UnreachableError, match="no answer in time"):
+            asyncio.run(connect(settings("redis://store.example")))
+        assert time.monotonic() - before < 3
+    finally:
+        back.set()
+
+
+async def test_wrong_credentials_are_told_from_a_server_that_is_down(settings, tmp_path):
+    with tcp_valkey(tmp_path, requirepass=SECRET) as port:
+        for login in ("", ":wrong@"):
+            with pytest.raises(UnreachableError, match="refuses these credentials") as caught:
+                await connect(settings(f"redis://{login}127.0.0.1:{port}"))
+            assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"redis_version": "6.2.14"}, "Redis 6.2.14"),
+        ({"redis_version": "7.2.4", "valkey_version": "7.1.9"}, "Valkey 7.1.9"),
+    ],
+)
+async def test_a_server_that_is_too_old_is_refused(settings, tmp_path, fields, said):
+    with (
+        speaking(tmp_path / "s", info(**fields)),
+        pytest.raises(KeypoolError, match=said) as caught,
+    ):
+        await connect(settings(f"unix://{tmp_path}/s"))
+    assert "Valkey 7.2" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"redis_version": "7.0.0"}, {"redis_version": "8.2"}, {"valkey_version": "7.2.0"}],
+)
+async def test_the_oldest_servers_that_serve_are_taken(settings, tmp_path, fields):
+    with speaking(tmp_path / "s", info(**fields)):
+        store = await connect(settings(f"unix://{tmp_path}/s"))
+        await store.close()
+
+
+async def test_a_server_that_is_no_store_is_unreachable(settings, tmp_path):
+    with (
+        speaking(tmp_path / "s", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        pytest.raises(UnreachableError),
+    ):
+        await connect(settings(f"unix://{tmp_path}/s"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"redis://u:{SECRET}@h:port", f"redis+sentinel://u:{SECRET}@h", f"redis+cluster://u:{SECRET}@h:x"],
+)  # fmt: skip
+async def test_a_url_that_makes_no_sense_is_a_usage_error(settings, url):
+    with pytest.raises(UsageError, match="is not understood") as caught:
+        await connect(settings(url))
+    assert SECRET not in str(caught.value)
+
+
+async def test_an_embedded_server_is_left_again_when_connecting_fails(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules["keypool_cli.engine.store"]._OLDEST, "Valkey", (99, 0))
+    with pytest.raises(KeypoolError, match="Valkey 9"):
+        await connect(settings())
+    assert not EmbeddedServer(settings().home).running()
+
+
+# --- errors on the way
+
+
+@pytest.mark.parametrize(
+    "err",
+    [
+        redis.exceptions.ConnectionError("gone"),
+        redis.exceptions.TimeoutError("late"),
+        redis.exceptions.BusyLoadingError("loading"),
+        redis.exceptions.ReadOnlyError("a replica"),
+        redis.exceptions.OutOfMemoryError("full"),
+        redis.exceptions.ClusterDownError("CLUSTERDOWN"),
+        redis.exceptions.ResponseError("MISCONF disk full"),
+        redis.exceptions.ResponseError("NOAUTH Authentication required."),
+        ConnectionResetError(),
+        TimeoutError(),
+    ],
+    ids=lambda err: f"{type(err).__name__} {err}",
+)
+def test_an_error_of_the_connection_is_ours(err):
+    with pytest.raises(UnreachableError) as caught, errors_as_ours("redis://h"):
+        raise err
+    assert caught.value.__cause__ is err
+
+
+@pytest.mark.parametrize(
+    "err", [redis.exceptions.ResponseError("ERR wrong type"), ValueError("ours")], ids=str
+)
+def test_other_errors_pass(err):
+    with pytest.raises(type(err)) as caught, errors_as_ours("redis://h"):
+        raise err
+    assert caught.value is err
+
+
+def test_what_is_said_of_an_error_is_one_line_without_the_password():
+    err = redis.exceptions.ConnectionError("first line.\nsecond line")
+    said = str(unreachable(err, f"redis://u:{SECRET}@h"))
+    assert said == "the live store at redis://u:***@h cannot be reached: first line"
