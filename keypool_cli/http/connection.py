@@ -1,0 +1,61 @@
+"""Break client connections, so that an answer cut short never looks complete.
+
+RSGI ends a chunked answer properly even when the application fails in the middle of it, and
+gives no handle on the connection; the process does own its sockets, so it shuts them down.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_DESCRIPTORS = Path("/dev/fd")
+
+
+def drop_client(client: str) -> bool:
+    """Break the TCP connection of ``scope.client``; False when there is none (any more)."""
+    return _drop(lambda sock: _text(sock.getpeername()) == client) > 0
+
+
+def drop_clients_of(server: object) -> int:
+    """Break every connection accepted on ``server``, a socket's own name; how many there were."""
+    return _drop(lambda sock: sock.getsockname() == server)
+
+
+def _drop(chosen: Callable[[socket.socket], bool]) -> int:
+    dropped = 0
+    for sock in _own_sockets():
+        # A descriptor that is no connected socket, or is gone by now, has no peer.
+        with sock, suppress(OSError):
+            sock.getpeername()
+            if chosen(sock):
+                sock.shutdown(socket.SHUT_RDWR)
+                dropped += 1
+    return dropped
+
+
+def _own_sockets() -> Iterator[socket.socket]:
+    for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names only, no paths
+        with suppress(OSError):
+            # Duplicated: the number may be closed and used again while it is looked at.
+            yield _socket_of(os.dup(int(name)))
+
+
+def _socket_of(descriptor: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _text(name: object) -> str:
+    """A socket's name as RSGI writes it: ``host:port``, IPv6 hosts in brackets."""
+    match name:
+        case (str(host), int(port)):
+            return f"{host}:{port}"
+        case (str(host), int(port), _, _):
+            return f"[{host}]:{port}"
+        case _:
+            return ""

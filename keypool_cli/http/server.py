@@ -1,0 +1,119 @@
+"""One RSGI application served in this very process, from ready to drained."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]  # a re-export
+from granian.server.embed import Server
+
+from keypool_cli.http.address import BACKLOG, Address, listen
+from keypool_cli.http.connection import drop_clients_of
+from keypool_cli.http.rsgi import App
+
+_CONNECTIONS = 65_536
+"""Served at once. granian's default of 128 would let parked requests shut out all others."""
+
+_BREAK_S = 1.0
+"""How long the server may take to notice that its connections are broken."""
+
+# Incremental, or granian would replace the logging handlers of the whole process.
+_QUIET: dict[str, Any] = {"incremental": True, "formatters": {}, "handlers": {}, "loggers": {}}
+
+
+class _Server(Server):
+    """granian on a socket of ours.
+
+    Its own listener always shares the port on Linux, so a second server would go unnoticed,
+    and it does not tell which port the system chose.
+    """
+
+    def __init__(self, app: App, sock: socket.socket) -> None:
+        super().__init__(
+            app,
+            backpressure=_CONNECTIONS,
+            log_level=LogLevels.error,
+            log_dictconfig=_QUIET,
+        )
+        self._sock = sock
+
+    def _init_shared_socket(self) -> None:
+        is_unix = self._sock.family == socket.AF_UNIX
+        # Detached: granian then holds the only descriptor, and connections are refused as soon
+        # as it stops accepting.
+        descriptor = self._sock.detach()
+        self._shd: Any = SocketHolder(descriptor, is_unix, BACKLOG)  # type: ignore[call-arg]
+
+
+async def serve(
+    app: App,
+    address: Address,
+    *,
+    on_ready: Callable[[Address], None],
+    drain_s: float = 30.0,
+) -> None:
+    """Serve ``app`` on the running loop until SIGTERM or SIGINT, then drain and return.
+
+    on_ready is called with the true port once connections are accepted. Draining refuses new
+    connections, closes idle ones at once and waits for answers under way, at most ``drain_s``
+    seconds; a second signal ends the wait. Cancelling stops without waiting. Must run in the
+    main thread. Raises ConflictError or UsageError when it cannot listen there.
+    """
+    sock, bound = listen(address)
+    name = sock.getsockname()
+    server = _Server(app, sock)
+    try:
+        with _stop_signals() as stop:
+            running = asyncio.create_task(server.serve())
+            try:
+                on_ready(bound)
+                await _signal_or_end(stop, running)
+                server.stop()  # type: ignore[no-untyped-call]  # untyped in granian
+                await _signal_or_end(stop, running, timeout_s=drain_s)
+            finally:
+                server.stop()  # type: ignore[no-untyped-call]  # untyped in granian
+                await _end(running, name)
+    finally:
+        if bound.uds is not None:
+            bound.uds.unlink(missing_ok=True)
+
+
+async def _end(running: asyncio.Task[None], name: object) -> None:
+    if not running.done():
+        # Broken off, not cancelled: cancelled answers reach their clients as complete ones.
+        logging.getLogger("_granian").setLevel(logging.CRITICAL + 1)
+        drop_clients_of(name)
+        await asyncio.wait({running}, timeout=_BREAK_S)
+    if running.done():
+        running.result()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Semaphore]:
+    """A semaphore that each SIGTERM or SIGINT releases once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Semaphore(0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.release)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _signal_or_end(
+    stop: asyncio.Semaphore, running: asyncio.Task[None], *, timeout_s: float | None = None
+) -> None:
+    signalled = asyncio.ensure_future(stop.acquire())
+    try:
+        await asyncio.wait(
+            {signalled, running}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        signalled.cancel()

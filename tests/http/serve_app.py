@@ -1,0 +1,87 @@
+"""A server with one path for each thing the tests ask about; a JSON line tells its address.
+
+Arguments: where it listens as JSON (the fields of Address), and the drain time in seconds.
+"""
+
+# ruff: noqa: T201, ARG001 - it talks through stdout; handlers share one signature
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from keypool_cli.errors import KeypoolError
+from keypool_cli.http.address import Address
+from keypool_cli.http.connection import drop_client
+from keypool_cli.http.message import (
+    BodyTooLargeError,
+    Problem,
+    answer_json,
+    answer_problem,
+    query_pairs,
+    read_body,
+)
+from keypool_cli.http.server import serve
+
+
+async def echo(scope, proto):
+    try:
+        body = await read_body(scope.headers, proto, limit=1000)
+    except BodyTooLargeError as err:
+        answer_problem(proto, Problem(title="too large", status=413, detail=str(err)))
+        return
+    answer_json(proto, 200, {"size": len(body), "query": query_pairs(scope.query_string)})
+
+
+async def slow(scope, proto):
+    print("started", flush=True)
+    await asyncio.sleep(0.5)
+    answer_json(proto, 200, {"slow": True}, headers=[("x-extra", "1")])
+
+
+async def stream(scope, proto):
+    transport = proto.response_stream(200, [])
+    await transport.send_bytes(b"first ")
+    print("started", flush=True)
+    await asyncio.sleep(1.5)
+    await transport.send_bytes(b"last")
+
+
+async def hang(scope, proto):
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+
+async def drop(scope, proto):
+    transport = proto.response_stream(200, [])
+    await transport.send_bytes(b"half")
+    await asyncio.sleep(0.1)
+    drop_client(scope.client)
+
+
+PATHS = {"/slow": slow, "/stream": stream, "/hang": hang, "/drop": drop}
+
+
+async def app(scope, proto):
+    await PATHS.get(scope.path, echo)(scope, proto)
+
+
+def _path(_, text):
+    return Path(text)
+
+
+def main():
+    address = msgspec.json.decode(sys.argv[1], type=Address, dec_hook=_path)
+    ready = lambda bound: print(bound.url, flush=True)  # noqa: E731 - shorter than a def
+    try:
+        uvloop.run(serve(app, address, on_ready=ready, drain_s=float(sys.argv[2])))
+    except KeypoolError as err:
+        print(f"{type(err).__name__}: {err}", flush=True)
+        raise SystemExit(err.exit_code) from err
+    print("served", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parents[2])]
+    main()

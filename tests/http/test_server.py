@@ -1,0 +1,262 @@
+"""The server as a process of its own: ready, answering, draining, forced."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+
+from keypool_cli.errors import ExitCode
+from keypool_cli.http.address import Address
+from keypool_cli.http.server import serve
+
+pytestmark = pytest.mark.e2e
+
+SCRIPT = Path(__file__).with_name("serve_app.py")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def start():
+    """Starts a server; every one of them is gone when the test is over."""
+    started = []
+
+    def _start(address=Address(), *, drain_s=10.0):  # noqa: B008 - a frozen value
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                SCRIPT,
+                msgspec.json.encode(address, enc_hook=str).decode(),
+                str(drain_s),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        started.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def server(start):
+    return start()
+
+
+def call(url, path="/", results=None):
+    """One GET; its text, or the name of the error that broke it."""
+    try:
+        with httpx2.Client(timeout=10) as client:
+            result = client.get(url + path).text
+    except httpx2.HTTPError as err:
+        result = type(err).__name__
+    if results is not None:
+        results.append(result)
+    return result
+
+
+def refuses_soon(url):
+    """Whether new connections are refused once a signal has had time to arrive."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if call(url) == "ConnectError":
+            return True
+    return False
+
+
+def call_aside(process, url, path):
+    """The same in a thread, once the server has begun the answer."""
+    results = []
+    thread = threading.Thread(target=call, args=(url, path, results))
+    thread.start()
+    assert process.stdout.readline().strip() == "started"
+    return thread, results
+
+
+def test_the_port_the_system_chose_is_told(server):
+    _, url = server
+    assert url.startswith("http://127.0.0.1:")
+    assert httpx2.get(url + "/?a=1&b=%20&b=").json() == {
+        "size": 0,
+        "query": [["a", "1"], ["b", " "], ["b", ""]],
+    }
+
+
+def test_an_ipv6_client_is_dropped_by_its_name(start):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    _, url = start(Address(host="::1"))
+    assert call(url, "/drop") == "RemoteProtocolError"
+
+
+def test_a_body_within_the_limit_is_read_whole(server):
+    _, url = server
+    assert httpx2.post(url, content=b"x" * 1000).json()["size"] == 1000
+    assert httpx2.post(url, content=iter([b"x" * 400, b"y" * 600])).json()["size"] == 1000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"x" * 1001, id="a declared length beyond the limit"),
+        pytest.param([b"x" * 600, b"y" * 401], id="chunks that add up beyond the limit"),
+    ],
+)
+def test_a_larger_body_is_refused_as_a_problem(server, content):
+    answer = httpx2.post(server[1], content=iter(content) if isinstance(content, list) else content)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "title": "too large",
+        "status": 413,
+        "detail": "the body is larger than 1000 bytes",
+    }
+
+
+def test_parked_requests_do_not_shut_others_out(server):
+    _, url = server
+    port = int(url.rsplit(":", 1)[1])
+    parked = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+    for sock in parked:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert call(url).startswith("{")
+    for sock in parked:
+        sock.close()
+
+
+def test_an_idle_server_ends_at_once_though_a_connection_is_kept_alive(server):
+    process, url = server
+    with httpx2.Client() as client:
+        client.get(url)
+        asked_at = time.monotonic()
+        process.terminate()
+        assert process.wait(5) == 0
+    assert time.monotonic() - asked_at < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        pytest.param("/slow", '{"slow":true}', id="an answer not begun"),
+        pytest.param("/stream", "first last", id="a stream half sent"),
+    ],
+)
+def test_an_answer_under_way_is_finished_and_new_connections_are_refused(
+    server, path, text, number
+):
+    process, url = server
+    thread, results = call_aside(process, url, path)
+    process.send_signal(number)
+    assert refuses_soon(url)
+    thread.join()
+    assert results == [text]
+    assert process.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("drain_s", "signals"),
+    [
+        pytest.param(0.2, 1, id="after the drain time"),
+        pytest.param(60, 2, id="at a second signal"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/hang", "/stream"])
+def test_a_forced_end_breaks_connections_off_quietly(start, drain_s, signals, path):
+    process, url = start(drain_s=drain_s)
+    thread, results = call_aside(process, url, path)
+    for _ in range(signals):
+        process.terminate()
+        time.sleep(0.3)  # two signals at once would be one
+    thread.join()
+    assert results == ["RemoteProtocolError"]
+    out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err) == (0, "served\n", "")
+
+
+async def test_cancelling_stops_it_without_waiting():
+    async def app(scope, proto):
+        proto.response_str(200, [], scope.path)
+
+    ready = asyncio.Queue()
+    task = asyncio.create_task(serve(app, Address(), on_ready=ready.put_nowait))
+    url = (await ready.get()).url
+    async with httpx2.AsyncClient() as client:
+        assert (await client.get(url + "/here")).text == "/here"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(httpx2.HTTPError):
+            await client.get(url)
+
+
+def test_kill_9_of_the_started_process_ends_the_server(server):
+    process, url = server
+    assert call(url)
+    process.kill()
+    process.wait(5)
+    assert call(url) == "ConnectError"
+
+
+def test_an_address_in_use_is_a_conflict(start):
+    first, url = start()
+    port = int(url.rsplit(":", 1)[1])
+    second, line = start(Address(port=port))
+    assert line == f"ConflictError: cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert second.wait(5) == ExitCode.CONFLICT
+    assert first.poll() is None
+
+
+def test_a_foreign_host_is_a_usage_error(start):
+    process, line = start(Address(host="192.0.2.1"))
+    assert line.startswith("UsageError: cannot listen on 192.0.2.1:0")
+    assert process.wait(5) == ExitCode.USAGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections over sharers")
+def test_several_processes_may_share_a_port_when_all_agree(start):
+    first, url = start(Address(reuse_port=True))
+    port = int(url.rsplit(":", 1)[1])
+    _, again = start(Address(port=port, reuse_port=True))
+    assert again == url
+    first.terminate()
+    first.wait(5)
+    assert call(url).startswith("{")
+
+
+def test_a_unix_socket_is_private_and_removed_at_the_end(start, tmp_path):
+    path = tmp_path / "s"
+    process, url = start(Address(uds=path))
+    assert url == f"http+unix://{path}"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path))) as client:
+        assert client.get("http://local/").json()["size"] == 0
+    process.terminate()
+    process.wait(5)
+    assert not path.exists()
+
+
+def test_a_unix_socket_left_by_a_dead_server_is_taken_over_a_live_one_is_not(start, tmp_path):
+    path = tmp_path / "s"
+    first, _ = start(Address(uds=path))
+    _, line = start(Address(uds=path))
+    assert line.startswith("ConflictError")
+    first.kill()
+    first.wait(5)
+    assert path.exists()
+    _, url = start(Address(uds=path))
+    assert url == f"http+unix://{path}"
