@@ -1,0 +1,124 @@
+"""The Gemini side: who calls, which call it is, and the free calls countTokens and models."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from keypool_cli.http.message import answer_json, query_pairs
+from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
+from keypool_cli.simulator.generate import MOST_TOKENS, generate
+from keypool_cli.simulator.refusals import GeminiError, invalid_argument, key_invalid
+from keypool_cli.simulator.reply import Json, modalities
+from keypool_cli.simulator.request import read_body, read_counted, read_json, read_key, read_path
+from keypool_cli.simulator.scripted import refusal_of, shape_of
+from keypool_cli.simulator.sending import send_error
+from keypool_cli.simulator.state import State
+from keypool_cli.simulator.tokens import count_prompt
+
+_PAGE, _LARGEST_PAGE = 50, 1000
+_DOES = ["generateContent", "countTokens"]
+
+
+async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
+    """Answer one call, and record how it ended."""
+    in_array = scope.path.endswith(":streamGenerateContent") and not wants_sse(scope)
+    try:
+        caller = _authenticated(state, scope, exchange)
+    except GeminiError as err:
+        state.outside[err.kind] += 1
+        send_error(exchange, err, in_array=in_array)
+        return
+    try:
+        await _dispatch(state, caller)
+    except GeminiError as err:
+        state.refused(caller.project, caller.key, model=caller.call.model, kind=err.kind)
+        send_error(exchange, err, in_array=in_array)
+
+
+def _authenticated(state: State, scope: Scope, exchange: Exchange) -> Caller:
+    call = read_path(scope)
+    key = read_key(scope)
+    project = state.owner(key)
+    if project is None:
+        raise key_invalid()
+    return Caller(project, key, call, scope, exchange)
+
+
+async def _dispatch(state: State, caller: Caller) -> None:
+    if caller.key in state.revoked:
+        raise key_invalid()
+    handler = _HANDLERS.get(caller.call.method)
+    if handler is None:
+        raise unknown_model(caller)
+    await handler(state, caller)
+
+
+async def _count(state: State, caller: Caller) -> None:
+    body = await read_body(caller.scope, caller.exchange)
+    await _apply_faults(state, caller, "count")
+    _require_model(state, caller)
+    counted = count_prompt(read_counted(read_json(body)), state.count_text)
+    caller.project.keys[caller.key].counted += 1
+    details = modalities(counted.text_tokens, counted.media_tokens)
+    answer_json(
+        caller.exchange, 200, {"totalTokens": counted.tokens, "promptTokensDetails": details}
+    )
+
+
+async def _list(state: State, caller: Caller) -> None:
+    await _apply_faults(state, caller, "models")
+    query = dict(query_pairs(caller.scope.query_string))
+    start, size = _number(query, "pageToken", 0), _number(query, "pageSize", _PAGE)
+    size = min(size or _PAGE, _LARGEST_PAGE)
+    names = state.model_names
+    answer: Json = {"models": [_model(name) for name in names[start : start + size]]}
+    if start + size < len(names):
+        answer["nextPageToken"] = str(start + size)
+    answer_json(caller.exchange, 200, answer)
+
+
+async def _get(state: State, caller: Caller) -> None:
+    await _apply_faults(state, caller, "models")
+    _require_model(state, caller)
+    answer_json(caller.exchange, 200, _model(caller.model))
+
+
+async def _apply_faults(state: State, caller: Caller, on: str) -> None:
+    faults = take_faults(state, caller, on)
+    await asyncio.sleep(shape_of(state, faults).first_byte_s)
+    refusal = refusal_of(state, faults, project=caller.project, key=caller.key, model=caller.model)
+    if refusal is not None:
+        raise refusal
+
+
+def _require_model(state: State, caller: Caller) -> None:
+    if not state.has_model(caller.model):
+        raise unknown_model(caller)
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name) or str(default)
+    if not text.isdecimal():
+        raise invalid_argument(f"Invalid value at '{name}' (TYPE_INT32), \"{text}\"")
+    return int(text)
+
+
+def _model(name: str) -> Json:
+    return {
+        "name": f"models/{name}",
+        "version": "001",
+        "displayName": name.replace("-", " ").title(),
+        "description": "Simulated by keypool.",
+        "inputTokenLimit": MOST_TOKENS,
+        "outputTokenLimit": 65_536,
+        "supportedGenerationMethods": _DOES,
+    }
+
+
+_HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
+    "generateContent": generate,
+    "streamGenerateContent": generate,
+    "countTokens": _count,
+    "list": _list,
+    "get": _get,
+}

@@ -1,0 +1,76 @@
+"""generateContent and streamGenerateContent: book the quota, then answer."""
+
+import asyncio
+import zlib
+
+from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
+from keypool_cli.simulator.faults import Fault
+from keypool_cli.simulator.refusals import GeminiError, invalid_argument
+from keypool_cli.simulator.reply import answers, in_chunks, reply_to, usage
+from keypool_cli.simulator.request import read_body, read_json, read_prompt
+from keypool_cli.simulator.scripted import Shape, refusal_of, shape_of
+from keypool_cli.simulator.sending import array_frames, send_stream, send_whole, sse_frames
+from keypool_cli.simulator.state import State
+from keypool_cli.simulator.tokens import Counted, count_prompt
+
+MOST_TOKENS = 1_048_576
+
+
+async def generate(state: State, caller: Caller) -> None:
+    """Answer a prompt; raises GeminiError for what Gemini, its quota or a fault refuses."""
+    body = await read_body(caller.scope, caller.exchange)
+    faults = take_faults(state, caller, "generate")
+    shape = shape_of(state, faults)
+    if shape.first_byte_s:
+        await asyncio.sleep(shape.first_byte_s)
+    counted = _admitted(state, caller, body, faults)
+    state.accepted(caller.project, caller.key, model=caller.model, tokens=counted.tokens)
+    if shape.drop_after is not None:
+        state.dropped(caller.project, caller.model)
+    await _answer(state, caller, counted, shape)
+
+
+def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) -> Counted:
+    """The prompt, once it is booked. Calls that fail with 400 or 500 are booked as well."""
+    project, model = caller.project, caller.model
+    scripted = refusal_of(state, faults, project=project, key=caller.key, model=model)
+    if scripted is not None and not scripted.counts:
+        raise scripted
+    if not state.has_model(model):
+        raise unknown_model(caller)
+    try:
+        counted = _read(state, body)
+    except GeminiError:
+        state.admit(project, model, 0)
+        raise
+    state.admit(project, model, counted.tokens)
+    if scripted is not None:
+        raise scripted
+    return counted
+
+
+def _read(state: State, body: bytes) -> Counted:
+    counted = count_prompt(read_prompt(read_json(body)), state.count_text)
+    if counted.tokens > MOST_TOKENS:
+        raise invalid_argument(
+            f"The input token count ({counted.tokens}) exceeds the maximum number of tokens "
+            f"allowed ({MOST_TOKENS})."
+        )
+    return counted
+
+
+async def _answer(state: State, caller: Caller, counted: Counted, shape: Shape) -> None:
+    text = reply_to(counted.prompt)
+    streams = caller.call.method == "streamGenerateContent"
+    chunks = answers(
+        in_chunks(text) if streams else [text],
+        model=caller.model,
+        usage_metadata=usage(counted, state.count_text(text)),
+        response_id=f"{zlib.crc32(text.encode()):08x}{state.now_ms():x}",
+    )
+    if not streams:
+        await send_whole(caller.scope, caller.exchange, chunks[0], shape=shape)
+        return
+    sse = wants_sse(caller.scope)
+    frames = sse_frames(chunks) if sse else array_frames(chunks)
+    await send_stream(caller.scope, caller.exchange, frames, sse=sse, shape=shape)

@@ -1,0 +1,76 @@
+"""What the simulated model answers: short, the same for the same prompt, in its language."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from keypool_cli.simulator.tokens import Counted, Prompt
+
+_ARABIC = re.compile(r"[\u0600-\u06ff]")
+_ARABIC_REPLIES = (
+    "أهلا بك، وصل سؤالك وهذه إجابة قصيرة من المحاكي.",
+    "شكرا على رسالتك، كل شيء يعمل كما ينبغي هنا.",
+    "هذا رد ثابت يصلح للاختبار، ولا يحمل معنى آخر.",
+)
+_ENGLISH_REPLIES = (
+    "Hello, your question arrived and this is a short simulated answer.",
+    "Thank you for the message, everything works here as it should.",
+    "This reply is always the same, good for tests and nothing else.",
+)
+
+Json = dict[str, Any]
+
+
+def reply_to(prompt: Prompt) -> str:
+    """The whole answer, chosen by the prompt's last text."""
+    last = prompt.texts[-1] if prompt.texts else ""
+    replies = _ARABIC_REPLIES if _ARABIC.search(last) else _ENGLISH_REPLIES
+    return replies[zlib.crc32(last.encode(errors="replace")) % len(replies)]
+
+
+def usage(counted: Counted, candidates: int) -> Json:
+    """The usageMetadata of an answer of ``candidates`` tokens."""
+    return {
+        "promptTokenCount": counted.tokens,
+        "candidatesTokenCount": candidates,
+        "totalTokenCount": counted.tokens + candidates,
+        "promptTokensDetails": modalities(counted.text_tokens, counted.media_tokens),
+        "candidatesTokensDetails": modalities(candidates, 0),
+        "serviceTier": "standard",
+    }
+
+
+def modalities(text: int, media: int) -> list[Json]:
+    """Token counts by modality; those of media only where there are some."""
+    details = [{"modality": "TEXT", "tokenCount": text}]
+    if media:
+        details.append({"modality": "IMAGE", "tokenCount": media})
+    return details
+
+
+def answers(
+    texts: Sequence[str], *, model: str, usage_metadata: Json, response_id: str
+) -> list[Json]:
+    """One answer object for each text of the reply; the last one ends it and carries the usage."""
+    chunks = [_answer(text, model, response_id) for text in texts]
+    chunks[-1]["candidates"][0]["finishReason"] = "STOP"
+    chunks[-1]["usageMetadata"] = usage_metadata
+    return chunks
+
+
+def in_chunks(text: str, count: int = 3) -> list[str]:
+    """The text in about equal parts, cut between words."""
+    words = text.split(" ")
+    size = -(-len(words) // count)
+    parts = [" ".join(words[at : at + size]) for at in range(0, len(words), size)]
+    return [part + " " for part in parts[:-1]] + parts[-1:]
+
+
+def _answer(text: str, model: str, response_id: str) -> Json:
+    content = {"parts": [{"text": text}], "role": "model"}
+    return {
+        "candidates": [{"content": content, "index": 0}],
+        "modelVersion": model,
+        "responseId": response_id,
+    }
