@@ -7,9 +7,15 @@ MODEL = "gemini-2.5-flash"
 WINDOW_S = 10.0
 """The demo's minute, for keypool and the simulator alike, so that windows slide while you watch."""
 
+GUARD_MS = 1500
+"""Wider than usual: on a busy machine a call may leave long after its lease."""
+
 TRAFFIC_S = 14.0
 REVOKE_AT_S = 4.0
 CALLERS = 16
+PAUSE_S = 0.8
+"""What a caller rests between two prompts."""
+
 WAIT_S = 12.0
 """How long a caller lets keypool park a request."""
 
@@ -31,7 +37,7 @@ class Part:
 
 
 PARTS = (
-    Part("cairo", ("cairo-web", "cairo-batch"), rpm=40, tpm=8_000, rpd=55),
+    Part("cairo", ("cairo-web", "cairo-batch"), rpm=40, tpm=8_000, rpd=45),
     Part("muscat", ("muscat-web", "muscat-batch"), rpm=40, tpm=8_000),
     Part("oslo", ("oslo-web", "oslo-batch"), rpm=60, tpm=2_000),
 )

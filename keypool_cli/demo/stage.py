@@ -109,6 +109,7 @@ def _keypool(home: Path, upstream: str) -> dict[str, str]:
         "KEYPOOL_HOME": str(home),
         "KEYPOOL_UPSTREAM_URL": upstream,
         "KEYPOOL_WINDOW_S": str(script.WINDOW_S),
+        "KEYPOOL_GUARD_MS": str(script.GUARD_MS),
     }
 
 

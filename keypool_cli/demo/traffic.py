@@ -4,7 +4,9 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -19,9 +21,9 @@ _LEASES = "/keypool/v1/leases"
 
 @dataclass(slots=True)
 class Tally:
-    """What the callers saw. lost: prompts that were never answered; late: leases refused after a wait.
+    """What the callers saw. served, tokens: by project. lost: prompts that were never answered.
 
-    refused: what upstream refused, and keypool moved elsewhere, by rule.
+    refused: what upstream refused and was moved elsewhere, by rule.
     """
 
     served: Counter[str] = field(default_factory=Counter)
@@ -38,7 +40,14 @@ class Callers:
         self._stage = stage
         self._stopping = asyncio.Event()
         self._prompts: Iterator[str] = itertools.cycle(script.PROMPTS)
-        self._gemini: dict[str, genai.Client] = {}
+        # Made before any lease: a lease wants to be used within the guard.
+        self._gemini = {
+            secret: genai.Client(
+                api_key=secret, http_options=types.HttpOptions(base_url=stage.simulator.url)
+            )
+            for part in script.PARTS
+            for secret in map(script.secret_of, part.keys)
+        }
 
     def stop(self) -> None:
         """Send no more; prompts under way are finished."""
@@ -58,6 +67,8 @@ class Callers:
     async def _caller(self, keypool: httpx2.AsyncClient) -> None:
         while not self._stopping.is_set():
             await self._ask(keypool, next(self._prompts))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), script.PAUSE_S)
 
     async def _ask(self, keypool: httpx2.AsyncClient, prompt: str) -> None:
         for _ in range(script.ATTEMPTS):
@@ -67,13 +78,15 @@ class Callers:
             if answer.status_code != 201:
                 break
             lease = answer.json()
-            if await self._call(keypool, lease, prompt):
+            if _too_late(lease):
+                await keypool.delete(f"{_LEASES}/{lease['lease_id']}")
+            elif await self._call(keypool, lease, prompt):
                 return
         self.tally.lost.append(prompt)
 
     async def _call(self, keypool: httpx2.AsyncClient, lease: dict[str, Any], prompt: str) -> bool:
         """Whether upstream answered; whatever it said is settled."""
-        gemini = self._client(lease["key"]["secret"])
+        gemini = self._gemini[lease["key"]["secret"]]
         try:
             said = await gemini.aio.models.generate_content(model=script.MODEL, contents=prompt)
         except errors.APIError as err:
@@ -95,8 +108,6 @@ class Callers:
         verdict: dict[str, Any] = answer.json()["verdict"] or {}
         return verdict
 
-    def _client(self, secret: str) -> genai.Client:
-        if secret not in self._gemini:
-            options = types.HttpOptions(base_url=self._stage.simulator.url)
-            self._gemini[secret] = genai.Client(api_key=secret, http_options=options)
-        return self._gemini[secret]
+
+def _too_late(lease: dict[str, Any]) -> bool:
+    return datetime.now(UTC) > datetime.fromisoformat(lease["use_by"])

@@ -114,8 +114,8 @@ def _projects(ending: Ending) -> Table:
             part.project,
             str(ending.tally.served[part.project]),
             str(ending.tally.tokens[part.project]),
-            f"{seen['highest_requests']} requests, {seen['highest_tokens']} tokens",
-            f"{part.rpm} requests, {part.tpm} tokens",
+            f"{seen['highest_requests']} / {part.rpm}",
+            f"{seen['highest_tokens']} / {part.tpm}",
             projects_of(ending.status)[part.project]["state"],
         )
     return table
