@@ -1,0 +1,172 @@
+"""Adding keys, one or 100,000: what stands in the way of each, and what it brings with it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from keypool_cli.core.model import DEFAULT_POOL, KeyState
+from keypool_cli.errors import ConflictError, KeypoolError, UsageError
+from keypool_cli.registry.change import Change, change
+from keypool_cli.registry.database import Database
+from keypool_cli.registry.intake_store import Known, Rows, Terms, load_known, write_rows
+from keypool_cli.registry.names import checked_labels, checked_name, checked_secret, checked_tier
+from keypool_cli.registry.pools import pool_row
+from keypool_cli.registry.projects import checked_priority, project_row
+from keypool_cli.registry.values import Actor, KeyOutcome, NewKey
+from keypool_cli.registry.vault import SHOWN_DIGITS, Vault, new_uid
+
+LINES_AT_ONCE = 2000
+"""Keys in one transaction: a refusal that must be written waits for well under a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A key that is well formed, with the keyed hash of its secret."""
+
+    key: NewKey
+    secret_hmac: str
+
+
+def add_keys(
+    database: Database,
+    vault: Vault,
+    news: Sequence[NewKey],
+    *,
+    by: Actor,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[KeyOutcome]:
+    """Add each key that nothing stands in the way of, and say for each what became of it.
+
+    progress is told how many lines are done. A dry run changes nothing, and answers the same.
+    """
+    outcomes: list[KeyOutcome] = []
+    rest = iter(news)
+    # A rehearsal keeps nothing between transactions, so its lines must all share one.
+    size = len(news) if dry_run else LINES_AT_ONCE
+    while part := list(islice(rest, size)):
+        lines = [_checked(new, vault) for new in part]
+        with change(database, by, keep=not dry_run) as done:
+            outcomes += _add(done, vault, lines)
+        if progress is not None:
+            progress(len(outcomes))
+    return outcomes
+
+
+def _checked(new: NewKey, vault: Vault) -> _Line | KeyOutcome:
+    try:
+        secret = checked_secret(new.secret)
+        if new.name.strip() == secret.text:
+            # The name would be shown everywhere, so this outcome must not repeat it either.
+            return KeyOutcome("(hidden)", UsageError("the name of a key is its secret itself"))
+        key = replace(
+            new,
+            name=checked_name(new.name, "key"),
+            secret=secret,
+            project=checked_name(new.project, "project"),
+            pool=None if new.pool is None else checked_name(new.pool, "pool"),
+            tier=None if new.tier is None else checked_tier(new.tier),
+            priority=None if new.priority is None else checked_priority(new.priority),
+            labels=checked_labels(new.labels),
+        )
+    except UsageError as err:
+        return KeyOutcome(new.name, err)
+    return _Line(key, vault.fingerprint(secret))
+
+
+def _add(done: Change, vault: Vault, lines: Sequence[_Line | KeyOutcome]) -> list[KeyOutcome]:
+    good = [line for line in lines if isinstance(line, _Line)]
+    known = load_known(
+        done.connection,
+        names={line.key.name for line in good},
+        hashes={line.secret_hmac for line in good},
+        owners={line.key.project for line in good},
+    )
+    rows = Rows()
+    outcomes = [
+        _outcome(done, vault, line, known, rows) if isinstance(line, _Line) else line
+        for line in lines
+    ]
+    write_rows(done.connection, rows)
+    return outcomes
+
+
+def _outcome(done: Change, vault: Vault, line: _Line, known: Known, rows: Rows) -> KeyOutcome:
+    objection = _objection(line, known)
+    if objection is None:
+        _accept(done, line, known, rows)
+        rows.keys.append(_key_row(done, vault, line))
+    return KeyOutcome(line.key.name, objection)
+
+
+def _objection(line: _Line, known: Known) -> KeypoolError | None:
+    """Why the key cannot be added, or None."""
+    key = line.key
+    twin = known.secrets.get(line.secret_hmac)
+    if twin is not None:
+        return ConflictError(
+            f"the secret of {key.name!r} is stored already, as key {twin!r}",
+            hint=f"see: keypool show {twin}",
+        )
+    if key.name in known.names:
+        return ConflictError(
+            f"a key named {key.name!r} exists already",
+            hint=f"choose another name, or replace its secret: keypool rotate {key.name}",
+        )
+    terms = known.projects.get(key.project)
+    return None if terms is None else _contradiction(key, terms)
+
+
+def _contradiction(key: NewKey, terms: Terms) -> ConflictError | None:
+    if key.tier not in (None, terms.tier):
+        return _differs(key.project, "tier", terms.tier or "none", key.tier)
+    if key.priority not in (None, terms.priority):
+        return _differs(key.project, "priority", terms.priority, key.priority)
+    return None
+
+
+def _differs(project: str, what: str, stands: object, asked: object) -> ConflictError:
+    return ConflictError(
+        f"project {project!r} exists with {what} {stands}, not {asked}",
+        hint=f"to change it: keypool project set {project} --{what} {asked}",
+    )
+
+
+def _accept(done: Change, line: _Line, known: Known, rows: Rows) -> None:
+    """Make the project and pool that the key needs, and log it."""
+    key = line.key
+    if key.project not in known.projects:
+        terms = known.projects[key.project] = Terms(key.tier, key.priority or 0)
+        values = {"tier": terms.tier, "priority": terms.priority}
+        rows.projects.append(project_row(done, key.project, values))
+    if key.pool is not None or key.project not in known.pooled:
+        _join_pool(done, (key.pool or DEFAULT_POOL, key.project), known, rows)
+    known.names.add(key.name)
+    known.secrets[line.secret_hmac] = key.name
+    shown = line.secret_hmac[:SHOWN_DIGITS]
+    done.event("key.added", key.name, detail={"project": key.project, "fingerprint": shown})
+
+
+def _join_pool(done: Change, member: tuple[str, str], known: Known, rows: Rows) -> None:
+    pool, project = member
+    if pool not in known.pools:
+        known.pools.add(pool)
+        rows.pools.append(pool_row(done, pool, {}))
+    if member not in known.members:
+        known.members.add(member)
+        known.pooled.add(project)
+        rows.members.append(member)
+
+
+def _key_row(done: Change, vault: Vault, line: _Line) -> dict[str, object]:
+    uid = new_uid()
+    return {
+        "uid": uid,
+        "name": line.key.name,
+        "project": line.key.project,
+        "sealed": vault.seal(line.key.secret, uid),
+        "secret_hmac": line.secret_hmac,
+        "state": KeyState.READY.value,
+        "labels": line.key.labels,
+        "created_at_ms": done.at_ms,
+    }

@@ -1,0 +1,56 @@
+"""What daemons must remember beyond the live store: its epochs, and the estimator's calibrations."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+
+from keypool_cli.registry.change import change
+from keypool_cli.registry.database import Database
+from keypool_cli.registry.tables import calibrations, live_epochs
+from keypool_cli.registry.upsert import upsert
+from keypool_cli.registry.values import Actor, Calibration
+
+
+class LiveEpochs:
+    """Which life of the live store each model was last used in."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, model: str) -> str | None:
+        """The model's epoch; None if the model was never used, so that nothing can be lost."""
+        query = select(live_epochs.c.epoch).where(live_epochs.c.model == model)
+        with self._database.read() as connection:
+            epoch = connection.scalar(query)
+        return None if epoch is None else str(epoch)
+
+    def all(self) -> dict[str, str]:
+        """Every model's epoch."""
+        with self._database.read() as connection:
+            return {row.model: row.epoch for row in connection.execute(select(live_epochs))}
+
+    def set(self, model: str, epoch: str) -> None:
+        """Keep the epoch that the live store now has for a model."""
+        row = {"model": model, "epoch": epoch, "at_ms": self._database.now_ms()}
+        with self._database.write() as connection:
+            upsert(connection, live_epochs, [row], key="model")
+
+
+class Calibrations:
+    """The newest calibration of each model."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, model: str, payload: Mapping[str, object], *, by: Actor) -> None:
+        """Replace a model's calibration."""
+        with change(self._database, by) as done:
+            row = {"model": model, "payload": dict(payload), "at_ms": done.at_ms}
+            upsert(done.connection, calibrations, [row], key="model")
+            done.event("calibration.saved", model)
+
+    def all(self) -> dict[str, Calibration]:
+        """Calibrations by model."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(calibrations)).all()
+        return {row.model: Calibration(row.model, row.payload, row.at_ms) for row in rows}

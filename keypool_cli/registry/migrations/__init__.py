@@ -1,0 +1,1 @@
+"""Alembic's environment and the registry's migrations, shipped as part of the package."""

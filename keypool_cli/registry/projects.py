@@ -1,0 +1,109 @@
+"""Projects: found, made, changed and removed."""
+
+from collections.abc import Mapping
+from typing import Unpack
+
+from sqlalchemy import delete, func, insert, select, update
+
+from keypool_cli.core.model import Project
+from keypool_cli.errors import ConflictError, UsageError
+from keypool_cli.registry.catalog import project_of
+from keypool_cli.registry.change import Change, change
+from keypool_cli.registry.database import Database
+from keypool_cli.registry.lookup import named
+from keypool_cli.registry.names import checked_labels, checked_name, checked_tier
+from keypool_cli.registry.tables import keys, projects
+from keypool_cli.registry.values import Actor, ProjectFields
+
+MAX_PRIORITY = 1_000_000
+
+
+class Projects:
+    """The registry's projects. Unknown names raise NotFoundError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, name: str) -> Project:
+        """The project of this name."""
+        with self._database.read() as connection:
+            return project_of(named(connection, projects, name))
+
+    def create(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
+        """A new project without keys; raises ConflictError if the name is taken."""
+        name, values = checked_name(name, "project"), _checked_fields(fields)
+        with change(self._database, by) as done:
+            if done.connection.scalar(select(projects.c.id).where(projects.c.name == name)):
+                raise ConflictError(f"a project named {name!r} exists already")
+            done.connection.execute(insert(projects).values(project_row(done, name, values)))
+            return project_of(named(done.connection, projects, name))
+
+    def set(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
+        """The project with ``fields`` changed; what is not named stays."""
+        values = _checked_fields(fields)
+        with change(self._database, by) as done:
+            before = named(done.connection, projects, name)
+            changed = {k: v for k, v in values.items() if getattr(before, k) != v}
+            if not changed:
+                return project_of(before)
+            here = projects.c.id == before.id
+            done.connection.execute(update(projects).where(here).values(changed))
+            was = {field: getattr(before, field) for field in changed}
+            done.event("project.changed", name, detail={"before": was, "after": changed})
+            return project_of(named(done.connection, projects, name))
+
+    def remove(self, name: str, *, by: Actor, with_keys: bool = False) -> Project:
+        """Remove a project with its limits, marks and counts; returns it as it was.
+
+        Raises ConflictError while keys belong to it, unless ``with_keys`` removes them too.
+        """
+        with change(self._database, by) as done:
+            project = project_of(named(done.connection, projects, name))
+            its_keys = keys.c.project_id == project.id
+            count = done.connection.scalar(select(func.count()).where(its_keys)) or 0
+            if count and not with_keys:
+                raise ConflictError(
+                    f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
+                    hint="remove its keys first: keypool list",
+                )
+            done.connection.execute(delete(keys).where(its_keys))
+            done.connection.execute(delete(projects).where(projects.c.id == project.id))
+            done.event("project.removed", name, detail={"keys": count})
+            return project
+
+
+def project_row(done: Change, name: str, values: Mapping[str, object]) -> dict[str, object]:
+    """A row for a new project with a checked name, and its event."""
+    done.event("project.created", name, detail=values)
+    row: dict[str, object] = {
+        "name": name,
+        "tier": None,
+        "priority": 0,
+        "billing_account": None,
+        "labels": {},
+        "enabled": True,
+        "reset_at_ms": 0,
+        "created_at_ms": done.at_ms,
+    }
+    return row | dict(values)
+
+
+def checked_priority(priority: int) -> int:
+    """``priority``; raises UsageError beyond a million either way."""
+    if abs(priority) > MAX_PRIORITY:
+        raise UsageError(f"a priority lies between -{MAX_PRIORITY} and {MAX_PRIORITY}")
+    return priority
+
+
+def _checked_fields(fields: ProjectFields) -> dict[str, object]:
+    values: dict[str, object] = dict(fields)
+    tier, account, labels = values.get("tier"), values.get("billing_account"), values.get("labels")
+    if isinstance(tier, str):
+        values["tier"] = checked_tier(tier)
+    if isinstance(account, str):
+        values["billing_account"] = checked_name(account, "billing account")
+    if isinstance(labels, Mapping):
+        values["labels"] = checked_labels(labels)
+    if "priority" in fields:
+        checked_priority(fields["priority"])
+    return values
