@@ -1,0 +1,270 @@
+"""What a request body carries: its texts, files, tools and structure, whichever form it takes.
+
+Known forms: generateContent, both forms of countTokens, embedContent, batchEmbedContents, OpenAI
+chat completions and embeddings, and interactions. Keys may be camelCase or snake_case. Whatever
+does not have the expected type is ignored: bodies come straight from clients.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from keypool_cli.core.media_headers import decode_base64
+from keypool_cli.core.media_tokens import Media
+
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+_CONVERSATIONS: Final = ("contents", "content", "messages", "input")
+_TEXT_TYPES: Final = ("application/json", "application/xml", "application/x-javascript")
+
+
+@dataclass(slots=True)
+class RequestShape:
+    """Everything of a request that costs tokens, still uncounted.
+
+    texts: decoded texts, each counted on its own. contents: turns. systems: system instructions.
+    tools: each declaration as JSON. files: inline media, and media named by URI.
+    cached: whether it names cached content, whose tokens upstream adds to the prompt.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    files: list[Media] = field(default_factory=list)
+    tools: list[str] = field(default_factory=list)
+    contents: int = 0
+    systems: int = 0
+    cached: bool = False
+    resolution: str | None = None
+
+
+def read_request(body: Mapping[str, object]) -> RequestShape:
+    """The shape of one request body; never raises."""
+    shape = RequestShape()
+    for request in _requests(body):
+        _read_one(request, shape)
+    return shape
+
+
+def json_text(value: object) -> str:
+    """Compact JSON of a decoded value, or all its strings where it nests too deep for that."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), skipkeys=True)
+    except (RecursionError, TypeError, ValueError):
+        return " ".join(_strings(value))
+
+
+def _requests(body: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    inner = _mapping(_get(body, "generateContentRequest", "generate_content_request"))
+    several = _list(body.get("requests"))
+    if inner or several:
+        yield from filter(None, map(_mapping, [inner, *several]))
+    else:
+        yield body
+
+
+def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
+    config = _mapping(_get(body, "generationConfig", "generation_config"))
+    shape.resolution = _resolution(config) or shape.resolution
+    cached = _get(body, "cachedContent", "cached_content")
+    shape.cached |= isinstance(cached, str) and bool(cached)
+    system = _get(body, "systemInstruction", "system_instruction")
+    if system:
+        shape.systems += 1
+        _read_parts(_parts_of(system), shape)
+    for name in _CONVERSATIONS:
+        if name in body:
+            for turn in _turns(body[name]):
+                _read_turn(turn, shape)
+    for tool in _list(body.get("tools")):
+        shape.tools.extend(_declarations(_mapping(tool)))
+
+
+def _turns(value: object) -> list[object]:
+    """A conversation as a list of turns; loose parts side by side are one turn."""
+    if isinstance(value, str) or _mapping(value):
+        return [value]
+    turns = _list(value)
+    if turns and all(_is_loose_part(turn) for turn in turns):
+        return [{"parts": turns}]
+    return turns
+
+
+def _is_loose_part(value: object) -> bool:
+    item = _mapping(value)
+    return bool(item) and not item.keys() & {"parts", "content", "role"}
+
+
+def _read_turn(turn: object, shape: RequestShape) -> None:
+    item = _mapping(turn)
+    if item.get("role") in ("system", "developer"):
+        shape.systems += 1
+    elif item or isinstance(turn, str):
+        shape.contents += 1
+    _read_parts(_parts_of(turn), shape)
+    for call in _list(item.get("tool_calls")):
+        shape.texts.append(json_text(_mapping(call).get("function")))
+
+
+def _parts_of(turn: object) -> list[object]:
+    if isinstance(turn, str):
+        return [turn]
+    item = _mapping(turn)
+    parts = item.get("parts", item.get("content"))
+    if parts is None:
+        return [item] if item else _list(turn)
+    return [parts] if isinstance(parts, str) or _mapping(parts) else _list(parts)
+
+
+def _read_parts(parts: list[object], shape: RequestShape) -> None:
+    for part in parts:
+        item = {"text": part} if isinstance(part, str) else _mapping(part)
+        text = item.get("text")
+        if isinstance(text, str) and text:
+            shape.texts.append(text)
+            if len(item) == 1:
+                continue
+        for names, read in _PART_READERS:
+            value = _get(item, *names)
+            if value is not None:
+                read(value, item, shape)
+
+
+def _read_json(value: object, _part: Mapping[str, object], shape: RequestShape) -> None:
+    if isinstance(value, (dict, list)) and value:
+        shape.texts.append(json_text(value))
+
+
+def _read_blob(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    blob = _mapping(value)
+    data, mime_type = blob.get("data"), _text(_get(blob, "mimeType", "mime_type"))
+    if isinstance(data, str):
+        _add_file(mime_type, data, part, shape)
+
+
+def _read_file(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    mime_type = _text(_get(_mapping(value), "mimeType", "mime_type")) or "video/*"
+    _add_file(mime_type, None, part, shape)
+
+
+def _read_url(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    url = value if isinstance(value, str) else _text(_mapping(value).get("url"))
+    header, comma, data = url.partition(",")
+    if url.startswith("data:") and comma:
+        _add_file(header[5:].partition(";")[0], data, part, shape)
+    elif url:
+        _add_file("image/*", None, part, shape)
+
+
+def _read_audio(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    _add_file("audio/*", _text(_mapping(value).get("data")) or None, part, shape)
+
+
+def _read_typed(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    """An interactions part: {"type": "image", "data" or "uri", "mime_type"}."""
+    kind = _text(value)
+    if kind in ("image", "audio", "video", "document") and part.keys() & {"data", "uri"}:
+        default = "application/pdf" if kind == "document" else f"{kind}/*"
+        mime_type = _text(_get(part, "mimeType", "mime_type")) or default
+        _add_file(mime_type, _text(part.get("data")) or None, part, shape)
+
+
+_Reader = Callable[[object, Mapping[str, object], RequestShape], None]
+_PART_READERS: Final[tuple[tuple[tuple[str, ...], _Reader], ...]] = (
+    (("inlineData", "inline_data"), _read_blob),
+    (("fileData", "file_data"), _read_file),
+    (("functionCall", "function_call"), _read_json),
+    (("functionResponse", "function_response"), _read_json),
+    (("executableCode", "executable_code"), _read_json),
+    (("codeExecutionResult", "code_execution_result"), _read_json),
+    (("image_url", "imageUrl"), _read_url),
+    (("input_audio",), _read_audio),
+    (("type",), _read_typed),
+)
+
+
+def _add_file(
+    mime_type: str, data: str | None, part: Mapping[str, object], shape: RequestShape
+) -> None:
+    if data is not None and (mime_type.startswith("text/") or mime_type in _TEXT_TYPES):
+        shape.texts.append(decode_base64(data).decode("utf-8", "replace"))
+        return
+    video = _mapping(_get(part, "videoMetadata", "video_metadata"))
+    shape.files.append(
+        Media(
+            mime_type,
+            data,
+            resolution=_resolution(part) or shape.resolution,
+            seconds=_clip_seconds(video),
+            fps=_number(video.get("fps")) or 1.0,
+        )
+    )
+
+
+def _clip_seconds(video: Mapping[str, object]) -> float | None:
+    start = _offset(_get(video, "startOffset", "start_offset"))
+    end = _offset(_get(video, "endOffset", "end_offset"))
+    return end - start if end > start else None
+
+
+def _offset(value: object) -> float:
+    """Seconds of a protobuf duration such as ``"1.5s"``; 0.0 where it is none."""
+    text = _text(value).removesuffix("s")
+    return float(text) if text.replace(".", "", 1).isdecimal() and len(text) < 16 else 0.0
+
+
+def _resolution(holder: Mapping[str, object]) -> str | None:
+    level = _get(holder, "mediaResolution", "media_resolution", "resolution")
+    if isinstance(level, dict):
+        level = level.get("level")
+    name = _text(level).lower().removeprefix("media_resolution_")
+    return name if name in ("low", "medium", "high", "ultra_high") else None
+
+
+def _declarations(tool: Mapping[str, object]) -> Iterator[str]:
+    declared = _list(_get(tool, "functionDeclarations", "function_declarations"))
+    if declared:
+        yield from map(json_text, declared)
+    elif tool:
+        yield json_text(tool.get("function", tool))
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every key and leaf of a nested value; iterative, so depth cannot exhaust the stack."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left.extend(item.values())
+            left.extend(key for key in item if isinstance(key, str))
+        elif isinstance(item, list):
+            left.extend(item)
+        elif isinstance(item, str):
+            yield item
+        elif isinstance(item, int):
+            yield f"{item:x}"  # decimal refuses huge numbers
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    # Decoded JSON holds dicts only; asking for Mapping would cost as much as counting the text.
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 < value <= 1000 else None
+
+
+def _get(holder: Mapping[str, object], *names: str) -> object:
+    for name in names:
+        if name in holder:
+            return holder[name]
+    return None

