@@ -38,6 +38,9 @@ from keypool_cli.engine.types import (
     Waits,
 )
 
+LOOK_CHUNK = 100
+"""Projects one snapshot call looks at: about 3 ms of the server's time."""
+
 LOAD_CHUNK = 250
 """Projects one load call carries: about 10 ms of the server's time."""
 
@@ -65,7 +68,7 @@ def _server_clock() -> int:
 
 def _result(row: list[object]) -> Grant | Refused | Waits:
     if row[0] == 1:
-        return msgspec.convert(dict(zip(Grant.__struct_fields__, row[1:], strict=True)), Grant)
+        return Grant(*row[1:])  # type: ignore[arg-type]  # the script's own types
     if row[0] == 2:
         return Waits()
     _, at, limit, project = row
@@ -207,10 +210,9 @@ class Engine:
     async def snapshot(self, model: str, project_ids: Sequence[int]) -> Snapshot:
         """How projects stand on a model now."""
         now, revision, views = 0, -1, []
-        for start in range(0, max(len(project_ids), 1), 500):
-            row = await self._call(
-                "snapshot", model, self._days(), project_ids[start : start + 500]
-            )
+        for start in range(0, max(len(project_ids), 1), LOOK_CHUNK):
+            chunk = project_ids[start : start + LOOK_CHUNK]
+            row = await self._call("snapshot", model, self._days(), chunk)
             now, revision = row[0], row[2]  # type: ignore[assignment]
             views += msgspec.convert(row[1], list[View])
         return Snapshot(now, views, revision)

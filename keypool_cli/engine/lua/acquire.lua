@@ -2,7 +2,8 @@
 --
 -- ARGV 2  {days, revision, pool id, most waiters, demands}
 --         demand {lease id, requests, tokens, ttl ms, client (0 none), client's rpm, client's tpm
---         (-1 none), project preferred ('' none), deadline (0: does not wait), daemon}
+--         (-1 none), project preferred ('' none), deadline (0: does not wait), daemon,
+--         projects it must not get: ',1,2,' ('' none)}
 -- answers {'ok', now, revision, results} | {'stale', now, revision}: load this model first
 --         result {1, lease id, project, key, granted_at, expires_at}
 --              | {0, retry_at, limit, project}   retry_at 0: never, -1: ask again at once
@@ -10,7 +11,7 @@
 
 -- equal demands of one batch are told the same, until one of them is granted
 local function told_earliest(ctx, pool, demand)
-  local name = demand.requests .. '/' .. demand.tokens
+  local name = demand.requests .. '/' .. demand.tokens .. '/' .. (demand.avoid or '')
   ctx.told = ctx.told or {}
   local told = ctx.told[name]
   if not told then
@@ -24,6 +25,7 @@ end
 local function refused(ctx, pool, demand, client_at)
   if client_at == false then return { 0, 0, 'client', 0 } end
   if ctx.tired then return { 0, -1, 'rpm', 0 } end
+  if client_at and choose(ctx, pool, demand) then return { 0, client_at, 'client', 0 } end
   local told = told_earliest(ctx, pool, demand)
   if client_at and told[2] > 0 and client_at >= told[2] then return { 0, client_at, 'client', 0 } end
   return told
@@ -33,10 +35,10 @@ local function settle_demand(ctx, pool, demand, most_waiting)
   local client = client_state(ctx, demand)
   local client_at = client_refusal(ctx, client, demand)
   if client_at == nil then
-    local larger = demand.requests == 1 and demand.affinity == '' and ctx.too_large and demand.tokens >= ctx.too_large
+    local larger = demand.requests == 1 and not demand.avoid and demand.affinity == '' and ctx.too_large and demand.tokens >= ctx.too_large
     local state = not larger and choose(ctx, pool, demand)
     if state then return grant(ctx, state, demand, client) end
-    if demand.requests == 1 then ctx.too_large = min(ctx.too_large or math.huge, demand.tokens) end
+    if demand.requests == 1 and not demand.avoid then ctx.too_large = min(ctx.too_large or math.huge, demand.tokens) end
   end
   if demand.deadline > ctx.now and client_at ~= false then
     if redis.call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then

@@ -4,7 +4,6 @@
 -- the tokens, none of that set has. Records read by this call are newer than the set; Ready keeps
 -- both in one order, reading the set only as far as needed.
 
-local CHUNK = 4
 local MOST_DUE = 1024 -- projects one call brings to the present before it gives up
 
 -- The leases of a project at its in-flight limit may be over, though nobody ended them yet.
@@ -45,7 +44,7 @@ local function ready_set(ctx, pool, priority)
 end
 
 local function read_more(ctx, ready)
-  local chunk = max(CHUNK, ctx.chunk or 0)
+  local chunk = max(1, ctx.chunk or 0)
   local found = redis.call('ZRANGE', ready.name, ready.read, ready.read + chunk - 1, 'REV', 'WITHSCORES')
   local ids = {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end

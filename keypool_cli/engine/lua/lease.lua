@@ -5,7 +5,8 @@ local function demand_of(array)
   return {
     lease_id = array[1], requests = array[2], tokens = array[3], ttl_ms = array[4],
     client = array[5], client_rpm = array[6], client_tpm = array[7], affinity = array[8],
-    deadline = array[9], daemon = array[10], number = -1, array = array,
+    deadline = array[9], daemon = array[10], avoid = array[11] ~= '' and array[11] or nil,
+    number = -1, array = array,
   }
 end
 

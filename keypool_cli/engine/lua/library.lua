@@ -14,7 +14,7 @@
 --   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
 --   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
 --   T:blocked         zset     projects without room -> the instant one may be ready again
---   T:stale           zset     projects in a ready set -> the instant their score may be too low
+--   T:stale           zset     projects in a ready set -> the instant their score may be too low, or its day ends
 --   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
 --   T:lease:<id>      string   struct LEASE + the settled answer; kept 10 minutes past expires_at
@@ -42,6 +42,7 @@ local BIG_STEP_MS = 5000        -- a clock set back further than this restarts t
 local DAY_MS = 86400000
 local FLAG_USABLE, FLAG_EXCLUDED, FLAG_BOTH_DAYS = 1, 2, 4
 local BUDGET = 256              -- records one search may look at beyond the first fit
+local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
 
 local floor, max, min -- bound on the first call: Redis 7.0 has no globals while a library loads

@@ -27,8 +27,14 @@ local function day_opens_at(ctx, state, requests)
   return opens
 end
 
+-- whether the demand names the project as one it must not get
+local function avoids(demand, state)
+  return demand.avoid and string.find(demand.avoid, ',' .. state.id .. ',', 1, true)
+end
+
 -- nil when it fits now, else the limit that refuses it
 local function refusal(ctx, state, demand)
+  if avoids(demand, state) then return 'avoided' end
   if not usable(state) then return 'unusable' end
   if cooled_until(state) > state.now then return 'cooldown' end
   if state.held_until > 0 and state.held_by ~= demand.number then return 'held' end
@@ -62,13 +68,15 @@ end
 local function flight_opens_at(ctx, state)
   local over = integer(state.in_flight - state.limit_in_flight)
   local ends = redis.call('ZRANGE', key(ctx, 'flight', state.id), over, over, 'WITHSCORES')
-  if not ends[2] then ends = redis.call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES') end
+  if ends[2] then return tonumber(ends[2]) end
+  ends = redis.call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES')
   return max(tonumber(ends[2] or 0), state.now + 1)
 end
 
 -- The earliest instant a project can take the demand, were nothing else to come, and the limit
 -- that holds it back longest; nil: it never will.
 local function fits_at(ctx, state, demand)
+  if avoids(demand, state) then return nil, 'avoided' end
   if not usable(state) then return nil, 'unusable' end
   if demand.requests > state.limit_day or state.limit_in_flight < 1 then return nil, 'larger' end
   local at, why = window_fits_at(ctx, state, demand)
@@ -86,6 +94,13 @@ end
 
 local NOTHING_MORE = { requests = 1, tokens = 1 }
 
+-- When a ready project may next take more than now; 0: it has all the room there is.
+local function grows_at(ctx, state, expiry)
+  if day_opens_at(ctx, state, MOST_REQUESTS) == 0 then return expiry end
+  local day_end = min(ctx.day_end, ctx.utc_at + DAY_MS)
+  return expiry > 0 and min(expiry, day_end) or day_end
+end
+
 -- Works out where a project belongs: in its ready sets, or among the blocked until an instant.
 local function place(ctx, state)
   state.dirty = true
@@ -99,7 +114,8 @@ local function place(ctx, state)
   if not why then
     state.score = min(state.limit_tokens - state.tokens, UNLIMITED) * 4096
       + min(state.limit_requests - state.requests, 4095)
-    if expiry > 0 and (state.stale_at == 0 or expiry < state.stale_at) then state.stale_at = expiry end
+    local grows = grows_at(ctx, state, expiry)
+    if grows > 0 and (state.stale_at == 0 or grows < state.stale_at) then state.stale_at = grows end
     return
   end
   state.stale_at = 0

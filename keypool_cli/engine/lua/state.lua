@@ -69,12 +69,23 @@ local LEASE_FIELDS = {
   { 'expires_at', 'I6' },
 }
 
+-- A codec reads and writes every record of a call, so it is compiled: naming the fields one by one
+-- costs a third of a loop over their names.
 local function codec(fields)
-  local formats, names = { '<' }, {}
+  local formats, names, values, sets, gets = { '<' }, {}, {}, {}, {}
   for i, field in ipairs(fields) do
-    names[i], formats[i + 1] = field[1], field[2]
+    formats[i + 1], names[i], values[i] = field[2], field[1], 'v' .. i
+    sets[i], gets[i] = field[1] .. '=v' .. i, 'r.' .. field[1]
   end
-  return { names = names, format = table.concat(formats), count = #names }
+  local format = table.concat(formats)
+  local decode = 'local unpack, f = ... return function(bytes) local ' .. table.concat(values, ',')
+    .. ', next = unpack(f, bytes) return {' .. table.concat(sets, ',') .. '}, next end'
+  local encode = 'local pack, f = ... return function(r) return pack(f,' .. table.concat(gets, ',') .. ') end'
+  return {
+    names = names,
+    decode = loadstring(decode)(struct.unpack, format),
+    encode = loadstring(encode)(struct.pack, format),
+  }
 end
 
 local STATE, META, POOL, LEASE
@@ -86,15 +97,11 @@ end
 
 -- a record by field name, and where the bytes after it begin
 local function decode(kind, bytes)
-  local values, record, names = { struct.unpack(kind.format, bytes) }, {}, kind.names
-  for i = 1, kind.count do record[names[i]] = values[i] end
-  return record, values[kind.count + 1]
+  return kind.decode(bytes)
 end
 
 local function encode(kind, record)
-  local values, names = {}, kind.names
-  for i = 1, kind.count do values[i] = record[names[i]] end
-  return struct.pack(kind.format, unpack(values))
+  return kind.encode(record)
 end
 
 local function numbers_at(bytes, from, count, format)
