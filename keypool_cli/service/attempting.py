@@ -1,0 +1,59 @@
+"""What to do about the outcome of one upstream attempt. Pure: the proxy asks, this answers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keypool_cli.core.refusal import Action
+from keypool_cli.service.verdicts import Told
+
+MOST_PROJECTS = 5
+"""Projects one call is sent to at most."""
+
+MOST_RETRIES = 2
+"""Further attempts after answers that are nobody's fault here, such as a 503."""
+
+_FIRST_PAUSE_S = 0.5
+
+SET_ASIDE = frozenset({Action.COOL, Action.EXCLUDE_MODEL, Action.DISABLE})
+"""Actions of a refusal that is a project's or a key's: another project may still say yes."""
+
+
+class Step(StrEnum):
+    """What comes after an attempt."""
+
+    ANSWER = "answer"  # the client gets upstream's answer
+    MOVE = "move"  # the call goes to another project
+    AGAIN = "again"  # the call is sent again after a pause, to whichever project has room
+    FAIL = (
+        "fail"  # the client gets an error of ours: upstream's speaks of a key that is not its own
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call has come. refused: projects that refused it. left_s: until its deadline."""
+
+    refused: int
+    retries: int
+    left_s: float
+
+
+def next_step(told: Told | None, progress: Progress, *, pause_s: float) -> Step:
+    """Tell what to do after an attempt with this verdict; told None is a success.
+
+    progress counts the attempt itself already. pause_s: what AGAIN would wait.
+    """
+    if told is None or told.action == Action.RETURN:
+        return Step.ANSWER
+    if told.action in SET_ASIDE:
+        if progress.refused < MOST_PROJECTS and progress.left_s > 0:
+            return Step.MOVE
+        return Step.FAIL if told.action == Action.DISABLE else Step.ANSWER
+    if progress.retries < MOST_RETRIES and progress.left_s > pause_s:
+        return Step.AGAIN
+    return Step.ANSWER
+
+
+def pause_s(retries: int, *, jitter: float) -> float:
+    """How long to wait before a retry, in seconds: half of it is chance. jitter: in [0, 1)."""
+    return float(_FIRST_PAUSE_S * 2**retries * (0.5 + jitter / 2))

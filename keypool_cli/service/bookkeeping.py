@@ -1,0 +1,51 @@
+"""What a lost live store must not take along: the day's counts, written to SQL as they grow."""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+
+from keypool_cli.core.day import day_of
+from keypool_cli.errors import UnreachableError
+from keypool_cli.registry.values import DayCount
+from keypool_cli.service.ports import Ports
+
+EVERY_S = 5.0
+"""At most this much of a day's count is only in the live store (the design allows 10 s)."""
+
+
+class Bookkeeping:
+    """Copies the day counts of projects that this daemon granted leases on."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._granted: dict[str, set[int]] = defaultdict(set)
+
+    def note(self, model: str, project_id: int) -> None:
+        """A lease was granted: the project's count on this bucket model has grown."""
+        self._granted[model].add(project_id)
+
+    async def run(self) -> None:
+        """Write until cancelled; what cannot be written now is written next time."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            with suppress(UnreachableError):
+                await self.write()
+
+    async def write(self) -> None:
+        """Write the counts that may have grown."""
+        for model in list(self._granted):
+            granted = self._granted.pop(model)
+            try:
+                await self._write(model, granted)
+            except UnreachableError:
+                self._granted[model] |= granted
+                raise
+
+    async def _write(self, model: str, project_ids: set[int]) -> None:
+        snapshot = await self._ports.engine.snapshot(model, sorted(project_ids))
+        day = day_of(snapshot.now_ms).isoformat()
+        counts = [
+            DayCount(view.project_id, model, day, view.day_requests) for view in snapshot.views
+        ]
+        save = self._ports.registry.day_counts.save
+        await self._ports.call(save, counts, read_at_ms=snapshot.now_ms)

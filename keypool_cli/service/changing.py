@@ -1,0 +1,34 @@
+"""Changing the registry so that every daemon obeys at once.
+
+SQL first, then the live state of each loaded model; a daemon that meets a model older than the
+registry loads it before it grants, so nothing is missed in between.
+"""
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.sync import read_configured, sync_projects
+
+T = TypeVar("T")
+
+
+async def changing(
+    ports: Ports, change: Callable[[], T], touched: Callable[[T], Collection[int]] = lambda _: ()
+) -> T:
+    """Run one change of the registry and write the projects it touched to the live store.
+
+    touched: ids of the projects (also of removed ones) that the change's result concerns.
+    """
+    before = await ports.call(ports.registry.revision)
+    result = await ports.call(change)
+    if ports.live:
+        await spread(ports, touched(result), since=before)
+    return result
+
+
+async def spread(ports: Ports, project_ids: Collection[int], *, since: int) -> None:
+    """Write projects to the live store if the registry changed after revision ``since``."""
+    if await ports.call(ports.registry.revision) != since:
+        configured = await read_configured(ports)
+        await sync_projects(ports, configured, project_ids, since=since)

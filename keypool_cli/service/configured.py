@@ -1,0 +1,172 @@
+"""What the registry holds, indexed for the live store and for answers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from keypool_cli.core.model import (
+    Catalog,
+    Client,
+    Key,
+    KeyState,
+    Mark,
+    MarkKind,
+    MarkScope,
+    Policy,
+    Pool,
+    Project,
+)
+from keypool_cli.core.quota import Limits, QuotaIndex
+from keypool_cli.engine.types import LivePool, LiveProject
+
+USABLE, EXCLUDED, BOTH_DAYS = 1, 2, 4
+"""Flags of a live project; see ``engine/lua/library.lua``."""
+
+
+class Configured:
+    """One revision of the registry with its indexes, made on first use."""
+
+    def __init__(self, catalog: Catalog, token_hashes: Mapping[str, int] | None = None) -> None:
+        self.catalog = catalog
+        self.token_hashes = token_hashes or {}
+
+    def with_marks(self, marks: Iterable[Mark]) -> "Configured":
+        """The same with newer marks: a cooldown of one model makes no new revision."""
+        return Configured(replace(self.catalog, marks=tuple(marks)), self.token_hashes)
+
+    @property
+    def revision(self) -> int:
+        """The registry's revision."""
+        return self.catalog.revision
+
+    @cached_property
+    def projects(self) -> Mapping[str, Project]:
+        """Projects by name."""
+        return {each.name: each for each in self.catalog.projects.values()}
+
+    @cached_property
+    def pools(self) -> Mapping[str, Pool]:
+        """Pools by name."""
+        return {each.name: each for each in self.catalog.pools.values()}
+
+    @cached_property
+    def keys(self) -> Mapping[str, Key]:
+        """Keys by name."""
+        return {each.name: each for each in self.catalog.keys.values()}
+
+    @cached_property
+    def keys_of(self) -> Mapping[int, list[Key]]:
+        """Keys by project, in the order they were added."""
+        found: dict[int, list[Key]] = defaultdict(list)
+        for each in sorted(self.catalog.keys.values(), key=lambda each: each.id):
+            found[each.project_id].append(each)
+        return found
+
+    @cached_property
+    def pools_of(self) -> Mapping[int, list[Pool]]:
+        """Pools by project."""
+        found: dict[int, list[Pool]] = defaultdict(list)
+        for each in sorted(self.catalog.pools.values(), key=lambda each: each.id):
+            for project_id in each.project_ids:
+                found[project_id].append(each)
+        return found
+
+    @cached_property
+    def marks_of(self) -> Mapping[int, list[Mark]]:
+        """Every mark that touches a project, those of its billing account among them."""
+        found: dict[int, list[Mark]] = defaultdict(list)
+        on_account: dict[str, list[Mark]] = defaultdict(list)
+        for mark in self.catalog.marks:
+            if mark.scope is MarkScope.BILLING and mark.billing_account is not None:
+                on_account[mark.billing_account].append(mark)
+            elif mark.project_id is not None:
+                found[mark.project_id].append(mark)
+        for project in self.catalog.projects.values() if on_account else ():
+            if project.billing_account in on_account:
+                found[project.id] += on_account[project.billing_account]
+        return found
+
+    @cached_property
+    def quotas(self) -> QuotaIndex:
+        """Limits by project, tier and model."""
+        return QuotaIndex(self.catalog.quotas)
+
+    def limits(self, project: Project, model: str) -> Limits:
+        """The limits in force for a project on a bucket model."""
+        return self.quotas.effective(project, model)
+
+    def bucket(self, model: str) -> str:
+        """The model upstream counts a request's model as."""
+        return self.catalog.aliases.get(model, model)
+
+    def client_of(self, token_hash: str) -> Client | None:
+        """The client a token belongs to, unless it was revoked."""
+        client = self.catalog.clients.get(self.token_hashes.get(token_hash, 0))
+        return client if client is not None and client.revoked_at_ms is None else None
+
+    def siblings(self, project: Project) -> list[Project]:
+        """Projects on the same billing account, itself among them."""
+        if project.billing_account is None:
+            return [project]
+        account = project.billing_account
+        return [each for each in self.catalog.projects.values() if each.billing_account == account]
+
+    def live_pools(self) -> list[LivePool]:
+        """Pools as acquire needs them."""
+        projects = self.catalog.projects
+        return [
+            LivePool(
+                pool.id,
+                1 if pool.policy is Policy.PACK else 0,
+                sorted({projects[each].priority for each in pool.project_ids}, reverse=True),
+            )
+            for pool in self.catalog.pools.values()
+        ]
+
+    def live_project(
+        self, project: Project, model: str, day_requests: tuple[int, int] = (0, 0)
+    ) -> LiveProject:
+        """One project as a model's live state is loaded with it."""
+        limits = self.limits(project, model)
+        marks = [each for each in self.marks_of.get(project.id, ()) if each.model in {None, model}]
+        narrow = _latest(each for each in marks if each.scope is MarkScope.PROJECT_MODEL)
+        wide = _latest(each for each in marks if each.scope is not MarkScope.PROJECT_MODEL)
+        return LiveProject(
+            id=project.id,
+            rpm=limits.rpm.value,
+            tpm=limits.tpm.value,
+            rpd=limits.rpd.value,
+            in_flight=limits.in_flight.value,
+            flags=_flags(project, limits, marks),
+            priority=project.priority,
+            keys=[
+                each.id for each in self.keys_of.get(project.id, ()) if each.state is KeyState.READY
+            ],
+            pools=[each.id for each in self.pools_of.get(project.id, ())],
+            cool_until_ms=narrow[0],
+            cool_granted_at_ms=narrow[1],
+            wide_until_ms=wide[0],
+            wide_granted_at_ms=wide[1],
+            reset_at_ms=project.reset_at_ms,
+            day_requests=day_requests[0],
+            utc_requests=day_requests[1],
+        )
+
+
+def _latest(marks: Iterable[Mark]) -> tuple[int, int]:
+    """End and grant of the cooldown that lasts longest; zeros when there is none."""
+    ends = [
+        (each.until_at_ms, each.granted_at_ms)
+        for each in marks
+        if each.kind is MarkKind.COOL and each.until_at_ms is not None
+    ]
+    return max(ends, default=(0, 0))
+
+
+def _flags(project: Project, limits: Limits, marks: list[Mark]) -> int:
+    kinds = {each.kind for each in marks}
+    usable = project.enabled and MarkKind.DISABLE not in kinds
+    excluded = MarkKind.EXCLUDE in kinds or not limits.is_offered
+    both_days = MarkKind.DAY_END in kinds
+    return USABLE * usable | EXCLUDED * excluded | BOTH_DAYS * both_days

@@ -1,0 +1,58 @@
+"""The audit log as it is read: the newest events, or each one as it happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from keypool_cli.core.model import Event
+from keypool_cli.registry.values import EventFilter
+from keypool_cli.service.instants import iso
+from keypool_cli.service.ports import Ports
+
+POLL_S = 0.5
+
+
+class EventView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the audit log."""
+
+    id: int
+    at: str
+    kind: str
+    subject: str
+    actor: str
+    host: str
+    reason: str | None = None
+    detail: Mapping[str, object] = {}
+
+
+async def list_events(ports: Ports, wanted: EventFilter) -> list[EventView]:
+    """The newest events that the filter lets through, oldest first."""
+    return [_view(each) for each in await ports.call(ports.registry.events.read, wanted)]
+
+
+async def follow_events(ports: Ports, wanted: EventFilter) -> AsyncIterator[EventView]:
+    """The newest events, then every later one as it is written; never ends by itself."""
+    found = await list_events(ports, wanted)
+    after = 0
+    while True:
+        for each in found:
+            after = each.id
+            yield each
+        if not found:
+            await asyncio.sleep(POLL_S)
+        found = await list_events(ports, replace(wanted, after_id=after))
+
+
+def _view(event: Event) -> EventView:
+    return EventView(
+        id=event.id,
+        at=iso(event.at_ms),
+        kind=event.kind,
+        subject=event.subject,
+        actor=event.actor,
+        host=event.host,
+        reason=event.reason,
+        detail=event.detail,
+    )

@@ -1,0 +1,267 @@
+"""Leases: from what a client asks to a key it may use, or a truthful no."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from keypool_cli.core.model import Client, Key, Pool, Project, Secret
+from keypool_cli.engine.types import (
+    ASK_AGAIN,
+    Acquired,
+    Demand,
+    Grant,
+    Refused,
+    Stale,
+    Waits,
+)
+from keypool_cli.errors import KeypoolError, NoCapacityError, UnreachableError, UsageError
+from keypool_cli.service.batching import Batcher
+from keypool_cli.service.bookkeeping import Bookkeeping
+from keypool_cli.service.explaining import unusable
+from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.sync import sync_model
+from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.watch import Watch
+
+MOST_WAITING = 10_000
+"""Demands that may wait in one pool and model; beyond, the answer comes at once."""
+
+_REASONS = 3
+"""How many different reasons one answer names, with one project each."""
+
+_ATTEMPTS = 4
+_ROUNDS = 100
+"""Calls to bring a pool of 100,000 projects up to date after an idle time."""
+
+
+class PoolExhaustedError(NoCapacityError):
+    """No project of the pool has room now. limit: what refused; scope: project, or client."""
+
+    def __init__(self, pool: str, limit: str, *, retry_after_s: float) -> None:
+        self.limit = "cooldown" if limit == "held" else limit
+        self.scope = "client" if limit == "client" else "project"
+        self.retry_after_s = retry_after_s
+        super().__init__(
+            f"pool {pool!r} has no room for this request ({self.limit})",
+            hint=f"retry in {retry_after_s:.1f} s, or add a key of another project: "
+            f"keypool add NAME --project PROJECT --pool {pool}",
+        )
+
+
+class TooLargeError(UsageError):
+    """The request is larger than every limit it could run under: waiting cannot help."""
+
+
+class PoolUnusableError(NoCapacityError):
+    """Every project of the pool is disabled, dead or excluded for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """What a client asks. tokens: to reserve. wait_s: how long to park it when nothing has room.
+
+    prefer: the id of a project to take if it fits; avoid: ids of projects not to take at all.
+    """
+
+    model: str
+    pool: Pool
+    client: Client | None
+    tokens: int
+    requests: int = 1
+    wait_s: float = 0.0
+    ttl_s: float = 600.0
+    prefer: str = ""
+    avoid: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use a key for one request. model: as asked; use_by_ms: send it before."""
+
+    lease_id: str
+    project: Project
+    key: Key
+    secret: Secret
+    model: str
+    tokens: int
+    granted_at_ms: int
+    use_by_ms: int
+    expires_at_ms: int
+
+
+class Leasing:
+    """Grants leases for one daemon."""
+
+    def __init__(self, ports: Ports, watch: Watch, waiting: Waiting, books: Bookkeeping) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._waiting = waiting
+        self._books = books
+        self._batchers: dict[tuple[str, int], Batcher[Demand, Grant | Refused | Waits]] = {}
+
+    async def lease(self, request: LeaseRequest) -> Lease:
+        """Grant a lease, waiting for it as long as the request allows.
+
+        Raises PoolExhaustedError, TooLargeError, PoolUnusableError; UnreachableError when the
+        live store or the database does not answer.
+        """
+        model = self._watch.configured.bucket(request.model)
+        grant = await self._grant(model, request)
+        self._books.note(model, grant.project_id)
+        try:
+            return await self._lease(grant, request)
+        except BaseException:
+            await asyncio.shield(self._give_back(model, request, grant.lease_id))
+            raise
+
+    async def _give_back(self, model: str, request: LeaseRequest, lease_id: str) -> None:
+        client = request.client.id if request.client else 0
+        await self._ports.engine.release(model, client, [lease_id])
+
+    async def _lease(self, grant: Grant, request: LeaseRequest) -> Lease:
+        secret = self._watch.known_secret(grant.key_id) or await self._watch.secret(grant.key_id)
+        catalog = self._watch.configured.catalog
+        return Lease(
+            lease_id=grant.lease_id,
+            project=catalog.projects[grant.project_id],
+            key=catalog.keys[grant.key_id],
+            secret=secret,
+            model=request.model,
+            tokens=request.tokens,
+            granted_at_ms=grant.granted_at_ms,
+            use_by_ms=grant.granted_at_ms + self._ports.engine.times.guard_ms,
+            expires_at_ms=grant.expires_at_ms,
+        )
+
+    async def _grant(self, model: str, request: LeaseRequest) -> Grant:
+        deadline = await self._waiting.deadline(request.wait_s)
+        demand = self._demand(model, request, deadline)
+        answer = await (self._ask_waiting if deadline else self._ask)(
+            model, request.pool.id, demand
+        )
+        if isinstance(answer, Waits):
+            # One last try tells when there will be room, and takes what has just come free.
+            answer = await self._ask(model, request.pool.id, self._demand(model, request, 0))
+        if isinstance(answer, Grant):
+            return answer
+        raise await self._refusal(model, request, answer)
+
+    async def _ask_waiting(
+        self, model: str, pool_id: int, demand: Demand
+    ) -> Grant | Refused | Waits:
+        """Ask, and wait for the grant; Waits when the demand's time ran out."""
+        with self._waiting.expecting(demand) as grant:
+            asked = asyncio.ensure_future(self._ask(model, pool_id, demand))
+            try:
+                answer = await asyncio.shield(asked)
+            except asyncio.CancelledError:
+                # Whatever the call has made of the demand by its end, nobody wants it any more.
+                await asyncio.wait({asked})
+                if asked.exception() is None:
+                    await self._waiting.withdraw(model, demand)
+                raise
+            if not isinstance(answer, Waits):
+                return answer
+            return await self._waiting.wait(model, pool_id, demand, grant) or answer
+
+    def _demand(self, model: str, request: LeaseRequest, deadline_ms: int) -> Demand:
+        client = request.client
+        return Demand(
+            lease_id=new_lease_id(model),
+            requests=request.requests,
+            tokens=request.tokens,
+            ttl_ms=int(request.ttl_s * 1000),
+            client=client.id if client else 0,
+            client_rpm=-1 if client is None or client.rpm is None else client.rpm,
+            client_tpm=-1 if client is None or client.tpm is None else client.tpm,
+            prefer=request.prefer,
+            deadline_ms=deadline_ms,
+            daemon=self._waiting.daemon,
+            avoid="".join(f",{each}" for each in request.avoid) + "," if request.avoid else "",
+        )
+
+    async def _ask(self, model: str, pool_id: int, demand: Demand) -> Grant | Refused | Waits:
+        batcher = self._batchers.get((model, pool_id))
+        if batcher is None:
+            batcher = self._batchers[model, pool_id] = Batcher(partial(self._send, model, pool_id))
+        answer = await batcher.ask(demand)
+        for _ in range(_ROUNDS):
+            if not isinstance(answer, Refused) or answer.retry_at_ms != ASK_AGAIN:
+                break
+            answer = await batcher.ask(demand)
+        return answer
+
+    async def _send(
+        self, model: str, pool_id: int, demands: Sequence[Demand]
+    ) -> Sequence[Grant | Refused | Waits]:
+        for attempt in range(_ATTEMPTS):
+            try:
+                answer = await self._acquire(model, pool_id, demands)
+            except UnreachableError:
+                # Reservations of a call whose answer was lost run out by themselves.
+                if attempt > 0:
+                    raise
+                await self._ports.engine.store.ensure_running()
+                await self._take_back(model, demands)
+                continue
+            if isinstance(answer, Acquired):
+                self._waiting.heard(answer.now_ms)
+                return answer.results
+            await self._watch.refresh()
+            await sync_model(self._ports, model, self._watch.configured)
+        raise KeypoolError(f"the live state of {model!r} keeps changing", hint="try again")
+
+    async def _take_back(self, model: str, demands: Sequence[Demand]) -> None:
+        """Undo what a call whose answer was lost may have done: no id is granted or queued twice."""
+        for client in {each.client for each in demands}:
+            ids = [each.lease_id for each in demands if each.client == client]
+            await self._ports.engine.release(model, client, ids)
+
+    async def _acquire(
+        self, model: str, pool_id: int, demands: Sequence[Demand]
+    ) -> Acquired | Stale:
+        revision = self._watch.configured.revision
+        return await self._ports.engine.acquire(
+            model, pool_id, demands, revision=revision, queue=MOST_WAITING
+        )
+
+    async def _refusal(
+        self, model: str, request: LeaseRequest, refused: Grant | Refused | Waits
+    ) -> KeypoolError:
+        pool = request.pool
+        if not isinstance(refused, Refused):
+            return KeypoolError("a demand that does not wait was queued")
+        if refused.retry_at_ms is not None:
+            wait_ms = refused.retry_at_ms - await self._waiting.now_ms()
+            return PoolExhaustedError(
+                pool.name, refused.limit, retry_after_s=max(wait_ms, 1) / 1000
+            )
+        if refused.limit == "client":
+            return TooLargeError(
+                f"{request.tokens} tokens in {request.requests} requests exceed this client's limits",
+                hint="split the request, or raise the limits: keypool client add",
+            )
+        return await self._never(model, request)
+
+    async def _never(self, model: str, request: LeaseRequest) -> KeypoolError:
+        """Tell why no project of the pool can ever take the request."""
+        pool, catalog = request.pool, self._watch.configured.catalog
+        ids = sorted(catalog.pools[pool.id].project_ids) if pool.id in catalog.pools else []
+        demand = self._demand(model, request, 0)
+        found = await self._ports.engine.explain(model, pool.id, demand, ids[:1000])
+        if any(each.limit == "larger" for each in found.reasons):
+            return TooLargeError(
+                f"{request.tokens} tokens in {request.requests} requests are more than "
+                f"any project of pool {pool.name!r} may take for {request.model} in a minute",
+                hint="split the request; the limits: keypool quota list",
+            )
+        projects = [catalog.projects[each] for each in ids if each in catalog.projects]
+        reasons = {unusable(self._watch.configured, each, model): each for each in projects}
+        told = [f"{each.name}: {reason}" for reason, each in reasons.items()][:_REASONS]
+        return PoolUnusableError(
+            f"no project of pool {pool.name!r} can be used for {request.model}: "
+            + ("; ".join(told) or "it has none"),
+            hint=f"see why: keypool status --pool {pool.name}",
+        )

@@ -1,0 +1,59 @@
+"""What calls without a lease show of keys and projects: that one of them is shut.
+
+Their 429s say nothing of the quota for generation, so only evidence that disables is acted on.
+"""
+
+import secrets
+
+from keypool_cli.core.model import Key, Project
+from keypool_cli.core.redact import redact
+from keypool_cli.core.refusal import Action, classify
+from keypool_cli.engine.types import Settled
+from keypool_cli.service.settling import Settling
+from keypool_cli.service.verdicts import DAEMON, Evidence
+from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.watch import Watch
+
+
+class Observing:
+    """Acts on refusals of the daemon's own calls that had no lease."""
+
+    def __init__(self, watch: Watch, waiting: Waiting, settling: Settling) -> None:
+        self._watch = watch
+        self._waiting = waiting
+        self._settling = settling
+
+    async def observe(self, project: Project, key: Key, status: int, error: object) -> None:
+        """Disable a key or a project that upstream refuses; anything else changes nothing.
+
+        Raises UnreachableError when a store is away.
+        """
+        verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+        if verdict is None or verdict.action is not Action.DISABLE:
+            return
+        secret = await self._watch.secret(key.id)
+        await self._settling.apply(
+            Evidence(
+                model="",
+                project=project,
+                key=key,
+                lease_id=f"{secrets.token_urlsafe(16)}.free",
+                source=DAEMON,
+                verdict=verdict,
+                settled=_as_settled(project, key, await self._waiting.now_ms()),
+                reason=redact(verdict.reason, (secret.text,)),
+            )
+        )
+
+
+def _as_settled(project: Project, key: Key, now_ms: int) -> Settled:
+    return Settled(
+        tokens=0,
+        applied=True,
+        until_ms=0,
+        answer="",
+        project_id=project.id,
+        key_id=key.id,
+        granted_at_ms=now_ms,
+        first=True,
+    )

@@ -1,0 +1,87 @@
+"""One upstream answer on its way to the client, and what it tells about its cost at the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keypool_cli.core.model import Secret
+from keypool_cli.core.redact import REDACTED
+from keypool_cli.upstream.forward import Answer, Header
+from keypool_cli.upstream.headers import to_client
+from keypool_cli.upstream.tail import KEPT, Tail, begins_with_error, error_in, usage_in
+
+LARGEST_REFUSAL = 1024 * 1024
+"""Bytes of an error's body that are passed on."""
+
+_HIDDEN = REDACTED.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the end of a good answer told: the usage, and the error that ended it, if any."""
+
+    usage: Mapping[str, object] | None
+    error: object
+
+
+class Passage:
+    """An answer: its status and headers, then its body in parts; whoever has it must close it.
+
+    refusal: the whole body where upstream says no, also inside a 2xx; else None.
+    """
+
+    def __init__(self, answer: Answer, secret: Secret) -> None:
+        self.status = answer.status
+        self.headers: list[Header] = to_client(answer.headers)
+        self.length = _length(answer.headers)
+        self.refusal: bytes | None = None
+        self._answer = answer
+        self._secret = secret.text.encode()
+        self._first: bytes | None = None
+        self._tail = Tail()
+
+    async def begin(self) -> None:
+        """Read as much as tells whether upstream says no. Raises UpstreamError."""
+        if self.status >= 400:
+            self.refusal = await self._rest(b"", LARGEST_REFUSAL)
+            return
+        first = await self._read() or b""
+        if begins_with_error(first):
+            self.refusal = await self._rest(first, KEPT)
+        self._first = first
+
+    async def part(self) -> bytes | None:
+        """The next part of a good answer; None at its end. Raises UpstreamError."""
+        part, self._first = self._first, None
+        if part is None:
+            part = await self._read()
+        if part is not None:
+            self._tail.add(part)
+        return part or None
+
+    def ending(self) -> Ending:
+        """What the parts that have passed tell."""
+        text = self._tail.text()
+        return Ending(usage_in(text), error_in(text))
+
+    async def close(self) -> None:
+        """Let go of upstream; breaks the connection where the answer has not ended."""
+        await self._answer.close()
+
+    async def _read(self) -> bytes | None:
+        part = await self._answer.chunk()
+        # Upstream's own words may repeat the key, and no client may learn it.
+        if part is not None and self._secret in part:
+            return part.replace(self._secret, _HIDDEN)
+        return part
+
+    async def _rest(self, first: bytes, limit: int) -> bytes:
+        body = bytearray(first)
+        while len(body) < limit and (part := await self._answer.chunk()) is not None:
+            body += part
+        await self._answer.close()
+        return bytes(body[:limit]).replace(self._secret, _HIDDEN)
+
+
+def _length(headers: list[Header]) -> int | None:
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    return int(lengths[0]) if len(lengths) == 1 and lengths[0].isdecimal() else None

@@ -1,0 +1,80 @@
+"""The adapters a use-case works through, opened together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from keypool_cli.config import Settings, ensure_home, master_key
+from keypool_cli.engine import store
+from keypool_cli.engine.embedded import EmbeddedServer
+from keypool_cli.engine.engine import Engine, Times
+from keypool_cli.registry.repository import Registry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The registry (sync, called from threads) and the engine (async) of one home."""
+
+    settings: Settings
+    registry: Registry
+    _engine: Engine | None
+
+    @property
+    def live(self) -> bool:
+        """Whether the live store is open; changes of the registry do not need a stopped one."""
+        return self._engine is not None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; only where the live store was asked for."""
+        assert self._engine is not None, "opened without the live store"  # noqa: S101 - a caller's bug
+        return self._engine
+
+    async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the registry in a worker thread."""
+        return await asyncio.to_thread(method, *args, **kwargs)
+
+
+def times(settings: Settings) -> Times:
+    """The engine's spans from the settings."""
+    return Times(
+        window_ms=int(settings.window_s * 1000),
+        guard_ms=settings.guard_ms,
+        starve_ms=int(settings.starve_s * 1000),
+    )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open the registry; creates home and master key on first use."""
+    ensure_home(settings.home)
+    return Registry.open(settings.database_url, master_key=master_key(settings))
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, start: bool = True) -> AsyncIterator[Ports]:
+    """Both adapters, closed at the end. Raises UnreachableError when either cannot be reached.
+
+    start: an embedded server that does not run is started; without it, a change of the registry
+    waits in SQL, where whoever starts the server finds it.
+    """
+    registry = await asyncio.to_thread(open_registry, settings)
+    try:
+        if not start and settings.redis_url is None and not _embedded_runs(settings):
+            yield Ports(settings, registry, None)
+            return
+        live = await store.connect(settings)
+        try:
+            yield Ports(settings, registry, Engine(live, times=times(settings)))
+        finally:
+            await live.close()
+    finally:
+        registry.close()
+
+
+def _embedded_runs(settings: Settings) -> bool:
+    return EmbeddedServer(settings.home).running()

@@ -1,0 +1,75 @@
+"""Projects: listed, changed, removed."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from keypool_cli.core.model import Project
+from keypool_cli.registry.values import Actor, ProjectFields
+from keypool_cli.service.changing import changing
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.sync import read_configured
+
+
+class ProjectView(msgspec.Struct, frozen=True):
+    """A project as configured. keys: their names."""
+
+    name: str
+    tier: str | None
+    priority: int
+    billing_account: str | None
+    labels: Mapping[str, str]
+    enabled: bool
+    pools: list[str]
+    keys: list[str]
+
+
+async def list_projects(ports: Ports) -> list[ProjectView]:
+    """Every project, by name."""
+    configured = await read_configured(ports)
+    return [_view(configured, each) for _, each in sorted(configured.projects.items())]
+
+
+async def show_project(ports: Ports, name: str) -> ProjectView:
+    """The project of this name. Raises NotFoundError."""
+    project = await ports.call(ports.registry.projects.find, name)
+    return _view(await read_configured(ports), project)
+
+
+async def set_project(
+    ports: Ports, name: str, fields: ProjectFields, *, by: Actor, create: bool = False
+) -> ProjectView:
+    """Change what ``fields`` name. create: make it first; raises ConflictError if it exists."""
+    method = ports.registry.projects.create if create else ports.registry.projects.set
+    project = await changing(
+        ports, partial(method, name, by=by, **fields), touched=lambda project: [project.id]
+    )
+    return _view(await read_configured(ports), project)
+
+
+async def remove_project(
+    ports: Ports, name: str, *, by: Actor, with_keys: bool = False
+) -> ProjectView:
+    """Remove a project with its limits; answers it as it was. Raises ConflictError over keys."""
+    was = await show_project(ports, name)
+    await changing(
+        ports,
+        partial(ports.registry.projects.remove, name, by=by, with_keys=with_keys),
+        touched=lambda project: [project.id],
+    )
+    return was
+
+
+def _view(configured: Configured, project: Project) -> ProjectView:
+    return ProjectView(
+        name=project.name,
+        tier=project.tier,
+        priority=project.priority,
+        billing_account=project.billing_account,
+        labels=project.labels,
+        enabled=project.enabled,
+        pools=[pool.name for pool in configured.pools_of.get(project.id, ())],
+        keys=[key.name for key in configured.keys_of.get(project.id, ())],
+    )

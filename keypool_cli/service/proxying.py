@@ -1,0 +1,219 @@
+"""The proxy's decisions in motion: lease, send, judge, move on, and settle each attempt.
+
+Every attempt of a call that spends quota is a reservation of its own. What an attempt's outcome
+means is decided in :mod:`keypool_cli.service.attempting`.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
+
+from keypool_cli.core.model import Client, Pool, Project, Secret
+from keypool_cli.core.refusal import Action, classify
+from keypool_cli.errors import NoCapacityError
+from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, next_step, pause_s
+from keypool_cli.service.leasing import PoolExhaustedError
+from keypool_cli.service.passage import Passage
+from keypool_cli.service.verdicts import Told, told
+from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
+
+
+class RefusedError(NoCapacityError):
+    """Every project that was tried is shut: its key, or the project itself, needs repair."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Order:
+    """A call that a client wants made; times are instants of ``time.monotonic``.
+
+    tokens, requests: what to reserve. wait_until: how long it may wait for room; deadline: when
+    no further attempt makes sense. target: path and query, without any credential.
+    """
+
+    pool: Pool
+    client: Client | None
+    model: str
+    tokens: int
+    requests: int
+    wait_until: float
+    deadline: float
+    method: str
+    target: str
+    headers: Sequence[Header]
+    body: bytes | None = None
+    prefer: str = ""
+
+
+class Ticket(Protocol):
+    """The right to make one attempt, and what must be done with its outcome."""
+
+    project: Project
+    secret: Secret
+    lease_id: str | None
+
+    async def refused(self, status: int, error: object) -> None:
+        """Upstream said no, or nothing at all (status 0): make that known before going on."""
+        ...
+
+    def abandoned(self) -> None:
+        """The client went away before an answer came."""
+        ...
+
+    def ended(self, passage: Passage) -> None:
+        """The answer has been passed on, whole or in part."""
+        ...
+
+
+class Ticketing(Protocol):
+    """Where attempts come from: leases, or free use of a project."""
+
+    async def ticket(self, order: Order, refused: frozenset[int]) -> Ticket:
+        """A project to try that has not refused yet. Raises what leasing raises."""
+        ...
+
+
+@dataclass(slots=True)
+class _Trail:
+    """What became of a call so far. last: an answer to fall back on when no retry is possible."""
+
+    refused: frozenset[int] = field(default_factory=frozenset)
+    retries: int = 0
+    last: "Attempt | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call upstream that came back. passage: None when no answer came (then failure is set)."""
+
+    ticket: Ticket
+    told: Told | None
+    passage: Passage | None = None
+    failure: UpstreamError | None = None
+
+    @property
+    def answer(self) -> Passage:
+        """What upstream answered. Raises UpstreamError where it did not."""
+        if self.passage is None:
+            raise self.failure or UpstreamError("upstream did not answer")
+        return self.passage
+
+    async def close(self) -> None:
+        """Let go of upstream, and settle what a good answer told of its cost."""
+        if self.passage is not None:
+            await self.passage.close()
+            if self.told is None:
+                self.ticket.ended(self.passage)
+
+
+class Proxying:
+    """Makes calls for clients, on one project after another where that is right."""
+
+    def __init__(self, forwarder: Forwarder, upstream_url: str) -> None:
+        self._forwarder = forwarder
+        self._url = upstream_url.rstrip("/")
+
+    async def answer(self, order: Order, tickets: Ticketing) -> Attempt:
+        """Make the call; the attempt has the answer for the client, who must close it.
+
+        Raises what leasing raises, and RefusedError.
+        """
+        trail = _Trail()
+        while True:
+            attempt = await self._next(order, tickets, trail)
+            if attempt is trail.last or not await _goes_on(attempt, order, trail):
+                break
+            trail.last = attempt
+        return attempt
+
+    async def _next(self, order: Order, tickets: Ticketing, trail: _Trail) -> Attempt:
+        """The next attempt; the last one again where none is left and its answer says more."""
+        last = trail.last
+        try:
+            ticket = await tickets.ticket(order, trail.refused)
+        except (PoolExhaustedError, RefusedError) as err:
+            if last is None or not _says_more(last, err):
+                raise
+            return last
+        return await self._attempt(order, ticket)
+
+    async def _attempt(self, order: Order, ticket: Ticket) -> Attempt:
+        try:
+            passage = await self._opened(order, ticket.secret)
+        except UpstreamError as err:
+            await ticket.refused(0, None)
+            return Attempt(ticket, _verdict(0, None), failure=err)
+        except asyncio.CancelledError:
+            ticket.abandoned()
+            raise
+        if passage.refusal is None:
+            return Attempt(ticket, None, passage)
+        error = passage.refusal.decode(errors="replace")
+        await ticket.refused(passage.status, error)
+        return Attempt(ticket, _verdict(passage.status, error), passage)
+
+    async def _opened(self, order: Order, secret: Secret) -> Passage:
+        headers = [*order.headers, ("x-goog-api-key", secret.text)]
+        outgoing = Outgoing(order.method, self._url + order.target, headers, order.body)
+        try:
+            async with asyncio.timeout(max(order.deadline - monotonic(), 0)):
+                passage = Passage(await self._forwarder.send(outgoing), secret)
+                await _begun(passage)
+        except TimeoutError:
+            raise UpstreamError("upstream did not answer in time", timed_out=True) from None
+        return passage
+
+
+def _says_more(last: Attempt, err: PoolExhaustedError | RefusedError) -> bool:
+    """Whether upstream's last answer tells a client more than that no other project is left.
+
+    That a pool has no room is said with the time it will; and what upstream says of a key that
+    the client does not know would mislead it.
+    """
+    action = last.told.action if last.told is not None else None
+    if isinstance(err, RefusedError):
+        return action != Action.DISABLE
+    return action not in SET_ASIDE
+
+
+async def _begun(passage: Passage) -> None:
+    try:
+        await passage.begin()
+    except BaseException:
+        await passage.close()
+        raise
+
+
+async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
+    """Whether another attempt follows, once the pause before it is over. Raises RefusedError."""
+    if attempt.told is not None and attempt.told.action in SET_ASIDE:
+        trail.refused |= {attempt.ticket.project.id}
+    pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
+    progress = Progress(len(trail.refused), trail.retries, order.deadline - monotonic())
+    match next_step(attempt.told, progress, pause_s=pause):
+        case Step.MOVE:
+            return True
+        case Step.AGAIN:
+            trail.retries += 1
+            await asyncio.sleep(pause)
+            return True
+        case Step.FAIL:
+            raise shut(order.pool)
+        case Step.ANSWER:
+            return False
+
+
+def shut(pool: Pool) -> RefusedError:
+    """The error of a call that found no project in order."""
+    return RefusedError(
+        f"the projects of pool {pool.name!r} that were tried need repair",
+        hint=f"see why: keypool status --pool {pool.name}",
+    )
+
+
+def _verdict(status: int, error: object) -> Told | None:
+    """What an outcome means; when a cooldown ends does not matter here."""
+    verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+    return told(verdict) if verdict is not None else None

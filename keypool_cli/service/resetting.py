@@ -1,0 +1,207 @@
+"""``reset``: forget what refusals did to projects, in SQL and live, and tell exactly what changed."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from keypool_cli.core.day import day_of
+from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Project
+from keypool_cli.engine.types import View
+from keypool_cli.errors import NotFoundError
+from keypool_cli.registry.values import Actor, Reset
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.status import REBUILT
+from keypool_cli.service.sync import read_configured, sync_projects
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRequest:
+    """What to reset: named keys' projects, a project, a pool, or everything.
+
+    counters: also the minute windows and day counts. failures: also back-off growth and what
+    refusals excluded, disabled or declared dead. dry_run: tell, and change nothing.
+    """
+
+    keys: tuple[str, ...] = ()
+    project: str | None = None
+    pool: str | None = None
+    everything: bool = False
+    model: str | None = None
+    counters: bool = False
+    failures: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """One thing that was reset, as it was before.
+
+    what: cooldown, exclusion, disabled, dead key, failures, minute window, or day count.
+    subject: project, billing account or key. until_at_ms: of a cooldown. was: of a count.
+    """
+
+    what: str
+    subject: str
+    model: str | None = None
+    rule: str | None = None
+    until_at_ms: int | None = None
+    was: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResetOutcome:
+    """What a reset did. freed: names of the keys of all projects it touched."""
+
+    cleared: tuple[Cleared, ...]
+    projects: tuple[str, ...]
+    freed: tuple[str, ...]
+
+
+def targets(configured: Configured, request: ResetRequest) -> list[Project]:
+    """The projects a reset concerns, billing siblings among them. Raises NotFoundError."""
+    chosen = {each.id: each for each in _named(configured, request)}
+    for project in list(chosen.values()):
+        chosen |= {each.id: each for each in configured.siblings(project)}
+    return sorted(chosen.values(), key=lambda each: each.name)
+
+
+def _named(configured: Configured, request: ResetRequest) -> Iterable[Project]:
+    projects = configured.catalog.projects
+    if request.everything:
+        return projects.values()
+    if request.pool is not None:
+        pool = configured.pools.get(request.pool)
+        if pool is None:
+            raise NotFoundError(f"no pool named {request.pool!r}", hint="see: keypool pool list")
+        return [projects[each] for each in pool.project_ids]
+    if request.project is not None:
+        project = configured.projects.get(request.project)
+        if project is None:
+            raise NotFoundError(
+                f"no project named {request.project!r}", hint="see: keypool project list"
+            )
+        return [project]
+    unknown = [each for each in request.keys if each not in configured.keys]
+    if unknown:
+        raise NotFoundError(f"no key named {unknown[0]!r}", hint="see: keypool list")
+    return [projects[configured.keys[each].project_id] for each in request.keys]
+
+
+async def reset(
+    ports: Ports, configured: Configured, request: ResetRequest, *, by: Actor
+) -> ResetOutcome:
+    """Clear live state, then SQL, then answer. Answers to calls made before no longer cool."""
+    projects = targets(configured, request)
+    ids = [each.id for each in projects]
+    before = await _live_before(ports, request, ids)
+    at_ms = await ports.engine.now_ms()
+    asked = Reset(
+        project_ids=ids,
+        model=request.model,
+        failures=request.failures,
+        at_ms=at_ms,
+    )
+    since = await ports.call(ports.registry.revision)
+    report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
+    if not request.dry_run:
+        await _empty_days(ports, before, request, ids, at_ms)
+        fresh = await read_configured(ports)
+        await sync_projects(ports, fresh, ids, since=since)
+    cleared = _cleared(configured, report.marks, report.keys, before, request)
+    return ResetOutcome(
+        cleared=tuple(cleared),
+        projects=tuple(each.name for each in projects),
+        freed=tuple(k.name for p in projects for k in configured.keys_of.get(p.id, ())),
+    )
+
+
+async def _live_before(
+    ports: Ports, request: ResetRequest, ids: Collection[int]
+) -> dict[str, list[View]]:
+    """Reset live state (or look at it, in a dry run); answers how it was, by model."""
+    found: dict[str, list[View]] = {}
+    for model in await ports.engine.models():
+        if request.model is not None and request.model != model:
+            continue
+        if request.dry_run:
+            snapshot = await ports.engine.snapshot(model, list(ids))
+        else:
+            snapshot = await ports.engine.reset(
+                model, list(ids), counters=request.counters, failures=request.failures
+            )
+        found[model] = snapshot.views
+    return found
+
+
+async def _empty_days(
+    ports: Ports, before: dict[str, list[View]], request: ResetRequest, ids: list[int], at_ms: int
+) -> None:
+    if request.counters:
+        day = day_of(at_ms).isoformat()
+        for model in before:
+            await ports.call(ports.registry.day_counts.empty, ids, model, day, at_ms=at_ms)
+
+
+_NAMES = {
+    MarkKind.COOL: "cooldown",
+    MarkKind.EXCLUDE: "exclusion",
+    MarkKind.DISABLE: "disabled",
+    MarkKind.DAY_END: "day end",
+}
+
+
+def _cleared(
+    configured: Configured,
+    marks: Iterable[Mark],
+    keys: Iterable[Key],
+    before: dict[str, list[View]],
+    request: ResetRequest,
+) -> list[Cleared]:
+    projects = configured.catalog.projects
+    found = [
+        Cleared(
+            _NAMES[each.kind],
+            each.billing_account or projects[each.project_id or 0].name,
+            each.model,
+            each.rule,
+            each.until_at_ms,
+        )
+        for each in marks
+    ]
+    found += [Cleared("dead key", each.name, rule=each.rule) for each in keys]
+    in_sql = {(each.subject, each.model) for each in found if each.what == "cooldown"}
+    for model, views in before.items():
+        for view in views:
+            name = projects[view.project_id].name
+            lively = _cleared_live(view, name, model, request)
+            found += [
+                each
+                for each in lively
+                if each.what != "cooldown" or not in_sql & {(name, model), (name, None)}
+            ]
+    return found
+
+
+def _cleared_live(view: View, name: str, model: str, request: ResetRequest) -> list[Cleared]:
+    found = []
+    if view.cool_until_ms > 0 and view.why == "cooldown":
+        cool = Cleared("cooldown", name, model, until_at_ms=view.cool_until_ms)
+        found.append(replace(cool, rule=REBUILT))
+    if request.counters and (view.requests or view.tokens):
+        was = f"{view.requests} requests, {view.tokens} tokens"
+        found.append(Cleared("minute window", name, model, was=was))
+    if request.counters and view.day_requests:
+        found.append(Cleared("day count", name, model, was=f"{view.day_requests} requests"))
+    if request.failures and view.failures:
+        found.append(Cleared("failures", name, model, was=str(view.failures)))
+    return found
+
+
+def dead_keys(configured: Configured, projects: Iterable[Project]) -> list[Key]:
+    """Keys of projects that a plain reset leaves dead."""
+    return [
+        key
+        for project in projects
+        for key in configured.keys_of.get(project.id, ())
+        if key.state is KeyState.DEAD
+    ]

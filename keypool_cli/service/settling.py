@@ -1,0 +1,287 @@
+"""Settlement: the usage of a call, and what a refusal means for its project, key and account.
+
+A refusal is applied to the live store first, which stops traffic; then written to SQL, so that no
+lost store forgets it; then acknowledged. Refusals that arrive together share one transaction.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from socket import gethostname
+
+import msgspec
+
+from keypool_cli.core.day import day_end_ms
+from keypool_cli.core.model import Client
+from keypool_cli.core.redact import redact, redact_json
+from keypool_cli.core.refusal import Action, Scope, Verdict, classify
+from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
+from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
+from keypool_cli.registry.values import Actor, Refusal
+from keypool_cli.service.batching import Batcher
+from keypool_cli.service.lease_ids import model_of
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.sync import sync_projects
+from keypool_cli.service.verdicts import (
+    DAEMON,
+    AliasClaims,
+    Evidence,
+    Told,
+    acts,
+    confirmed,
+    decides,
+    live_mark,
+    refusal_of,
+    told,
+)
+from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.watch import Watch
+
+_DURABLE = frozenset({Action.COOL, Action.EXCLUDE_MODEL, Action.DISABLE})
+
+_ZERO_TOKENS = frozenset({401, 402, 403, 404, 429})
+"""Upstream counts no tokens for calls it refused at the door."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a call. status 0: no answer came. error: as received.
+
+    client: whose lease it is. witnessed: the daemon made the call itself, so that what it says of
+    upstream is not the client's word.
+    """
+
+    lease_id: str
+    client: Client | None
+    status: int
+    usage: Mapping[str, object] | None = None
+    error: object = None
+    witnessed: bool = False
+
+    @property
+    def witness(self) -> Client | None:
+        """Whose word it is; None: the daemon's own."""
+        return None if self.witnessed else self.client
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a settlement. told: None on success. why: why a verdict was not applied."""
+
+    told: Told | None
+    tokens: int
+    applied: bool = False
+    until_ms: int | None = None
+    why: str | None = None
+
+
+def tokens_of(report: Report) -> int | None:
+    """Tokens to settle with; None keeps the reservation, for upstream counts failed calls too."""
+    usage = report.usage or {}
+    if 200 <= report.status < 300:
+        counts = [usage.get(name) for name in ("promptTokenCount", "toolUsePromptTokenCount")]
+        numbers = [each if isinstance(each, int) and each >= 0 else None for each in counts]
+        if numbers[0] is not None:
+            return min(numbers[0] + (numbers[1] or 0), 10**12)
+        return None
+    return 0 if report.status in _ZERO_TOKENS else None
+
+
+class Settling:
+    """Settles leases for one daemon."""
+
+    def __init__(self, ports: Ports, watch: Watch, waiting: Waiting) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._waiting = waiting
+        self._batchers: dict[str, Batcher[Settlement, Settled | LeaseEnd]] = {}
+        self._records: Batcher[Refusal, None] = Batcher(self._record)
+        self._actor = Actor(DAEMON, gethostname())
+        self._claims = AliasClaims()
+
+    async def settle(self, report: Report) -> Outcome:
+        """Close a lease; a repeated settlement answers what the first one did.
+
+        Raises NotFoundError for an unknown lease or another client's, ConflictError after a
+        release, UnreachableError when a store is away: the settlement may then be repeated.
+        """
+        model = model_of(report.lease_id)
+        verdict = self._verdict(report, await self._waiting.now_ms())
+        said = _said(verdict)
+        settled = await self._settle(model, report, verdict, said)
+        # A repeated settlement comes here too: SQL may have been away the first time.
+        if verdict is not None and settled.answer == said and acts(verdict, report.witness):
+            await self._act(model, report, verdict, settled)
+        return _outcome(settled, report.witness)
+
+    async def release(self, lease_id: str, client: Client | None) -> None:
+        """Return a reservation whose call was never made; doing so twice changes nothing."""
+        end = await self._release(model_of(lease_id), client.id if client else 0, lease_id)
+        if end is LeaseEnd.MISSING:
+            raise _no_lease()
+        if end is LeaseEnd.SETTLED:
+            raise ConflictError("the lease was settled already")
+
+    async def _release(self, model: str, client: int, lease_id: str) -> LeaseEnd:
+        try:
+            (end,) = await self._ports.engine.release(model, client, [lease_id])
+        except UnreachableError:
+            # Releasing twice is harmless.
+            await self._ports.engine.store.ensure_running()
+            (end,) = await self._ports.engine.release(model, client, [lease_id])
+        return end
+
+    def _verdict(self, report: Report, now_ms: int) -> Verdict | None:
+        if 200 <= report.status < 300 and report.error is None:
+            return None
+        return classify(
+            report.status,
+            report.error,
+            now_at_ms=now_ms,
+            day_end_at_ms=day_end_ms(now_ms),
+            jitter=random.random(),  # noqa: S311 - spreads retries only
+        )
+
+    async def _settle(
+        self, model: str, report: Report, verdict: Verdict | None, said: str
+    ) -> Settled:
+        batcher = self._batchers.get(model)
+        if batcher is None:
+            batcher = self._batchers[model] = Batcher(lambda items: self._send(model, items))
+        end = await batcher.ask(
+            Settlement(
+                lease_id=report.lease_id,
+                client=report.client.id if report.client else 0,
+                tokens=tokens_of(report),
+                success=verdict is None,
+                mark=self._mark(verdict, report.witness),
+                answer=said,
+            )
+        )
+        if end is LeaseEnd.MISSING:
+            raise _no_lease()
+        if not isinstance(end, Settled):
+            raise ConflictError("the lease was released already: its call was never made")
+        return end
+
+    def _mark(self, verdict: Verdict | None, client: Client | None) -> LiveMark | None:
+        if verdict is None or not acts(verdict, client):
+            return None
+        return live_mark(verdict, jitter=random.random())  # noqa: S311 - spreads retries only
+
+    async def _send(self, model: str, items: Sequence[Settlement]) -> Sequence[Settled | LeaseEnd]:
+        try:
+            return await self._ports.engine.settle(model, items)
+        except UnreachableError:
+            # Settling twice is harmless: the first one wins.
+            await self._ports.engine.store.ensure_running()
+            return await self._ports.engine.settle(model, items)
+
+    async def _act(self, model: str, report: Report, verdict: Verdict, settled: Settled) -> None:
+        """Write what a refusal decided to SQL, and what it means for other models to the store."""
+        evidence = await self._evidence(model, report, verdict, settled)
+        if evidence is not None:
+            await self.apply(evidence)
+
+    async def apply(self, evidence: Evidence) -> None:
+        """Make what a refusal decided hold everywhere, and keep it."""
+        sure = confirmed(self._watch.configured, evidence)
+        aliases = self._claims.confirmed(evidence)
+        refusal = refusal_of(evidence, confirmed=sure, aliases=aliases)
+        if decides(refusal):
+            await self._widen(evidence)
+            await self._records.ask(refusal)
+
+    async def _widen(self, evidence: Evidence) -> None:
+        verdict, settled = evidence.verdict, evidence.settled
+        mark = live_mark(verdict, jitter=0.0)
+        if mark is None or verdict.scope is Scope.PROJECT_MODEL:
+            return
+        if settled.until_ms:
+            mark = LiveMark(mark.action, settled.until_ms)
+        for model in await self._ports.engine.models():
+            if model != evidence.model:
+                await self._ports.engine.mark(
+                    model,
+                    [settled.project_id],
+                    mark,
+                    granted_at_ms=settled.granted_at_ms,
+                    key_id=settled.key_id,
+                )
+
+    async def _evidence(
+        self, model: str, report: Report, verdict: Verdict, settled: Settled
+    ) -> Evidence | None:
+        catalog = self._watch.configured.catalog
+        project = catalog.projects.get(settled.project_id)
+        if project is None:
+            return None
+        key = catalog.keys.get(settled.key_id)
+        # Another daemon may have leased it: without the secret, only its shape could be hidden.
+        secret = await self._watch.secret(key.id) if key is not None else None
+        return Evidence(
+            model=model,
+            project=project,
+            key=key,
+            lease_id=report.lease_id,
+            source=report.witness.name if report.witness else DAEMON,
+            verdict=verdict,
+            settled=settled,
+            reason=self._reason(report, verdict, settled, (secret.text,) if secret else ()),
+        )
+
+    def _reason(
+        self, report: Report, verdict: Verdict, settled: Settled, secrets: Sequence[str]
+    ) -> str:
+        """The verdict's words, quoted from a body without secrets: half of one would be missed."""
+        clean = replace(report, error=redact_json(report.error, secrets))
+        again = self._verdict(clean, settled.granted_at_ms)
+        return redact((again or verdict).reason, secrets)
+
+    async def _record(self, refusals: Sequence[Refusal]) -> Sequence[None]:
+        before = await self._ports.call(self._ports.registry.revision)
+        await self._ports.call(self._ports.registry.marks.record, refusals, by=self._actor)
+        # A cooldown of one model changes no revision: it is in the live store already.
+        if await self._ports.call(self._ports.registry.revision) != before:
+            await self._watch.refresh()
+            configured = self._watch.configured
+            await sync_projects(self._ports, configured, self._touched(refusals), since=before)
+        return [None] * len(refusals)
+
+    def _touched(self, refusals: Sequence[Refusal]) -> set[int]:
+        catalog = self._watch.configured.catalog
+        ids = {mark.project_id for each in refusals for mark in each.marks}
+        ids |= {each.project_id for refusal in refusals for each in refusal.limits}
+        keys = [catalog.keys.get(each.key_id) for refusal in refusals for each in refusal.dead_keys]
+        ids |= {each.project_id for each in keys if each is not None}
+        accounts = {mark.billing_account for each in refusals for mark in each.marks} - {None}
+        ids |= {each.id for each in catalog.projects.values() if each.billing_account in accounts}
+        return {each for each in ids if each is not None}
+
+
+def _said(verdict: Verdict | None) -> str:
+    return msgspec.json.encode(told(verdict)).decode() if verdict is not None else ""
+
+
+def _no_lease() -> NotFoundError:
+    return NotFoundError(
+        "there is no such lease", hint="leases are kept for 10 minutes after they expire"
+    )
+
+
+def _outcome(settled: Settled, client: Client | None) -> Outcome:
+    said = msgspec.json.decode(settled.answer, type=Told) if settled.answer else None
+    ignored = said is not None and said.action in _DURABLE and not settled.applied
+    return Outcome(
+        told=said,
+        tokens=settled.tokens,
+        applied=settled.applied,
+        until_ms=settled.until_ms or None,
+        why=_why_ignored(client) if ignored else None,
+    )
+
+
+def _why_ignored(client: Client | None) -> str:
+    if client is not None and client.reports != "all":
+        return "this client's reports of errors are not acted on"
+    return "a reset came after this call was granted"

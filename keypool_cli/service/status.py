@@ -1,0 +1,288 @@
+"""How the pools stand: who is ready, who cools and until when, what is used of what."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from keypool_cli.core.model import UNLIMITED, Key, KeyState, Mark, MarkKind, Pool, Project
+from keypool_cli.core.quota import EffectiveLimit
+from keypool_cli.engine.types import View
+from keypool_cli.errors import NotFoundError
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.instants import iso, iso_or_none
+from keypool_cli.service.ports import Ports
+
+STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
+"""From most to least able to serve; a project's state is the best of its models'."""
+
+REBUILT = "store-rebuilt"
+"""Rule of the cooldown that follows a lost live store."""
+
+
+class Use(msgspec.Struct, frozen=True):
+    """One window. used: settled and reserved. limit: None is unlimited."""
+
+    used: int
+    limit: int | None
+    provenance: str
+
+
+class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A project on one bucket model."""
+
+    model: str
+    state: str
+    leases: int
+    rpm: Use
+    tpm: Use
+    rpd: Use
+    reason: str | None = None
+    until: str | None = None
+    remaining_s: float | None = None
+    rule: str | None = None
+
+
+class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key of a project."""
+
+    name: str
+    fingerprint: str
+    state: str
+    reason: str | None = None
+
+
+class ProjectStatus(msgspec.Struct, frozen=True):
+    """A project of a pool, its models and keys."""
+
+    project: str
+    tier: str | None
+    state: str
+    models: list[ModelStatus]
+    keys: list[KeyStatus]
+
+
+class PoolStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A pool: how many projects are in each state, and when the next is ready."""
+
+    pool: str
+    ready: int
+    full: int
+    cooling: int
+    excluded: int
+    disabled: int
+    dead: int
+    projects: list[ProjectStatus]
+    next_ready_at: str | None = None
+    next_ready_s: float | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Every pool at one instant of the store's clock."""
+
+    schema: int
+    at: str
+    pools: list[PoolStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Live state of every loaded model: views by project, and the cooldowns of lost stores."""
+
+    now_ms: int
+    views: Mapping[str, Mapping[int, View]]
+    rebuilt: Mapping[str, int]
+
+
+async def status(
+    ports: Ports, configured: Configured, *, pools: Sequence[str] | None = None
+) -> Status:
+    """How the named pools (all when none is named) stand now. Raises NotFoundError."""
+    configured = configured.with_marks(await ports.call(ports.registry.marks.all))
+    chosen = [_pool(configured, name) for name in pools or sorted(configured.pools)]
+    ids = sorted({each for pool in chosen for each in pool.project_ids})
+    live = await _read_live(ports, ids)
+    return Status(1, iso(live.now_ms), [_pool_status(configured, live, each) for each in chosen])
+
+
+def _pool(configured: Configured, name: str) -> Pool:
+    found = configured.pools.get(name)
+    if found is None:
+        raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
+    return found
+
+
+async def _read_live(ports: Ports, ids: Sequence[int]) -> _Live:
+    now_ms = await ports.engine.now_ms()
+    views, rebuilt = {}, {}
+    for model in await ports.engine.models():
+        snapshot = await ports.engine.snapshot(model, ids)
+        views[model] = {each.project_id: each for each in snapshot.views}
+        rebuilt[model] = await ports.engine.rebuilt_until(model)
+    return _Live(now_ms, views, rebuilt)
+
+
+def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
+    catalog = configured.catalog
+    projects = sorted((catalog.projects[each] for each in pool.project_ids), key=lambda p: p.name)
+    shown = [_project_status(configured, live, each) for each in projects]
+    counts = {state: sum(each.state == state for each in shown) for state in STATES}
+    waits = [
+        model.remaining_s
+        for each in shown
+        if each.state in {"full", "cooling"}
+        for model in each.models
+        if model.remaining_s is not None
+    ]
+    soonest = min(waits, default=None)
+    return PoolStatus(
+        pool=pool.name,
+        projects=shown,
+        next_ready_at=None if soonest is None else iso(live.now_ms + int(soonest * 1000)),
+        next_ready_s=soonest,
+        **counts,
+    )
+
+
+def _project_status(configured: Configured, live: _Live, project: Project) -> ProjectStatus:
+    keys = configured.keys_of.get(project.id, [])
+    marks = configured.marks_of.get(project.id, [])
+    models = [
+        _model_status(configured, live, project, model)
+        for model in _models(configured, live, project, marks)
+    ]
+    return ProjectStatus(
+        project=project.name,
+        tier=project.tier,
+        state=_project_state(project, keys, marks, models, live.now_ms),
+        models=models,
+        keys=[KeyStatus(k.name, k.fingerprint, k.state.value, k.reason) for k in keys],
+    )
+
+
+def _models(
+    configured: Configured, live: _Live, project: Project, marks: Iterable[Mark]
+) -> list[str]:
+    """Models with a quota row of the project's, a mark, or use today."""
+    named = {
+        row.model
+        for row in configured.catalog.quotas
+        if _concerns(row.tier, row.project_id, project)
+    }
+    named |= {each.model for each in marks}
+    used = {
+        model
+        for model, views in live.views.items()
+        if (view := views.get(project.id)) is not None
+        and (
+            view.requests
+            or view.day_requests
+            or view.utc_requests
+            or view.cool_until_ms > live.now_ms
+        )
+    }
+    return sorted({each for each in named if each is not None} | used)
+
+
+def _concerns(tier: str | None, project_id: int | None, project: Project) -> bool:
+    return project_id in {None, project.id} and tier in {None, project.tier}
+
+
+def _project_state(
+    project: Project,
+    keys: Sequence[Key],
+    marks: Iterable[Mark],
+    models: Sequence[ModelStatus],
+    now_ms: int,
+) -> str:
+    marks = list(marks)
+    if not project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
+        return "disabled"
+    if not any(each.state is KeyState.READY for each in keys):
+        return "dead" if any(each.state is KeyState.DEAD for each in keys) else "disabled"
+    if models:
+        return min((each.state for each in models), key=STATES.index)
+    cools = any((each.until_at_ms or 0) > now_ms for each in marks if each.model is None)
+    return "cooling" if cools else "ready"
+
+
+def _model_status(configured: Configured, live: _Live, project: Project, model: str) -> ModelStatus:
+    limits = configured.limits(project, model)
+    view = live.views.get(model, {}).get(project.id)
+    marks = [m for m in configured.marks_of.get(project.id, ()) if m.model in {None, model}]
+    state, reason, until, rule = _stand(
+        live, project, model, marks, view, offered=limits.is_offered
+    )
+    return ModelStatus(
+        model=model,
+        state=state,
+        leases=view.in_flight if view else 0,
+        rpm=_use(view.requests if view else 0, limits.rpm),
+        tpm=_use(view.tokens if view else 0, limits.tpm),
+        rpd=_use(view.day_requests if view else 0, limits.rpd),
+        reason=reason,
+        until=iso_or_none(until),
+        remaining_s=(until - live.now_ms) / 1000 if until else None,
+        rule=rule,
+    )
+
+
+def _use(used: int, limit: EffectiveLimit) -> Use:
+    value = None if limit.value == UNLIMITED else limit.value
+    return Use(used, value, limit.provenance.value)
+
+
+def _stand(
+    live: _Live,
+    project: Project,
+    model: str,
+    marks: Sequence[Mark],
+    view: View | None,
+    *,
+    offered: bool,
+) -> tuple[str, str | None, int | None, str | None]:
+    """State, reason, end in ms and rule of a project on a model."""
+    shut = _shut(project, marks, offered=offered)
+    if shut is not None:
+        return (*shut[:2], None, shut[2])
+    if view is None:
+        return _cooling_in_sql(live, marks)
+    if (until := max(view.cool_until_ms, view.wide_until_ms)) > live.now_ms:
+        return ("cooling", *_why_cooling(live, model, marks, until))
+    if view.why and view.usable:
+        return "full", f"{view.why} used up", view.opens_at_ms or None, None
+    return "ready", None, None, None
+
+
+def _shut(
+    project: Project, marks: Sequence[Mark], *, offered: bool
+) -> tuple[str, str, str | None] | None:
+    """State, reason and rule of a project that takes nothing for the model; None if it may."""
+    for kind, state in ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded")):
+        found = next((each for each in marks if each.kind is kind), None)
+        if found is not None:
+            return state, found.reason, found.rule
+    if not project.enabled:
+        return "disabled", "disabled by an operator", None
+    return None if offered else ("excluded", "its quota is 0", None)
+
+
+def _cooling_in_sql(
+    live: _Live, marks: Sequence[Mark]
+) -> tuple[str, str | None, int | None, str | None]:
+    """A model that is not loaded yet cools as its marks say."""
+    cools = [each for each in marks if (each.until_at_ms or 0) > live.now_ms]
+    if not cools:
+        return "ready", None, None, None
+    last = max(cools, key=lambda each: each.until_at_ms or 0)
+    return "cooling", last.reason, last.until_at_ms, last.rule
+
+
+def _why_cooling(
+    live: _Live, model: str, marks: Sequence[Mark], until: int
+) -> tuple[str | None, int, str | None]:
+    if until == live.rebuilt.get(model):
+        return "the live store was lost: waiting out what it had granted", until, REBUILT
+    cools = [each for each in marks if each.until_at_ms is not None]
+    nearest = min(cools, key=lambda each: abs((each.until_at_ms or 0) - until), default=None)
+    return (nearest.reason, until, nearest.rule) if nearest is not None else (None, until, None)

@@ -1,0 +1,150 @@
+"""Writing the registry into the live store, and noticing that the live store was lost.
+
+A model's live state carries the registry's revision it was loaded with, and an epoch that SQL
+knows too. No epoch in SQL: first use. Another or none in the store: the state was lost, and the
+last minute's bookings with it; every project then waits out one window.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from msgspec import structs
+
+from keypool_cli.core.day import day_of
+from keypool_cli.engine.engine import new_epoch
+from keypool_cli.engine.types import LiveProject
+from keypool_cli.errors import UnreachableError
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.ports import Ports
+
+LOCK_MS = 60_000
+WAIT_FOR_LOCK_S = 20.0
+
+
+async def read_configured(ports: Ports) -> Configured:
+    """The registry as it is now, indexed."""
+    catalog = await ports.call(ports.registry.catalog)
+    return Configured(catalog, await ports.call(ports.registry.clients.token_hashes))
+
+
+async def sync_model(ports: Ports, model: str, configured: Configured) -> None:
+    """Bring one bucket model's live state to a revision of the registry, or rebuild it.
+
+    Several processes may ask at once; one does the work.
+    """
+    async with _lock(ports, model):
+        await _sync_locked(ports, model, configured)
+
+
+async def _sync_locked(ports: Ports, model: str, configured: Configured) -> None:
+    live = await ports.engine.snapshot(model, [])
+    known = await ports.call(ports.registry.live_epochs.get, model)
+    found = await ports.engine.epoch(model)
+    lost = known is not None and known != found
+    if not lost and known is not None and live.revision >= configured.revision:
+        return
+    if lost:
+        # A cooldown of one model makes no new revision: what we hold may not know it.
+        configured = await read_configured(ports)
+    await _load(ports, model, configured, lost=lost)
+    epoch = found if found is not None and not lost else new_epoch()
+    if epoch != known:
+        await ports.call(ports.registry.live_epochs.set, model, epoch)
+    await _seal(ports, model, configured, epoch)
+
+
+async def _load(ports: Ports, model: str, configured: Configured, *, lost: bool) -> None:
+    counts = await _day_counts(ports, model, configured) if lost else {}
+    projects = [
+        configured.live_project(each, model, counts.get(each.id, (0, 0)))
+        for each in configured.catalog.projects.values()
+    ]
+    if lost:
+        until = await ports.engine.rebuilding(model)
+        projects = [_cooled(each, until) for each in projects]
+    await ports.engine.load(model, projects)
+    gone = await ports.engine.members(model) - configured.catalog.projects.keys()
+    if gone:
+        await ports.engine.unload(model, sorted(gone))
+
+
+def _cooled(project: LiveProject, until_ms: int) -> LiveProject:
+    """A project that waits out what the lost store had granted; no earlier reset voids that."""
+    if project.cool_until_ms >= until_ms:
+        return project
+    return structs.replace(project, cool_until_ms=until_ms, cool_granted_at_ms=until_ms)
+
+
+async def _seal(ports: Ports, model: str, configured: Configured, epoch: str) -> None:
+    pools = configured.live_pools()
+    await ports.engine.seal(model, revision=configured.revision, pools=pools, epoch=epoch)
+    await ports.engine.pump(model, "", [each.id for each in pools])
+
+
+async def _day_counts(
+    ports: Ports, model: str, configured: Configured
+) -> dict[int, tuple[int, int]]:
+    """What was counted today, and what a minute's quota allowed since it was last written."""
+    now = await ports.engine.now_ms()
+    counts = await ports.call(ports.registry.day_counts.load, model, day_of(now).isoformat())
+    found: dict[int, tuple[int, int]] = {}
+    for project_id, requests in counts.items():
+        project = configured.catalog.projects.get(project_id)
+        if project is not None:
+            unwritten = max(configured.limits(project, model).rpm.value, 0)
+            found[project_id] = (requests + unwritten, requests + unwritten)
+    return found
+
+
+async def sync_projects(
+    ports: Ports, configured: Configured, project_ids: Collection[int], *, since: int
+) -> None:
+    """Write changed projects to every loaded model; ``since``: the revision before the change.
+
+    Ids that are no longer configured are unloaded. Where a model has missed another change as
+    well, it is loaded whole.
+    """
+    for model in await ports.engine.models():
+        async with _lock(ports, model):
+            if (await ports.engine.snapshot(model, [])).revision > configured.revision:
+                # Someone newer was here first: what we read must not overwrite theirs.
+                configured = await read_configured(ports)
+            await _sync_some(ports, model, configured, project_ids, since)
+    await ports.engine.announce(configured.revision)
+
+
+async def _sync_some(
+    ports: Ports, model: str, configured: Configured, project_ids: Collection[int], since: int
+) -> None:
+    catalog, pools = configured.catalog, configured.live_pools()
+    kept = [catalog.projects[each] for each in project_ids if each in catalog.projects]
+    await ports.engine.load(model, [configured.live_project(each, model) for each in kept])
+    gone = [each for each in project_ids if each not in catalog.projects]
+    await ports.engine.unload(model, gone)
+    epoch = await ports.engine.epoch(model)
+    sealed = epoch is not None and await ports.engine.seal(
+        model, revision=configured.revision, pools=pools, epoch=epoch, only_from=since
+    )
+    if not sealed:
+        await _sync_locked(ports, model, configured)
+    await ports.engine.pump(model, "", [each.id for each in pools])
+
+
+@asynccontextmanager
+async def _lock(ports: Ports, model: str) -> AsyncIterator[None]:
+    token = secrets.token_hex(8)
+    deadline = monotonic() + WAIT_FOR_LOCK_S
+    while not await ports.engine.lock(model, token, LOCK_MS):
+        if monotonic() > deadline:
+            raise UnreachableError(
+                f"another process has been loading {model!r} for too long",
+                hint="it gives up its turn within a minute; then try again",
+            )
+        await asyncio.sleep(0.02)
+    try:
+        yield
+    finally:
+        await ports.engine.unlock(model, token)

@@ -1,0 +1,211 @@
+"""Where the proxy's attempts come from: leases for calls that spend quota, any project for others."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+
+from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secret
+from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError, UnreachableError
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing, PoolUnusableError
+from keypool_cli.service.observing import Observing
+from keypool_cli.service.passage import Passage
+from keypool_cli.service.proxying import Order, shut
+from keypool_cli.service.settling import Report, Settling
+from keypool_cli.service.watch import Watch
+
+CLIENT_CLOSED = 499
+
+_TTL_S = 3600.0
+"""A stream may last; its reservation counts from its grant whatever the lease's length."""
+
+_RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+
+log = logging.getLogger("keypool.proxy")
+
+
+class Closing:
+    """Settlements that nobody waits for: made in the background, repeated while a store is away."""
+
+    def __init__(self, settling: Settling) -> None:
+        self._settling = settling
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def later(self, report: Report) -> None:
+        """Settle as soon as possible."""
+        task = asyncio.create_task(self._settle(report))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def now(self, report: Report) -> None:
+        """Settle before going on; later, while a store is away."""
+        try:
+            await self._settling.settle(report)
+        except UnreachableError:
+            self.later(report)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _settle(self, report: Report) -> None:
+        try:
+            await self._persist(report)
+        except (ConflictError, NotFoundError):
+            return
+        except Exception:
+            # Nobody else would see it. The lease runs out by itself, its reservation kept.
+            log.exception("a proxied call could not be settled")
+
+    async def _persist(self, report: Report) -> None:
+        for pause_s in _RETRIES_S:
+            try:
+                await self._settling.settle(report)
+            except UnreachableError:
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        await self._settling.settle(report)
+
+
+class LeaseTicket:
+    """One lease: one attempt, settled with its outcome."""
+
+    def __init__(self, lease: Lease, order: Order, closing: Closing) -> None:
+        self.project = lease.project
+        self.secret = lease.secret
+        self.lease_id: str | None = lease.lease_id
+        self._client = order.client
+        self._closing = closing
+        self._id = lease.lease_id
+
+    async def refused(self, status: int, error: object) -> None:
+        """Stop traffic there, if that is what the refusal means, before anything else happens."""
+        await self._closing.now(Report(self._id, self._client, status, None, error, witnessed=True))
+
+    def abandoned(self) -> None:
+        """Keep the reservation: the call may have been counted."""
+        self._closing.later(Report(self._id, self._client, CLIENT_CLOSED, witnessed=True))
+
+    def ended(self, passage: Passage) -> None:
+        """Settle with the usage seen last, and the error that ended the answer."""
+        end = passage.ending()
+        self._closing.later(
+            Report(self._id, self._client, passage.status, end.usage, end.error, witnessed=True)
+        )
+
+
+class Leases:
+    """Tickets of calls that spend quota."""
+
+    def __init__(self, leasing: Leasing, closing: Closing) -> None:
+        self._leasing = leasing
+        self._closing = closing
+
+    async def ticket(self, order: Order, refused: frozenset[int]) -> LeaseTicket:
+        """Lease a key of a project that has not refused the call. Raises what leasing raises."""
+        try:
+            lease = await self._leasing.lease(_request(order, refused))
+        except PoolUnusableError:
+            if refused:
+                raise shut(order.pool) from None
+            raise
+        return LeaseTicket(lease, order, self._closing)
+
+
+def _request(order: Order, refused: frozenset[int]) -> LeaseRequest:
+    return LeaseRequest(
+        model=order.model,
+        pool=order.pool,
+        client=order.client,
+        tokens=order.tokens,
+        requests=order.requests,
+        wait_s=max(order.wait_until - monotonic(), 0.0),
+        ttl_s=_TTL_S,
+        prefer=order.prefer,
+        avoid=refused,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A key that works, and its project."""
+
+    project: Project
+    key: Key
+
+
+class FreeTicket:
+    """An attempt that spends no quota: nothing is reserved, and nothing is settled."""
+
+    lease_id: str | None = None
+
+    def __init__(self, door: Door, secret: Secret, observing: Observing) -> None:
+        self.project = door.project
+        self.secret = secret
+        self._door = door
+        self._observing = observing
+
+    async def refused(self, status: int, error: object) -> None:
+        """Evidence that the key or the project is shut counts here too."""
+        with suppress(UnreachableError):  # it will be refused again
+            await self._observing.observe(self._door.project, self._door.key, status, error)
+
+    def abandoned(self) -> None:
+        """Nothing is held."""
+
+    def ended(self, passage: Passage) -> None:
+        """Nothing is held."""
+
+
+class FreeUse:
+    """Tickets of calls that spend no quota: project after project in turn, cooling ones too."""
+
+    def __init__(self, watch: Watch, observing: Observing) -> None:
+        self._watch = watch
+        self._observing = observing
+        self._turn = count()
+        self._doors: dict[int, list[Door]] = {}
+        self._seen: Configured | None = None
+
+    async def ticket(self, order: Order, refused: frozenset[int]) -> FreeTicket:
+        """A key of a project that has not refused the call. Raises PoolUnusableError."""
+        doors = [each for each in self._of(order.pool) if each.project.id not in refused]
+        if not doors:
+            raise shut(order.pool) if refused else _no_door(order.pool)
+        door = doors[next(self._turn) % len(doors)]
+        return FreeTicket(door, await self._watch.secret(door.key.id), self._observing)
+
+    def _of(self, pool: Pool) -> list[Door]:
+        configured = self._watch.configured
+        if configured is not self._seen:
+            self._seen, self._doors = configured, {}
+        if pool.id not in self._doors:
+            self._doors[pool.id] = doors_of(configured, pool)
+        return self._doors[pool.id]
+
+
+def doors_of(configured: Configured, pool: Pool) -> list[Door]:
+    """The pool's projects that are in order, each with its first key that is."""
+    found = (configured.catalog.projects.get(each) for each in sorted(pool.project_ids))
+    doors = (_door(configured, each) for each in found if each is not None)
+    return [each for each in doors if each is not None]
+
+
+def _door(configured: Configured, project: Project) -> Door | None:
+    marks = configured.marks_of.get(project.id, ())
+    if not project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
+        return None
+    keys = configured.keys_of.get(project.id, ())
+    return next((Door(project, each) for each in keys if each.state is KeyState.READY), None)
+
+
+def _no_door(pool: Pool) -> KeypoolError:
+    return PoolUnusableError(
+        f"no project of pool {pool.name!r} can be used",
+        hint=f"see why: keypool status --pool {pool.name}",
+    )

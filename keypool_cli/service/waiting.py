@@ -1,0 +1,142 @@
+"""Demands of one daemon that wait in the store's queues, and the pump that serves them."""
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.keyspace import tag
+from keypool_cli.engine.types import Demand, Grant
+from keypool_cli.errors import UnreachableError
+
+SOONEST_S = 0.005
+"""The pump rests at least this long."""
+
+IDLE_S = 1.0
+"""How often models in use are looked after when nothing is due: leases that ended, old scores."""
+
+GRACE_S = 0.25
+"""How long past its deadline a grant may still be on its way."""
+
+
+log = logging.getLogger("keypool.waiting")
+
+
+class Waiting:
+    """Knows the store's clock, parks demands, and wakes them when their grants arrive."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.daemon = secrets.token_hex(8)
+        self._engine = engine
+        self._ahead_ms: float | None = None
+        self._parked: dict[str, asyncio.Future[Grant]] = {}
+        self._pools: dict[str, dict[int, int]] = defaultdict(dict)
+        self._pumps: dict[str, asyncio.Task[None]] = {}
+        self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def heard(self, now_ms: int) -> None:
+        """Note the store's clock from an answer."""
+        self._ahead_ms = now_ms - monotonic() * 1000
+
+    async def now_ms(self) -> int:
+        """The store's clock, without asking it each time."""
+        if self._ahead_ms is None:
+            self.heard(await self._engine.now_ms())
+        return int((self._ahead_ms or 0.0) + monotonic() * 1000)
+
+    async def deadline(self, wait_s: float) -> int:
+        """When a wait that starts now ends, on the store's clock; 0 for no wait."""
+        return await self.now_ms() + int(wait_s * 1000) if wait_s > 0 else 0
+
+    def use(self, model: str) -> None:
+        """Look after a model from now on."""
+        if model not in self._pumps:
+            self._pumps[model] = asyncio.create_task(self._run(model))
+
+    def wake(self, model: str) -> None:
+        """There are grants to fetch, or room may have appeared."""
+        if model in self._pumps:
+            self._wake[model].set()
+
+    def wake_tag(self, name: str) -> None:
+        """Wake the model of a hash tag."""
+        for model in self._pumps:
+            if tag(model) == name:
+                self.wake(model)
+
+    @contextmanager
+    def expecting(self, demand: Demand) -> Iterator[asyncio.Future[Grant]]:
+        """The grant of a demand that is about to be sent; it may arrive before the answer does."""
+        grant: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+        self._parked[demand.lease_id] = grant
+        try:
+            yield grant
+        finally:
+            del self._parked[demand.lease_id]
+            grant.cancel()
+
+    async def wait(
+        self, model: str, pool_id: int, demand: Demand, grant: asyncio.Future[Grant]
+    ) -> Grant | None:
+        """Wait for a parked demand's grant; None when its time ran out. Cancelling withdraws it."""
+        pools = self._pools[model]
+        pools[pool_id] = pools.get(pool_id, 0) + 1
+        self.use(model)
+        self.wake(model)
+        left_s = (demand.deadline_ms - await self.now_ms()) / 1000
+        try:
+            return await asyncio.wait_for(asyncio.shield(grant), left_s + GRACE_S)
+        except TimeoutError:
+            await self.withdraw(model, demand)
+            return None
+        except asyncio.CancelledError:
+            await asyncio.shield(self.withdraw(model, demand))
+            raise
+        finally:
+            pools[pool_id] -= 1
+            if pools[pool_id] == 0:
+                del pools[pool_id]
+
+    async def withdraw(self, model: str, demand: Demand) -> None:
+        """Take a demand out of its queue, or give back its grant: nobody will use it."""
+        with suppress(UnreachableError):
+            await self._engine.release(model, demand.client, [demand.lease_id])
+
+    async def _run(self, model: str) -> None:
+        while True:
+            delay = IDLE_S
+            try:
+                delay = await self._pump(model)
+            except UnreachableError:
+                pass
+            except Exception:
+                # A bug must not leave every later waiter of this model unserved.
+                log.exception("the queues of %r could not be served", model)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake[model].wait(), delay)
+            self._wake[model].clear()
+
+    async def _pump(self, model: str) -> float:
+        """Fetch and hand out grants; how long to rest, in seconds."""
+        parked = bool(self._pools[model])
+        pumped = await self._engine.pump(
+            model, self.daemon if parked else "", list(self._pools[model])
+        )
+        self.heard(pumped.now_ms)
+        for grant in pumped.grants:
+            future = self._parked.get(grant.lease_id)
+            if future is not None and not future.done():
+                future.set_result(grant)
+        if not parked or pumped.next_at_ms == 0:
+            return IDLE_S
+        return min(max((pumped.next_at_ms - pumped.now_ms) / 1000, SOONEST_S), IDLE_S)
+
+    async def close(self) -> None:
+        """Stop looking after models."""
+        for task in self._pumps.values():
+            task.cancel()
+        await asyncio.gather(*self._pumps.values(), return_exceptions=True)

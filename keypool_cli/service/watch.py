@@ -1,0 +1,62 @@
+"""A daemon's view of the registry, kept fresh."""
+
+import asyncio
+from contextlib import suppress
+
+from keypool_cli.core.model import Secret
+from keypool_cli.errors import KeypoolError, UnreachableError
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.sync import read_configured
+
+POLL_S = 0.5
+"""How often the revision is asked for, should a notice have been lost."""
+
+
+class Watch:
+    """The newest revision known, and the secrets in use, unsealed once each."""
+
+    def __init__(self, ports: Ports, configured: Configured) -> None:
+        self.configured = configured
+        self._ports = ports
+        self._reading = asyncio.Lock()
+        self._secrets: dict[tuple[int, str], Secret] = {}
+        self._noticed = asyncio.Event()
+
+    def notice(self) -> None:
+        """Someone announced a change: look at once."""
+        self._noticed.set()
+
+    async def refresh(self) -> None:
+        """Read the registry again if it changed."""
+        async with self._reading:
+            if await self._ports.call(self._ports.registry.revision) != self.configured.revision:
+                self.configured = await read_configured(self._ports)
+
+    async def run(self) -> None:
+        """Refresh until cancelled; while the database is away, what is known stays in force."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._noticed.wait(), POLL_S)
+            self._noticed.clear()
+            with suppress(UnreachableError):
+                await self.refresh()
+
+    def known_secret(self, key_id: int) -> Secret | None:
+        """The secret of a key if it is unsealed already."""
+        key = self.configured.catalog.keys.get(key_id)
+        return self._secrets.get((key_id, key.fingerprint)) if key is not None else None
+
+    async def secret(self, key_id: int) -> Secret:
+        """The secret of a key, unsealed at most once. Raises NotFoundError when the key is gone."""
+        found = self.known_secret(key_id)
+        if found is not None:
+            return found
+        if key_id not in self.configured.catalog.keys:
+            await self.refresh()
+        secret = await self._ports.call(self._ports.registry.keys.secret, key_id)
+        key = self.configured.catalog.keys.get(key_id)
+        if key is None:
+            raise KeypoolError("a key was removed while it was being leased", hint="try again")
+        self._secrets[key_id, key.fingerprint] = secret
+        return secret

@@ -1,0 +1,90 @@
+"""Many single calls, sent together."""
+
+import asyncio
+
+import pytest
+
+from keypool_cli.service.batching import MOST_AT_ONCE, Batcher
+
+
+class Store:
+    """Answers each item with its double, once it is let go; keeps what it was sent."""
+
+    def __init__(self):
+        self.calls = []
+        self.open = asyncio.Event()
+
+    async def send(self, items):
+        self.calls.append(list(items))
+        await self.open.wait()
+        if 13 in items:
+            raise ValueError("13")
+        return [2 * item for item in items]
+
+
+async def asked(batcher, *items):
+    tasks = [asyncio.create_task(batcher.ask(item)) for item in items]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def settled():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_an_item_that_comes_alone_is_sent_at_once():
+    store = Store()
+    batcher = Batcher(store.send)
+    [task] = await asked(batcher, 1)
+    await settled()
+    assert store.calls == [[1]]
+    store.open.set()
+    assert await task == 2
+
+
+async def test_items_that_come_during_a_call_go_together_into_the_next_one_in_order():
+    store = Store()
+    batcher = Batcher(store.send)
+    first = await asked(batcher, 1)
+    await settled()
+    later = await asked(batcher, 2, 3, 4)
+    await settled()
+    assert store.calls == [[1]]
+    store.open.set()
+    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8]
+    assert store.calls == [[1], [2, 3, 4]]
+
+
+async def test_a_call_carries_so_many_items_at_most():
+    store = Store()
+    store.open.set()
+    batcher = Batcher(store.send)
+    count = 2 * MOST_AT_ONCE + 5
+    tasks = await asked(batcher, *range(100, 100 + count))
+    assert await asyncio.gather(*tasks) == [2 * n for n in range(100, 100 + count)]
+    assert [len(call) for call in store.calls] == [MOST_AT_ONCE, MOST_AT_ONCE, 5]
+
+
+async def test_what_a_call_meets_is_told_to_all_of_its_items_and_to_no_other():
+    store = Store()
+    batcher = Batcher(store.send)
+    failing = await asked(batcher, 12, 13)
+    await settled()
+    fine = await asked(batcher, 14)
+    store.open.set()
+    told = await asyncio.gather(*failing, *fine, return_exceptions=True)
+    assert [type(each) for each in told] == [ValueError, ValueError, int]
+
+
+async def test_whoever_stops_waiting_takes_nothing_from_the_others():
+    store = Store()
+    batcher = Batcher(store.send)
+    leaving, staying = await asked(batcher, 1, 2)
+    await settled()
+    leaving.cancel()
+    store.open.set()
+    assert await staying == 4
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert store.calls == [[1, 2]]

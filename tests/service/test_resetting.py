@@ -1,0 +1,216 @@
+"""``reset``: what it clears, what it leaves, and that it says so exactly."""
+
+import pytest
+
+from keypool_cli.core.model import KeyState, Mark, MarkKind, MarkScope, Secret
+from keypool_cli.engine.types import Acquired, Demand, LiveMark, MarkAction, Settlement
+from keypool_cli.errors import NotFoundError
+from keypool_cli.registry.values import (
+    DeadKey,
+    EventFilter,
+    LearnedLimits,
+    NewKey,
+    QuotaScope,
+    Refusal,
+)
+from keypool_cli.service.changing import spread
+from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.resetting import ResetRequest, dead_keys, reset, targets
+from keypool_cli.service.sync import read_configured, sync_model
+from tests.support.daemon import BY
+
+M, OTHER = "model-a", "model-b"
+HOUR_MS = 3_600_000
+
+
+class World:
+    """Three projects, two of one billing account, loaded on two models."""
+
+    def __init__(self, ports):
+        self.ports, self.registry, self.ids = ports, ports.registry, {}
+
+    async def build(self):
+        for name in ("p1", "p2", "p3"):
+            key = self.registry.keys.add(NewKey(f"{name}-key", Secret(f"s-{name}"), name), by=BY)
+            self.ids[name] = key.project_id
+        for name in ("p1", "p2"):
+            self.registry.projects.set(name, by=BY, billing_account="acct")
+        self.registry.quotas.set(QuotaScope(), {"rpm": 9}, by=BY)
+        for model in (M, OTHER):
+            await sync_model(self.ports, model, await read_configured(self.ports))
+        return self
+
+    async def use(self, project, *, model=M, tokens=10):
+        demand = Demand(new_lease_id(model), 1, tokens, prefer=str(self.ids[project]))
+        revision = self.registry.revision()
+        answer = await self.ports.engine.acquire(model, 1, [demand], revision=revision)
+        assert isinstance(answer, Acquired)
+        [grant] = answer.results
+        assert grant.project_id == self.ids[project]
+        return grant
+
+    async def refuse(self, project, kind=MarkKind.COOL, scope=MarkScope.PROJECT_MODEL, model=M):
+        """A refusal, in live state and in SQL."""
+        grant = await self.use(project, model=model)
+        until = grant.granted_at_ms + HOUR_MS if kind is MarkKind.COOL else None
+        actions = {
+            MarkKind.COOL: MarkAction.COOL if scope is MarkScope.PROJECT_MODEL else MarkAction.WIDE,
+            MarkKind.EXCLUDE: MarkAction.EXCLUDE,
+            MarkKind.DISABLE: MarkAction.DISABLE,
+        }
+        live = LiveMark(actions[kind], until_ms=until or 0)
+        await self.ports.engine.settle(model, [Settlement(grant.lease_id, 0, 0, False, live, "{}")])
+        mark = Mark(
+            scope, kind, f"{kind}-rule", "why", grant.granted_at_ms, grant.granted_at_ms,
+            project_id=self.ids[project] if scope is not MarkScope.BILLING else None,
+            model=model if scope is MarkScope.PROJECT_MODEL else None,
+            billing_account="acct" if scope is MarkScope.BILLING else None,
+            until_at_ms=until,
+        )  # fmt: skip
+        await self.record(Refusal(project, marks=(mark,)))
+
+    async def record(self, refusal):
+        since = self.registry.revision()
+        self.registry.marks.record([refusal], by=BY)
+        await spread(self.ports, list(self.ids.values()), since=since)
+
+    async def reset(self, **request):
+        configured = await read_configured(self.ports)
+        done = await reset(self.ports, configured, ResetRequest(**request), by=BY)
+        return [
+            (each.what, each.subject, each.model, each.rule or each.was) for each in done.cleared
+        ]
+
+    async def view(self, project, model=M):
+        [found] = (await self.ports.engine.snapshot(model, [self.ids[project]])).views
+        return found
+
+
+@pytest.fixture
+async def world(ports):
+    return await World(ports).build()
+
+
+async def test_a_keys_reset_clears_all_cooldowns_of_its_project_and_account(world):
+    await world.refuse("p1")
+    await world.refuse("p1", model=OTHER)
+    await world.refuse("p2", scope=MarkScope.BILLING)
+    cleared = await world.reset(keys=("p1-key",))
+    assert sorted(cleared) == [
+        ("cooldown", "acct", None, "cool-rule"),
+        ("cooldown", "p1", M, "cool-rule"),
+        ("cooldown", "p1", OTHER, "cool-rule"),
+    ]
+    for project in ("p1", "p2"):
+        for model in (M, OTHER):
+            await world.use(project, model=model)
+    assert world.registry.marks.all() == []
+
+
+async def test_another_project_keeps_its_cooldown(world):
+    await world.refuse("p3")
+    assert await world.reset(project="p1") == []
+    assert (await world.view("p3")).why == "cooldown"
+
+
+async def test_nothing_to_clear_is_said(world):
+    assert await world.reset(everything=True) == []
+
+
+async def test_one_models_reset_leaves_the_others_cooling(world):
+    await world.refuse("p3")
+    await world.refuse("p3", model=OTHER)
+    assert await world.reset(project="p3", model=M) == [("cooldown", "p3", M, "cool-rule")]
+    await world.use("p3")
+    assert (await world.view("p3", OTHER)).why == "cooldown"
+
+
+async def test_a_rehearsal_changes_nothing_and_says_the_same(world):
+    await world.refuse("p1")
+    rehearsed = await world.reset(project="p1", dry_run=True, counters=True)
+    assert (await world.view("p1")).why == "cooldown"
+    assert len(world.registry.marks.all()) == 1
+    assert await world.reset(project="p1", counters=True) == rehearsed
+
+
+async def test_a_cooldown_is_cleared_without_touching_a_counter(world):
+    await world.use("p1", tokens=30)
+    await world.refuse("p1")
+    await world.reset(project="p1")
+    found = await world.view("p1")
+    assert (found.requests, found.tokens, found.day_requests) == (2, 30, 2)
+
+
+async def test_counters_are_emptied_where_that_is_asked(world):
+    await world.use("p1", tokens=30)
+    cleared = await world.reset(project="p1", counters=True)
+    assert cleared == [
+        ("minute window", "p1", M, "1 requests, 30 tokens"),
+        ("day count", "p1", M, "1 requests"),
+    ]
+    found = await world.view("p1")
+    assert (found.requests, found.tokens, found.day_requests) == (0, 0, 0)
+
+
+async def test_what_refusals_shut_opens_with_failures_only(world):
+    await world.refuse("p3", MarkKind.EXCLUDE)
+    await world.refuse("p3", MarkKind.DISABLE, MarkScope.PROJECT, OTHER)
+    assert await world.reset(project="p3") == []
+    assert not (await world.view("p3")).usable
+    cleared = await world.reset(project="p3", failures=True)
+    assert sorted(cleared) == [
+        ("disabled", "p3", None, "disable-rule"),
+        ("exclusion", "p3", M, "exclude-rule"),
+    ]
+    await world.use("p3")
+
+
+async def test_a_dead_key_is_revived_with_failures_only(world):
+    key = world.registry.keys.find("p3-key")
+    await world.record(Refusal("p3-key", dead_keys=(DeadKey(key.id, "key-invalid", "why"),)))
+    assert await world.reset(keys=("p3-key",)) == []
+    configured = await read_configured(world.ports)
+    assert [each.name for each in dead_keys(configured, [configured.projects["p3"]])] == ["p3-key"]
+    cleared = await world.reset(keys=("p3-key",), failures=True)
+    assert cleared == [("dead key", "p3-key", None, "key-invalid")]
+    await world.use("p3")
+
+
+async def test_an_operators_own_disabling_outlasts_every_reset(world):
+    world.registry.keys.disable("p3-key", by=BY)
+    world.registry.projects.set("p2", by=BY, enabled=False)
+    await world.reset(everything=True, failures=True, counters=True)
+    assert world.registry.keys.find("p3-key").state is KeyState.DISABLED
+    assert not (await world.view("p2")).usable
+    assert not (await world.view("p3")).usable
+
+
+async def test_learned_limits_stay(world):
+    limits = LearnedLimits(world.ids["p3"], M, {"rpd": 4}, 5)
+    await world.record(Refusal("p3", limits=(limits,)))
+    await world.reset(everything=True, failures=True, counters=True)
+    assert (await world.view("p3")).limit_day == 4
+
+
+async def test_an_event_is_written(world):
+    await world.refuse("p3")
+    await world.reset(project="p3")
+    [event] = world.registry.events.read(EventFilter(kind="reset"))
+    assert (event.subject, event.actor) == ("p3", BY.name)
+
+
+@pytest.mark.parametrize(
+    "request_", [{"keys": ("nobody",)}, {"project": "nothing"}, {"pool": "nowhere"}]
+)
+async def test_an_unknown_name_is_not_found(world, request_):
+    configured = await read_configured(world.ports)
+    with pytest.raises(NotFoundError):
+        targets(configured, ResetRequest(**request_))
+
+
+async def test_a_pools_reset_concerns_its_projects_and_their_accounts(world):
+    world.registry.pools.create("small", by=BY)
+    world.registry.pools.include("small", "p1", by=BY)
+    configured = await read_configured(world.ports)
+    found = targets(configured, ResetRequest(pool="small"))
+    assert [each.name for each in found] == ["p1", "p2"]

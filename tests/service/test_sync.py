@@ -1,0 +1,147 @@
+"""The registry in the live store: loaded, kept current by several processes, and rebuilt when lost."""
+
+import asyncio
+
+import pytest
+
+from keypool_cli.core.day import day_of
+from keypool_cli.core.model import Mark, MarkKind, MarkScope, Secret
+from keypool_cli.engine.types import Acquired, Demand, Grant, Refused, Stale
+from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
+from keypool_cli.service.bookkeeping import Bookkeeping
+from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.resetting import ResetRequest, reset
+from keypool_cli.service.sync import read_configured, sync_model, sync_projects
+from tests.support.daemon import BY
+
+M = "model-a"
+
+
+def add(ports, name, **limits):
+    key = ports.registry.keys.add(NewKey(f"{name}-key", Secret(f"secret-{name}"), name), by=BY)
+    if limits:
+        ports.registry.quotas.set(QuotaScope(project=name), limits, by=BY)
+    return key.project_id
+
+
+async def view(ports, project_id, model=M):
+    [found] = (await ports.engine.snapshot(model, [project_id])).views
+    return found
+
+
+async def acquire(ports, *, revision=0, tokens=1):
+    demand = Demand(new_lease_id(M), 1, tokens)
+    answer = await ports.engine.acquire(M, 1, [demand], revision=revision)
+    return answer.results[0] if isinstance(answer, Acquired) else answer
+
+
+async def test_first_use_loads_a_model_and_grants_at_once(ports):
+    add(ports, "p")
+    assert isinstance(await acquire(ports), Stale)
+    await sync_model(ports, M, await read_configured(ports))
+    assert isinstance(await acquire(ports), Grant)
+    assert ports.registry.live_epochs.get(M) == await ports.engine.epoch(M)
+
+
+async def test_a_newer_revision_must_be_loaded_before_anything_is_granted(ports):
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 3}, by=BY)
+    newer = await read_configured(ports)
+    assert isinstance(await acquire(ports, revision=newer.revision), Stale)
+    await sync_model(ports, M, newer)
+    assert isinstance(await acquire(ports, revision=newer.revision), Grant)
+    assert (await view(ports, p)).limit_requests == 3
+
+
+async def test_what_was_read_earlier_does_not_overwrite_what_was_changed_since(ports):
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    first = ports.registry.revision()
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 3}, by=BY)
+    slow = await read_configured(ports)
+    ports.registry.keys.disable("p-key", by=BY)
+    await sync_projects(ports, await read_configured(ports), [p], since=slow.revision)
+    await sync_projects(ports, slow, [p], since=first)
+    found = await view(ports, p)
+    assert (found.key_count, found.limit_requests) == (0, 3)
+    assert isinstance(await acquire(ports, revision=ports.registry.revision()), Refused)
+
+
+async def test_several_processes_may_sync_at_once(ports):
+    p = add(ports, "p", rpm=5)
+    configured = await read_configured(ports)
+    await asyncio.gather(*(sync_model(ports, M, configured) for _ in range(8)))
+    assert (await view(ports, p)).limit_requests == 5
+    assert isinstance(await acquire(ports, revision=configured.revision), Grant)
+
+
+async def test_a_project_that_is_gone_leaves_the_live_store(ports):
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    since = ports.registry.revision()
+    ports.registry.projects.remove("p", by=BY, with_keys=True)
+    await sync_projects(ports, await read_configured(ports), [p], since=since)
+    assert await ports.engine.members(M) == set()
+    assert (await ports.engine.snapshot(M, [p])).views == []
+
+
+@pytest.fixture
+async def lost(ports):
+    """Two loaded projects, one of which a refusal cools, and then an empty store."""
+    spent, fresh = add(ports, "spent", rpm=5), add(ports, "fresh")
+    configured = await read_configured(ports)
+    await sync_model(ports, M, configured)
+    now = await ports.engine.now_ms()
+    mark = Mark(
+        MarkScope.PROJECT_MODEL, MarkKind.COOL, "per-day", "why", now, now,
+        project_id=spent, model=M, until_at_ms=now + 3_600_000,
+    )  # fmt: skip
+    ports.registry.marks.record([Refusal("spent", marks=(mark,))], by=BY)
+    counts = [DayCount(spent, M, day_of(now).isoformat(), 40)]
+    ports.registry.day_counts.save(counts, read_at_ms=now)
+    await ports.engine.store.client.flushall()
+    return configured, spent, fresh, now
+
+
+async def test_a_lost_store_is_rebuilt_from_sql_and_waits_out_one_window(ports, lost):
+    configured, spent, fresh, now = lost
+    await sync_model(ports, M, configured)
+    cooled, other = await view(ports, spent), await view(ports, fresh)
+    # The cooldown was not known to what the caller held: it makes no new revision.
+    assert cooled.cool_until_ms == now + 3_600_000
+    assert 60_000 <= other.cool_until_ms - now <= 65_000
+    assert await ports.engine.rebuilt_until(M) == other.cool_until_ms
+    # What a minute allows may have been granted since the count was written.
+    assert (cooled.day_requests, other.day_requests) == (45, 0)
+
+
+async def test_a_rebuilt_store_is_not_rebuilt_again(ports, lost):
+    configured, _, fresh, _ = lost
+    await sync_model(ports, M, configured)
+    await ports.engine.reset(M, [fresh])
+    await sync_model(ports, M, configured)
+    assert (await view(ports, fresh)).cool_until_ms == 0
+    assert isinstance(await acquire(ports), Grant)
+
+
+async def test_a_reset_cooldown_is_not_brought_back_by_a_rebuild(ports, lost):
+    configured, spent, _, _ = lost
+    await sync_model(ports, M, configured)
+    await reset(ports, await read_configured(ports), ResetRequest(project="spent"), by=BY)
+    assert (await view(ports, spent)).cool_until_ms == 0
+    await ports.engine.store.client.flushall()
+    await sync_model(ports, M, await read_configured(ports))
+    now = await ports.engine.now_ms()
+    assert (await view(ports, spent)).cool_until_ms - now <= 61_000
+
+
+async def test_day_counts_are_written_as_they_grow(ports):
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    books = Bookkeeping(ports)
+    today = day_of(await ports.engine.now_ms()).isoformat()
+    for expected in (1, 2):
+        books.note(M, (await acquire(ports)).project_id)
+        await books.write()
+        assert ports.registry.day_counts.load(M, today) == {p: expected}

@@ -1,0 +1,119 @@
+"""Parked demands: grants that cross with answers, withdrawals, the store's clock."""
+
+import asyncio
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.store import Store
+from keypool_cli.engine.types import Acquired, Demand, Grant, LivePool, LiveProject, Waits
+from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.waiting import Waiting
+from tests.support.valkey import private_valkey
+
+M, POOL = "model-a", 1
+
+
+@pytest.fixture
+def url(tmp_path):
+    with private_valkey(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def engine(url):
+    client = Redis.from_url(url, protocol=2)
+    found = Engine(Store(client, url))
+    project = LiveProject(1, 1, -1, -1, -1, 1, 0, [10], [POOL])
+    await found.load(M, [project])
+    await found.seal(M, revision=1, pools=[LivePool(POOL, 0, [0])], epoch="e")
+    yield found
+    await client.aclose()
+
+
+@pytest.fixture
+async def waiting(engine):
+    found = Waiting(engine)
+    yield found
+    await found.close()
+
+
+async def ask(engine, demand):
+    answer = await engine.acquire(M, POOL, [demand], revision=1, queue=10)
+    assert isinstance(answer, Acquired)
+    return answer.results[0]
+
+
+async def a_demand(waiting, wait_s):
+    deadline = await waiting.deadline(wait_s)
+    return Demand(new_lease_id(M), 1, 5, deadline_ms=deadline, daemon=waiting.daemon)
+
+
+async def line(engine):
+    return int(await engine.store.client.get(f"{{kp:{M}}}:waiting") or 0)
+
+
+async def test_a_grant_that_comes_before_the_answer_that_it_waits_is_not_lost(engine, waiting):
+    held = await ask(engine, await a_demand(waiting, 0))
+    other = await a_demand(waiting, 5)
+    with waiting.expecting(other) as unused:
+        assert isinstance(await ask(engine, other), Waits)
+        parked = asyncio.create_task(waiting.wait(M, POOL, other, unused))
+        demand = await a_demand(waiting, 5)
+        with waiting.expecting(demand) as grant:
+            assert isinstance(await ask(engine, demand), Waits)
+            await engine.release(M, 0, [other.lease_id])
+            await engine.release(M, 0, [held.lease_id])
+            # The pump that runs for the other one fetches it, before anyone waits for it here.
+            waiting.wake(M)
+            await asyncio.wait({grant}, timeout=3)
+            assert grant.done()
+            found = await waiting.wait(M, POOL, demand, grant)
+            assert isinstance(found, Grant)
+            assert found.lease_id == demand.lease_id
+        parked.cancel()
+        await asyncio.gather(parked, return_exceptions=True)
+
+
+async def test_a_demand_whose_time_runs_out_leaves_the_queue(engine, waiting):
+    await ask(engine, await a_demand(waiting, 0))
+    demand = await a_demand(waiting, 0.1)
+    with waiting.expecting(demand) as grant:
+        assert isinstance(await ask(engine, demand), Waits)
+        assert await waiting.wait(M, POOL, demand, grant) is None
+    assert await line(engine) == 0
+
+
+async def test_a_demand_that_is_cancelled_leaves_the_queue(engine, waiting):
+    await ask(engine, await a_demand(waiting, 0))
+    demand = await a_demand(waiting, 30)
+    with waiting.expecting(demand) as grant:
+        assert isinstance(await ask(engine, demand), Waits)
+        parked = asyncio.create_task(waiting.wait(M, POOL, demand, grant))
+        await asyncio.sleep(0.05)
+        assert await line(engine) == 1
+        parked.cancel()
+        await asyncio.gather(parked, return_exceptions=True)
+    assert await line(engine) == 0
+
+
+async def test_a_grant_nobody_wants_any_more_is_given_back(engine, waiting):
+    held = await ask(engine, await a_demand(waiting, 0))
+    demand = await a_demand(waiting, 30)
+    assert isinstance(await ask(engine, demand), Waits)
+    await engine.release(M, 0, [held.lease_id])
+    await waiting.withdraw(M, demand)
+    [view] = (await engine.snapshot(M, [1])).views
+    assert (view.requests, view.in_flight) == (0, 0)
+
+
+async def test_the_clock_is_the_stores(engine, waiting):
+    now = await engine.now_ms()
+    assert abs(await waiting.now_ms() - now) < 2000
+    waiting.heard(now + 1_000_000)
+    assert 1_000_000 <= await waiting.now_ms() - now < 1_002_000
+    assert await waiting.deadline(0) == 0
+    assert await waiting.deadline(2.0) - await waiting.now_ms() == pytest.approx(2000, abs=100)
+    assert time.time() * 1000 - now < 60_000
