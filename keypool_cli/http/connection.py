@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISSOCK
 
 _DESCRIPTORS = Path("/dev/fd")
 
@@ -38,8 +39,11 @@ def _drop(chosen: Callable[[socket.socket], bool]) -> int:
 def _own_sockets() -> Iterator[socket.socket]:
     for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names only, no paths
         with suppress(OSError):
-            # Duplicated: the number may be closed and used again while it is looked at.
-            yield _socket_of(os.dup(int(name)))
+            # Files must not even be duplicated: closing the copy would let go of every lock this
+            # process has on them (POSIX), and SQLite's readers would go blind.
+            if S_ISSOCK(os.fstat(int(name)).st_mode):
+                # Duplicated: the number may be closed and used again while it is looked at.
+                yield _socket_of(os.dup(int(name)))
 
 
 def _socket_of(descriptor: int) -> socket.socket:

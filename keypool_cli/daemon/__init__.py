@@ -1,0 +1,1 @@
+"""HTTP around the use-cases: the lease API, status, health."""

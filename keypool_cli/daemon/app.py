@@ -1,0 +1,145 @@
+"""The daemon's RSGI application: who asks, what for, and what went wrong."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from keypool_cli.daemon.auth import Auth, Caller
+from keypool_cli.daemon.leases import GoneError, Leases, WrongTypeError
+from keypool_cli.daemon.problems import answer_error
+from keypool_cli.daemon.proxy import PREFIXES, Proxy
+from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
+from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.http.message import Problem, answer_json, answer_problem, query_pairs
+from keypool_cli.http.rsgi import ClientGone, Exchange, Scope
+from keypool_cli.service.explaining import Question, explain
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.status import status
+from keypool_cli.service.watch import Watch
+
+READY_WITHIN_S = 2.0
+
+_API = "/keypool/v1/"
+_LEASES = "/keypool/v1/leases"
+
+log = logging.getLogger("keypool.daemon")
+
+
+class App:
+    """Routes calls to handlers; every error becomes one answer."""
+
+    def __init__(
+        self, ports: Ports, watch: Watch, auth: Auth, leases: Leases, proxy: Proxy
+    ) -> None:
+        self._proxy = proxy
+        self._ports = ports
+        self._watch = watch
+        self._auth = auth
+        self._leases = leases
+        self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+        }
+        self._reads: dict[str, Callable[[Caller, Scope, Exchange], Awaitable[None]]] = {
+            f"{_API}status": self._status,
+            f"{_API}explain": self._explain,
+        }
+
+    async def __call__(self, scope: Scope, proto: Exchange) -> None:
+        """Answer one call."""
+        try:
+            await self._route(scope, proto)
+        except (GoneError, ClientGone):
+            return
+        except WrongTypeError as err:
+            told = f"{err}; {err.hint}"
+            answer_problem(proto, Problem(title="Wrong content type", status=415, detail=told))
+        except KeypoolError as err:
+            code = answer_error(proto, err)
+            if code >= 500:
+                log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
+        except Exception:
+            # The last resort: a bug must cost one answer, not the connection. The traceback
+            # holds no values.
+            log.exception("%s %s failed", scope.method, scope.path)
+            told = "see the daemon's log"
+            answer_problem(proto, Problem(title="Internal error", status=500, detail=told))
+
+    async def _route(self, scope: Scope, proto: Exchange) -> None:
+        path, method = scope.path, scope.method
+        plain = self._plain.get(path)
+        if plain is not None:
+            await plain(proto)
+            return
+        if path.startswith(PREFIXES):
+            await self._proxy.handle(scope, proto)
+            return
+        if not path.startswith(_API):
+            raise NotFoundError("there is nothing at this path", hint="the API is at /keypool/v1/")
+        caller = self._auth.caller(scope)
+        if path == _LEASES:
+            _allow(method, "POST")
+            await self._leases.grant(caller, scope, proto)
+        elif path.startswith(f"{_LEASES}/"):
+            await self._one_lease(caller, scope, proto)
+        elif path in self._reads:
+            _allow(method, "GET")
+            await self._reads[path](caller, scope, proto)
+        else:
+            raise NotFoundError("there is nothing at this path")
+
+    async def _one_lease(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
+        lease_id, _, verb = scope.path[len(_LEASES) + 1 :].partition("/")
+        if verb == "settle":
+            _allow(scope.method, "POST")
+            await self._leases.settle(caller, lease_id, scope, proto)
+        elif not verb:
+            _allow(scope.method, "DELETE")
+            await self._leases.release(caller, lease_id, proto)
+        else:
+            raise NotFoundError("there is nothing at this path")
+
+    async def _healthz(self, proto: Exchange) -> None:
+        answer_json(proto, 200, Healthy())
+
+    async def _readyz(self, proto: Exchange) -> None:
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._ports.engine.now_ms()
+                await self._ports.call(self._ports.registry.revision)
+        except TimeoutError as err:
+            raise UnreachableError("a store does not answer") from err
+        answer_json(proto, 200, Healthy())
+
+    async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
+        await self._watch.refresh()
+        configured = self._watch.configured
+        asked = [value for name, value in query_pairs(scope.query_string) if name == "pool"]
+        for name in asked:
+            caller.pool(configured, name)
+        pools = asked or caller.known_pools(configured)
+        if pools == []:
+            raise NotFoundError("none of this client's pools exists any more")
+        answer_json(proto, 200, await status(self._ports, configured, pools=pools))
+
+    async def _explain(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
+        await self._watch.refresh()
+        configured = self._watch.configured
+        query = dict(query_pairs(scope.query_string))
+        pool = caller.pool(configured, query.get("pool"))
+        model = query.get("model", "").removeprefix("models/")
+        if not model:
+            raise UsageError("explain needs model=NAME and tokens=N")
+        question = Question(pool.name, model, _tokens(query.get("tokens", "1")))
+        answer_json(proto, 200, await explain(self._ports, configured, question))
+
+
+def _tokens(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= MOST_TOKENS:
+        raise UsageError(f"tokens is a whole number from 1 to {MOST_TOKENS}")
+    return int(text)
+
+
+def _allow(method: str, wanted: str) -> None:
+    if method != wanted:
+        raise UsageError(f"{method} is not possible here", hint=f"use {wanted}")

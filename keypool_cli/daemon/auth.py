@@ -1,0 +1,134 @@
+"""Who calls, and what they may do."""
+
+import re
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from keypool_cli.core.model import DEFAULT_POOL, Client, Pool
+from keypool_cli.daemon.problems import UnauthenticatedError
+from keypool_cli.errors import NotFoundError, NotPermittedError
+from keypool_cli.http.rsgi import Scope
+from keypool_cli.registry.clients import token_hash
+from keypool_cli.service.configured import Configured
+from keypool_cli.service.watch import Watch
+
+_LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. client: None where the daemon runs without authentication."""
+
+    client: Client | None
+
+    def require(self, scope: str) -> None:
+        """Raise NotPermittedError unless the caller has a scope."""
+        if self.client is not None and scope not in self.client.scopes:
+            raise NotPermittedError(
+                f"client {self.client.name!r} lacks the scope {scope!r}",
+                hint=f"its scopes: {', '.join(self.client.scopes)}",
+            )
+
+    def pool(self, configured: Configured, name: str | None) -> Pool:
+        """The pool a call is about: the one named, else the client's only one, else ``main``.
+
+        Raises NotPermittedError outside the client's grant, NotFoundError for an unknown pool.
+        """
+        granted = self.client.pools if self.client is not None else None
+        if name is None:
+            name = granted[0] if granted is not None and len(granted) == 1 else DEFAULT_POOL
+        if granted is not None and name not in granted:
+            raise NotPermittedError(f"pool {name!r} is outside this client's grant")
+        found = configured.pools.get(name)
+        if found is None:
+            raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
+        return found
+
+    def known_pools(self, configured: Configured) -> list[str] | None:
+        """The pools of the caller's grant that exist; None means every pool."""
+        granted = self.client.pools if self.client is not None else None
+        return None if granted is None else [each for each in granted if each in configured.pools]
+
+    def check_model(self, model: str) -> None:
+        """Raise NotPermittedError for a model outside the client's grant."""
+        models = self.client.models if self.client is not None else None
+        if models is not None and model not in models:
+            raise NotPermittedError(f"model {model!r} is outside this client's grant")
+
+
+class Auth:
+    """Verifies tokens against the registry as it is known now."""
+
+    def __init__(self, watch: Watch, *, required: bool) -> None:
+        self._watch = watch
+        self._required = required
+        self._hashes: dict[str, str] = {}
+
+    def caller(self, scope: Scope) -> Caller:
+        """Identify the caller. Raises UnauthenticatedError or NotPermittedError."""
+        if not self._required:
+            _refuse_rebinding(scope)
+            return Caller(None)
+        kind, _, token = (scope.headers.get("authorization") or "").partition(" ")
+        if kind.lower() != "bearer" or not token:
+            raise UnauthenticatedError(
+                "a client token is needed", hint="send Authorization: Bearer kp_…"
+            )
+        return Caller(self.client(token.strip()))
+
+    def holder(self, scope: Scope, token: str | None) -> Caller:
+        """Identify the caller by a token taken from where Gemini's clients put their key."""
+        if not self._required:
+            _refuse_rebinding(scope)
+            return Caller(None)
+        if not token:
+            raise UnauthenticatedError(
+                "a client token is needed", hint="use it as the API key: kp_…"
+            )
+        return Caller(self.client(token))
+
+    def client(self, token: str) -> Client:
+        """The client of a token. Raises UnauthenticatedError when it is unknown, revoked, expired."""
+        client = self._watch.configured.client_of(self._hash(token))
+        if client is None or _expired(client):
+            raise UnauthenticatedError(
+                "this client token is not valid", hint="make one with: keypool client add NAME"
+            )
+        return client
+
+    def _hash(self, token: str) -> str:
+        found = self._hashes.get(token)
+        if found is None:
+            if len(self._hashes) > 10_000:
+                self._hashes.clear()
+            found = self._hashes[token] = token_hash(token)
+        return found
+
+
+def _expired(client: Client) -> bool:
+    return client.expires_at_ms is not None and client.expires_at_ms <= time.time() * 1000
+
+
+def _refuse_rebinding(scope: Scope) -> None:
+    """Without tokens, a web page must not be able to reach us through a name it controls."""
+    host = scope.headers.get("host") or scope.authority or ""
+    if not is_loopback_host(host) or scope.headers.get("origin") is not None:
+        raise NotPermittedError("without authentication only loopback callers are served")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a Host header names this machine only."""
+    bracketed = _BRACKETED.fullmatch(host)
+    if bracketed is not None:
+        name = bracketed[1]
+    else:
+        name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
+    name = name.lower()
+    if name in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

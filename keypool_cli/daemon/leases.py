@@ -1,0 +1,181 @@
+"""The lease calls: grant, settle, release."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from keypool_cli.core.estimator import Estimate, estimate_request
+from keypool_cli.core.model import Pool
+from keypool_cli.daemon.auth import Caller
+from keypool_cli.daemon.schema import (
+    EstimateAnswer,
+    LeaseAnswer,
+    LeaseBody,
+    LeasedKey,
+    SettleAnswer,
+    SettleBody,
+    VerdictAnswer,
+)
+from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.http.message import answer_json, read_body
+from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.instants import iso
+from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
+from keypool_cli.service.settling import Outcome, Report, Settling
+from keypool_cli.service.watch import Watch
+
+LARGEST_BODY = 32 * 1024 * 1024
+LARGEST_REPORT = 1024 * 1024
+LONG_REQUEST = 32 * 1024
+"""A longer request is estimated in a thread, so that others are not held up."""
+
+T = TypeVar("T")
+
+_lease_body = msgspec.json.Decoder(LeaseBody)
+_settle_body = msgspec.json.Decoder(SettleBody)
+_request_body = msgspec.json.Decoder(dict[str, object])
+
+
+class WrongTypeError(KeypoolError):
+    """The body is not declared as JSON."""
+
+
+class GoneError(KeypoolError):
+    """The client hung up before its answer was ready."""
+
+
+class Leases:
+    """Handlers of ``/keypool/v1/leases`` and what lies below."""
+
+    def __init__(
+        self, watch: Watch, leasing: Leasing, settling: Settling, affinity: Affinity
+    ) -> None:
+        self._watch = watch
+        self._leasing = leasing
+        self._settling = settling
+        self._affinity = affinity
+
+    async def grant(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
+        """``POST /keypool/v1/leases``."""
+        caller.require("lease")
+        body = _decoded(_lease_body, await _json_body(scope, proto, LARGEST_BODY))
+        model = body.model.removeprefix("models/")
+        if not model:
+            raise UsageError("the body names no model")
+        caller.check_model(model)
+        pool = await self._pool(caller, body.pool)
+        estimate = await _estimate(body, model)
+        request = LeaseRequest(
+            model=model,
+            pool=pool,
+            client=caller.client,
+            tokens=estimate.tokens + estimate.margin,
+            requests=body.requests,
+            wait_s=pool.wait_s if body.wait_s is None else body.wait_s,
+            ttl_s=body.ttl_s,
+            prefer=await self._affinity.project(pool, body.affinity),
+        )
+        lease = await self._lease(request, proto)
+        # A preference that could not be kept costs no lease.
+        with suppress(UnreachableError):
+            await self._affinity.keep(pool, body.affinity, lease.project.id)
+        answer_json(proto, 201, _lease_answer(lease, estimate))
+
+    async def _pool(self, caller: Caller, name: str | None) -> Pool:
+        try:
+            return caller.pool(self._watch.configured, name)
+        except NotFoundError:
+            # It may have been made a moment ago.
+            await self._watch.refresh()
+            return caller.pool(self._watch.configured, name)
+
+    async def _lease(self, request: LeaseRequest, proto: Exchange) -> Lease:
+        granting = self._leasing.lease(request)
+        return await (unless_gone(granting, proto) if request.wait_s > 0 else granting)
+
+    async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
+        """``POST /keypool/v1/leases/{id}/settle``."""
+        caller.require("lease")
+        body = _decoded(_settle_body, await _json_body(scope, proto, LARGEST_REPORT))
+        report = Report(lease_id, caller.client, body.status, body.usage, body.error)
+        answer_json(proto, 200, _settle_answer(await self._settling.settle(report)))
+
+    async def release(self, caller: Caller, lease_id: str, proto: Exchange) -> None:
+        """``DELETE /keypool/v1/leases/{id}``."""
+        caller.require("lease")
+        await self._settling.release(lease_id, caller.client)
+        proto.response_empty(204, [])
+
+
+async def _json_body(scope: Scope, proto: Exchange, limit: int) -> bytes:
+    kind = (scope.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise WrongTypeError("the body must be JSON", hint="send Content-Type: application/json")
+    return await read_body(scope.headers, proto, limit=limit)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise UsageError(f"the body is not understood: {err}") from err
+
+
+async def _estimate(body: LeaseBody, model: str) -> Estimate:
+    if (body.tokens is None) == (body.request is msgspec.UNSET):
+        raise UsageError("the body needs exactly one of tokens and request")
+    if body.tokens is not None:
+        return Estimate(body.tokens, 0, "caller", {})
+    raw = bytes(body.request)  # type: ignore[arg-type]  # one of the two is there
+    request = _decoded(_request_body, raw)
+    if len(raw) < LONG_REQUEST:
+        return estimate_request(request, model=model)
+    return await asyncio.to_thread(estimate_request, request, model=model)
+
+
+async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
+    """Wait for work as long as the client does; cancels it when the client hangs up."""
+    task = asyncio.ensure_future(work)
+    hung_up = asyncio.ensure_future(proto.client_disconnect())
+    try:
+        await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise GoneError("the client hung up")
+    finally:
+        hung_up.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def _lease_answer(lease: Lease, estimate: Estimate) -> LeaseAnswer:
+    return LeaseAnswer(
+        lease_id=lease.lease_id,
+        key=LeasedKey(lease.key.name, lease.project.name, lease.secret.text),
+        model=lease.model,
+        tokens_reserved=lease.tokens,
+        use_by=iso(lease.use_by_ms),
+        expires_at=iso(lease.expires_at_ms),
+        estimate=EstimateAnswer(estimate.tokens, estimate.margin, estimate.method),
+    )
+
+
+def _settle_answer(outcome: Outcome) -> SettleAnswer:
+    said = outcome.told
+    if said is None:
+        return SettleAnswer(None, outcome.tokens)
+    verdict = VerdictAnswer(
+        fault=said.fault,
+        scope=said.scope,
+        action=said.action,
+        rule=said.rule,
+        applied=outcome.applied,
+        until=iso(outcome.until_ms) if outcome.until_ms else msgspec.UNSET,
+        why=outcome.why or msgspec.UNSET,
+    )
+    return SettleAnswer(verdict, outcome.tokens)

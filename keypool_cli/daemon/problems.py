@@ -1,0 +1,76 @@
+"""Errors as RFC 9457 problem details."""
+
+from math import ceil
+
+from keypool_cli.errors import (
+    ConflictError,
+    KeypoolError,
+    NotFoundError,
+    NotPermittedError,
+    UnreachableError,
+    UsageError,
+)
+from keypool_cli.http.message import BodyTooLargeError, Problem, answer_problem
+from keypool_cli.http.rsgi import Exchange, Header
+from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError, TooLargeError
+
+RETRY_S = 1
+"""What a client waits when a store is away."""
+
+
+class UnauthenticatedError(KeypoolError):
+    """No token, or one that is not known (any more)."""
+
+
+class LimitProblem(Problem, kw_only=True, omit_defaults=True):
+    """A 429: when there is room, and which limit refused."""
+
+    retry_after_s: float
+    limit: str
+    scope: str
+
+
+_STATUS: tuple[tuple[type[KeypoolError], int, str], ...] = (
+    (UnauthenticatedError, 401, "Not authenticated"),
+    (BodyTooLargeError, 413, "Body too large"),
+    (TooLargeError, 422, "Request larger than every limit"),
+    (UsageError, 400, "Bad request"),
+    (NotFoundError, 404, "Not found"),
+    (NotPermittedError, 403, "Not permitted"),
+    (ConflictError, 409, "Conflict"),
+    (PoolUnusableError, 503, "No usable project"),
+    (UnreachableError, 503, "Store unreachable"),
+    (KeypoolError, 500, "Internal error"),
+)
+
+
+def answer_error(proto: Exchange, err: KeypoolError) -> int:
+    """Answer with what an error means over HTTP; returns the status."""
+    if isinstance(err, PoolExhaustedError):
+        problem: Problem = LimitProblem(
+            title="No room now",
+            status=429,
+            detail=_detail(err),
+            retry_after_s=round(err.retry_after_s, 3),
+            limit=err.limit,
+            scope=err.scope,
+        )
+        answer_problem(proto, problem, headers=[("retry-after", str(ceil(err.retry_after_s)))])
+        return 429
+    status, title = next((code, title) for kind, code, title in _STATUS if isinstance(err, kind))
+    answer_problem(
+        proto, Problem(title=title, status=status, detail=_detail(err)), headers=_headers(err)
+    )
+    return status
+
+
+def _detail(err: KeypoolError) -> str:
+    return f"{err}; {err.hint}" if err.hint else str(err)
+
+
+def _headers(err: KeypoolError) -> list[Header]:
+    if isinstance(err, UnreachableError | PoolUnusableError):
+        return [("retry-after", str(RETRY_S))]
+    if isinstance(err, UnauthenticatedError):
+        return [("www-authenticate", 'Bearer realm="keypool"')]
+    return []

@@ -1,0 +1,43 @@
+"""Pass an upstream answer on: small ones whole, all others part by part as they come."""
+
+from collections.abc import Sequence
+
+from keypool_cli.http.connection import drop_client
+from keypool_cli.http.rsgi import Exchange, Header, Scope
+from keypool_cli.service.passage import Passage
+from keypool_cli.upstream.forward import UpstreamError
+
+SMALL = 1024 * 1024
+"""Bytes of a declared length that are held, so that an answer broken off can still be refused."""
+
+
+async def relay(
+    passage: Passage, scope: Scope, proto: Exchange, *, marks: Sequence[Header]
+) -> None:
+    """Answer the client. Raises UpstreamError when nothing has been sent yet, else ClientGone.
+
+    An answer that breaks off breaks the client's connection too: it must not look complete.
+    """
+    headers = [*passage.headers, *marks]
+    if passage.refusal is not None:
+        proto.response_bytes(passage.status, headers, passage.refusal)
+    elif passage.length is not None and passage.length <= SMALL:
+        proto.response_bytes(passage.status, headers, await _whole(passage))
+    else:
+        await _stream(passage, scope, proto, headers)
+
+
+async def _whole(passage: Passage) -> bytes:
+    parts = []
+    while (part := await passage.part()) is not None:
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _stream(passage: Passage, scope: Scope, proto: Exchange, headers: list[Header]) -> None:
+    stream = proto.response_stream(passage.status, headers)
+    try:
+        while (part := await passage.part()) is not None:
+            await stream.send_bytes(part)
+    except UpstreamError:
+        drop_client(scope.client)

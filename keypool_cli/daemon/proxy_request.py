@@ -1,0 +1,77 @@
+"""What a proxied request says: whose it is, where it goes, and how long it may take."""
+
+import re
+from urllib.parse import quote, unquote_plus
+
+from keypool_cli.errors import UsageError
+from keypool_cli.http.message import query_pairs
+from keypool_cli.http.rsgi import Headers, Scope
+
+LONGEST_WAIT_S = 300.0
+DEADLINE_S = 600.0
+"""How long a call without a deadline of its own may take until its answer begins."""
+
+_PATH_SAFE = "/:@!$&'()*+,;=-._~"
+
+# Google's front end takes these beside ``key``: other credentials, and (with a dollar sign)
+# parameters that replace the method and the headers.
+_CREDENTIALS = frozenset({"key", "access_token", "oauth_token"})
+_HARMLESS_SYSTEM = frozenset({"$alt", "$fields", "$prettyprint"})
+
+_NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+
+
+def token_of(scope: Scope) -> str | None:
+    """The client token, from where Gemini's clients put their key; None where there is none.
+
+    Raises UsageError for two that differ, as Gemini does.
+    """
+    headers = scope.headers
+    tokens = headers.get_all("x-goog-api-key")
+    tokens += [value for name, value in query_pairs(scope.query_string) if name == "key"]
+    for value in headers.get_all("authorization"):
+        kind, _, token = value.partition(" ")
+        tokens.append(token if kind.lower() == "bearer" else "")
+    found = {each.strip() for each in tokens}
+    if len(found) > 1:
+        raise UsageError(
+            "Multiple authentication credentials received. Please pass only one.",
+            hint="send the client token once, where the API key goes",
+        )
+    return next(iter(found), None)
+
+
+def target_of(scope: Scope) -> str:
+    """Path and query for upstream, without any credential."""
+    path = quote(scope.path, safe=_PATH_SAFE)
+    kept = [each for each in scope.query_string.split("&") if each and not _is_ours(each)]
+    return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _is_ours(pair: str) -> bool:
+    name = unquote_plus(pair.partition("=")[0]).strip().lower()
+    return name in _CREDENTIALS or (name.startswith("$") and name not in _HARMLESS_SYSTEM)
+
+
+def wants_sse(scope: Scope) -> bool:
+    """Whether a stream is asked for as server-sent events."""
+    return any(
+        name.lower() in {"alt", "$alt"} and value.lower() == "sse"
+        for name, value in query_pairs(scope.query_string)
+    )
+
+
+def wait_s(headers: Headers, default: float) -> float:
+    """How long the call may wait for room. Raises UsageError for what is no such number."""
+    said = headers.get("x-keypool-wait-s")
+    if said is None:
+        return default
+    if not _NUMBER.fullmatch(said) or float(said) > LONGEST_WAIT_S:
+        raise UsageError(f"x-keypool-wait-s is a number of seconds from 0 to {LONGEST_WAIT_S:g}")
+    return float(said)
+
+
+def deadline_s(headers: Headers) -> float:
+    """How long the client waits for an answer, as Google's clients announce it."""
+    said = headers.get("x-server-timeout") or ""
+    return min(float(said), DEADLINE_S) if _NUMBER.fullmatch(said) else DEADLINE_S

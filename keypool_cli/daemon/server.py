@@ -1,0 +1,198 @@
+"""The daemon's life: open the stores, serve, keep watch, drain, close."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import uvloop
+
+from keypool_cli.config import Settings
+from keypool_cli.daemon.app import App
+from keypool_cli.daemon.auth import Auth, is_loopback_host
+from keypool_cli.daemon.leases import Leases
+from keypool_cli.daemon.proxy_wiring import proxy_of
+from keypool_cli.engine.keyspace import CHANGES, WAKE
+from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
+from keypool_cli.http.address import Address, listen
+from keypool_cli.http.server import serve
+from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.bookkeeping import Bookkeeping
+from keypool_cli.service.leasing import Leasing
+from keypool_cli.service.ports import Ports, opened
+from keypool_cli.service.settling import Settling
+from keypool_cli.service.sync import read_configured
+from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.watch import Watch
+
+log = logging.getLogger("keypool.daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve; see :func:`run_daemon`."""
+
+    workers: int
+    auth: bool
+    behind_proxy: bool
+
+
+def _say_ready(url: str) -> None:
+    sys.stderr.write(f"keypool: serving on {url}\n")
+    sys.stderr.flush()
+
+
+def run_daemon(
+    settings: Settings,
+    *,
+    workers: int = 1,
+    auth: bool = True,
+    behind_proxy: bool = False,
+    on_ready: Callable[[str], None] = _say_ready,
+) -> None:
+    """Serve until SIGTERM or SIGINT; on_ready is told the base URL. Raises before it serves.
+
+    One worker is this very process. Several share the port, and end when this process does.
+    auth: client tokens are needed. behind_proxy: something in front of us speaks TLS.
+    """
+    options = ServeOptions(workers, auth, behind_proxy)
+    _check(settings, options)
+    address = Address(host=settings.host, port=settings.port, reuse_port=options.workers > 1)
+    if options.workers == 1:
+        uvloop.run(_serve(settings, options, address, on_ready))
+    else:
+        _run_workers(settings, options, address, on_ready)
+
+
+def _check(settings: Settings, options: ServeOptions) -> None:
+    if options.workers < 1:
+        raise UsageError("at least one worker is needed")
+    if is_loopback_host(settings.host):
+        return
+    if not options.auth:
+        raise UsageError(
+            "--no-auth is accepted on loopback only",
+            hint="listen on 127.0.0.1, or use client tokens",
+        )
+    if not options.behind_proxy:
+        raise UsageError(
+            f"listening on {settings.host} would send tokens and keys in clear",
+            hint="put a TLS proxy in front and say --behind-proxy, or listen on 127.0.0.1",
+        )
+
+
+def _run_workers(
+    settings: Settings, options: ServeOptions, address: Address, on_ready: Callable[[str], None]
+) -> None:
+    """Fork the workers and wait for them; the pipe's end tells them that we are gone."""
+    reserved, bound = listen(address)
+    alive, ours = os.pipe()
+    pids = []
+    for index in range(options.workers):
+        pid = os.fork()
+        if pid == 0:
+            os.close(ours)
+            reserved.close()
+            _worker(settings, options, bound, alive, on_ready if index == 0 else lambda _: None)
+        pids.append(pid)
+    reserved.close()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _: _signal_all(pids, signum))
+    failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
+    if failed:
+        raise KeypoolError(f"{len(failed)} of {len(pids)} workers failed", hint="see the log above")
+
+
+def _signal_all(pids: Sequence[int], signum: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signum)
+
+
+def _worker(
+    settings: Settings,
+    options: ServeOptions,
+    address: Address,
+    alive: int,
+    on_ready: Callable[[str], None],
+) -> None:
+    code = int(ExitCode.FAILURE)
+    try:
+        uvloop.run(_serve(settings, options, address, on_ready, parent=alive))
+        code = int(ExitCode.OK)
+    except KeypoolError as err:
+        sys.stderr.write(f"keypool: {err}\n")
+        code = int(err.exit_code)
+    except Exception:
+        log.exception("a worker ended")
+    finally:
+        os._exit(code)
+
+
+async def _serve(
+    settings: Settings,
+    options: ServeOptions,
+    address: Address,
+    on_ready: Callable[[str], None],
+    *,
+    parent: int | None = None,
+) -> None:
+    if parent is not None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(parent, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    async with opened(settings) as ports:
+        await ports.call(ports.registry.check_master_key)
+        async with _running(ports, options) as app:
+            await serve(app, address, on_ready=lambda bound: on_ready(bound.url))
+
+
+@asynccontextmanager
+async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
+    """The application and its background work."""
+    watch = Watch(ports, await read_configured(ports))
+    waiting = Waiting(ports.engine)
+    books = Bookkeeping(ports)
+    leasing = Leasing(ports, watch, waiting, books)
+    settling = Settling(ports, watch, waiting)
+    leases = Leases(watch, leasing, settling, Affinity(ports, watch))
+    work = (watch.run(), books.run(), _listen(ports, watch, waiting))
+    tasks = [asyncio.create_task(_forever(each)) for each in work]
+    auth = Auth(watch, required=options.auth)
+    try:
+        async with proxy_of(ports, watch, waiting, leasing, settling, auth) as proxy:
+            yield App(ports, watch, auth, leases, proxy)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await waiting.close()
+        with suppress(UnreachableError):
+            await books.write()
+
+
+async def _forever(work: Coroutine[object, object, None]) -> None:
+    """Background work must not end unnoticed."""
+    try:
+        await work
+    except Exception:
+        log.exception("background work ended")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _listen(ports: Ports, watch: Watch, waiting: Waiting) -> None:
+    """Hear of registry changes and of grants to our waiters; polling covers what is missed."""
+    while True:
+        with suppress(UnreachableError):
+            async for channel, data in ports.engine.listen([CHANGES, WAKE + waiting.daemon]):
+                if channel == CHANGES:
+                    watch.notice()
+                else:
+                    waiting.wake_tag(data)
+        # A server that cannot be started now is tried again: leases say 503 in the meantime.
+        with suppress(KeypoolError, OSError):
+            await ports.engine.store.ensure_running()
+        await asyncio.sleep(0.2)

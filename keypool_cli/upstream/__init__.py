@@ -1,0 +1,1 @@
+"""Gemini over HTTP: its surface, its headers, and the streaming forwarder."""

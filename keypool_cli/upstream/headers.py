@@ -1,0 +1,82 @@
+"""Which headers cross the proxy, in each direction."""
+
+from collections.abc import Iterable
+
+Header = tuple[str, str]
+
+# RFC 9110, 7.6.1, and the older ones that are meant for one connection only.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+# What names or proves an identity: upstream gets the key of the lease and nothing else beside it,
+# for it refuses calls with two credentials (gemini-facts 7). Its front end would also let
+# x-http-method-override turn one call into another.
+_CLIENTS_OWN = frozenset(
+    {
+        "accept-encoding",
+        "authorization",
+        "content-length",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "openai-organization",
+        "openai-project",
+        "origin",
+        "referer",
+        "via",
+        "x-goog-api-key",
+        "x-goog-iam-authorization-token",
+        "x-goog-user-project",
+        "x-http-method-override",
+        "x-real-ip",
+    }
+)
+_CLIENTS_OWN_PREFIXES = ("x-keypool-", "x-forwarded-", "sec-")
+
+_UPSTREAMS_OWN = frozenset({"alt-svc", "content-length", "set-cookie", "strict-transport-security"})
+_UPSTREAMS_OWN_PREFIXES = ("x-keypool-",)
+
+
+def to_upstream(headers: Iterable[Header]) -> list[Header]:
+    """The client's headers that upstream may see, without any credential.
+
+    Answers are asked for uncompressed, so that usage and errors can be read from them.
+    """
+    kept = _kept(headers, _CLIENTS_OWN, _CLIENTS_OWN_PREFIXES)
+    kept.append(("accept-encoding", "identity"))
+    return kept
+
+
+def to_client(headers: Iterable[Header]) -> list[Header]:
+    """Upstream's headers that concern the client."""
+    return _kept(headers, _UPSTREAMS_OWN, _UPSTREAMS_OWN_PREFIXES)
+
+
+def _kept(
+    headers: Iterable[Header], dropped: frozenset[str], prefixes: tuple[str, ...]
+) -> list[Header]:
+    pairs = [(name.lower(), value) for name, value in headers]
+    named = {
+        word.strip().lower()
+        for name, value in pairs
+        if name == "connection"
+        for word in value.split(",")
+    }
+    dropped = dropped | _HOP_BY_HOP | named if named else dropped | _HOP_BY_HOP
+    return [
+        (name, value)
+        for name, value in pairs
+        if name not in dropped and not name.startswith(prefixes)
+    ]

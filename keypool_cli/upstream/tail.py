@@ -1,0 +1,89 @@
+"""The end of an answer, where upstream tells usage and errors, whatever form the answer has.
+
+Whole objects, JSON arrays and server-sent events are read alike: what is looked for is a member
+with its quotes, and inside a JSON string those would be escaped.
+"""
+
+import json
+import re
+from collections import deque
+from collections.abc import Mapping
+
+KEPT = 64 * 1024
+"""Bytes of an answer that are kept; usage comes last, after the text it counts."""
+
+_READ = json.JSONDecoder()
+_USAGE = re.compile(r'"(usageMetadata|usage_metadata|usage)"\s*:\s*(?=\{)')
+_ERROR_START = re.compile(r'\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")')
+_NOTHING_MORE = re.compile(r"(?:[\s\],]|event:[^\n]*|data:\s*\[DONE\])*")
+_BEGINS_WITH_ERROR = re.compile(
+    rb'[\s\[]*(?:event:[^\n]*\n)?(?:data:)?[\s\[]*\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")'
+)
+
+# Interactions and the OpenAI-compatible paths name the prompt's tokens their own way
+# (gemini-facts 4.2).
+_PROMPT = ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens")
+_TOOL_USE = ("toolUsePromptTokenCount", "total_tool_use_tokens")
+
+
+class Tail:
+    """Keeps the last bytes of an answer as its parts pass by."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """Note a part; forgets what has become too old."""
+        self._parts.append(part)
+        self._size += len(part)
+        while self._size - len(self._parts[0]) >= KEPT:
+            self._size -= len(self._parts.popleft())
+
+    def text(self) -> str:
+        """The last :data:`KEPT` bytes as text."""
+        return b"".join(self._parts)[-KEPT:].decode(errors="replace")
+
+
+def usage_in(text: str) -> Mapping[str, object] | None:
+    """The last usage in an answer's end, in Gemini's own names; None where there is none."""
+    for match in reversed(list(_USAGE.finditer(text))):
+        found = _object_at(text, match.end())
+        if found is not None:
+            return _in_gemini_names(found)
+    return None
+
+
+def error_in(text: str) -> object:
+    """The error that ends an answer which began well; None where it ended well."""
+    for match in reversed(list(_ERROR_START.finditer(text))):
+        found = _object_at(text, match.start(), to_the_end=True)
+        if found is not None:
+            return found
+    return None
+
+
+def begins_with_error(part: bytes) -> bool:
+    """Whether the first part of a 2xx answer is an error after all."""
+    return _BEGINS_WITH_ERROR.match(part) is not None
+
+
+def _object_at(text: str, start: int, *, to_the_end: bool = False) -> dict[str, object] | None:
+    try:
+        found, end = _READ.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or (to_the_end and not _NOTHING_MORE.fullmatch(text, end)):
+        return None
+    return found
+
+
+def _in_gemini_names(usage: Mapping[str, object]) -> Mapping[str, object]:
+    names = (("promptTokenCount", _PROMPT), ("toolUsePromptTokenCount", _TOOL_USE))
+    told = {name: _first_count(usage, spellings) for name, spellings in names}
+    return {name: count for name, count in told.items() if count is not None}
+
+
+def _first_count(usage: Mapping[str, object], names: tuple[str, ...]) -> int | None:
+    counts = (usage.get(name) for name in names)
+    return next((each for each in counts if isinstance(each, int) and each >= 0), None)

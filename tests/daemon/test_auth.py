@@ -1,0 +1,146 @@
+"""Who is served: tokens, and callers of a daemon without them."""
+
+import subprocess
+import sys
+import time
+
+import httpx2
+import pytest
+
+from keypool_cli.daemon.auth import is_loopback_host
+from keypool_cli.service.clients import revoke_client
+from tests.support.daemon import API, BY, ROOT, a_home, eventually, unique
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="no token"),
+        pytest.param({"Authorization": "Bearer"}, id="an empty token"),
+        pytest.param({"Authorization": "Bearer kp_wrong"}, id="a wrong token"),
+        pytest.param({"Authorization": "Basic a3A6a3A="}, id="another scheme"),
+        pytest.param({"x-goog-api-key": "kp_x"}, id="the token elsewhere"),
+    ],
+)
+def test_a_caller_without_a_valid_token_is_not_authenticated(daemon, headers):
+    answer = httpx2.post(f"{daemon.url}{API}/leases", json={}, headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (401, "Not authenticated")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_revoked_token_is_refused_by_every_daemon_within_a_second(daemon, other, house):
+    name = unique("client")
+    token = house.add_client(name)
+    clients = [each.client(token) for each in (daemon, other)]
+    for each in clients:
+        eventually(lambda each=each: each.get(f"{API}/status").status_code == 200, within_s=1.0)
+    house.run(lambda ports: revoke_client(ports, name, by=BY))
+    for each in clients:
+        eventually(lambda each=each: each.get(f"{API}/status").status_code == 401, within_s=1.0)
+
+
+def test_an_expired_token_is_refused(daemon, house):
+    now_ms = time.time_ns() // 1_000_000
+    fresh = daemon.client(house.add_client(expires_at_ms=now_ms + 60_000))
+    eventually(lambda: fresh.get(f"{API}/status").status_code == 200, within_s=1.0)
+    expired = daemon.client(house.add_client(expires_at_ms=now_ms))
+    assert expired.get(f"{API}/status").status_code == 401
+
+
+def test_health_needs_no_token_and_tells_only_its_state(daemon):
+    for path in ("/healthz", "/readyz"):
+        answer = httpx2.get(daemon.url + path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.fixture(scope="module")
+def open_daemon(tmp_path_factory):
+    """A daemon without authentication."""
+    with a_home(tmp_path_factory.mktemp("open")) as home:
+        home.add_project("p")
+        with home.daemon(auth=False) as running:
+            yield running
+
+
+def test_without_authentication_loopback_callers_are_served(open_daemon):
+    for host in ("127.0.0.1", "localhost:1234", "[::1]:80"):
+        answer = open_daemon.http.get(f"{API}/status", headers={"Host": host})
+        assert answer.status_code == 200, host
+    assert open_daemon.granted()["key"]["name"] == "p-key"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Host": "rebound.example"}, id="a name that is not loopback"),
+        pytest.param({"Host": "rebound.example:8787"}, id="the same with a port"),
+        pytest.param({"Host": "127.0.0.1.rebound.example"}, id="a name that looks like loopback"),
+        pytest.param({"Origin": "http://rebound.example"}, id="a web page"),
+        pytest.param({"Origin": "http://localhost"}, id="a web page of this machine"),
+    ],
+)
+def test_without_authentication_a_web_page_reaches_nothing(open_daemon, headers):
+    answer = open_daemon.http.get(f"{API}/status", headers=headers)
+    assert answer.status_code == 403
+    body = {"model": "m", "tokens": 1}
+    answer = open_daemon.http.post(f"{API}/leases", json=body, headers=headers)
+    assert answer.status_code == 403
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:80", True),
+        ("127.8.9.1:80", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("[::1]:80", True),
+        ("", False),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+        ("[::1].example", False),
+        ("127.0.0.1@example", False),
+    ],
+)
+def test_only_names_of_this_machine_are_loopback(host, is_loopback):
+    assert is_loopback_host(host) is is_loopback
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--host", "0.0.0.0", "--no-auth"], id="no authentication beyond loopback"),
+        pytest.param(["--host", "0.0.0.0"], id="no TLS beyond loopback"),
+    ],
+)
+def test_a_daemon_that_would_be_open_does_not_start(house, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
+        env=house.env,
+        cwd=ROOT,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+
+
+def test_a_client_sees_its_own_pools_only(daemon, house, pool):
+    mine = pool.name
+    pool.add()
+    http = daemon.known(house.add_client(pools=(mine, "removed")))
+    shown = http.get(f"{API}/status").json()["pools"]
+    assert [each["pool"] for each in shown] == [mine]
+    house.add_project(unique("project"), pool="main")
+    assert http.get(f"{API}/status", params={"pool": "main"}).status_code == 403
+    assert http.get(f"{API}/explain?model=m&tokens=1&pool=main").status_code == 403
+    assert http.get(f"{API}/explain?model=m&tokens=1&pool={mine}").status_code == 200
+
+
+def test_a_client_whose_pools_are_gone_sees_none(daemon, house):
+    http = daemon.known(house.add_client(pools=("removed",)))
+    assert http.get(f"{API}/status").status_code == 404

@@ -1,0 +1,248 @@
+"""The proxy byte by byte: what upstream is sent, and what becomes of answers that go wrong."""
+
+import json
+import time
+
+import pytest
+from httpx2 import RemoteProtocolError
+
+from tests.support.daemon import a_home, eventually, secret_of, unique
+from tests.support.proxy import COUNT, GENERATE, STREAM, Proxy, a_body
+from tests.support.raw_upstream import raw_upstream
+
+USAGE = b'"usageMetadata": {"promptTokenCount": 7}'
+GOOD = b'data: {"candidates": [], ' + USAGE + b"}\r\n\r\n"
+SPENT = {
+    "error": {"code": 429, "message": "Resource has been exhausted.", "status": "RESOURCE_EXHAUSTED"}
+}
+SPENT_EVENT = b"data: " + json.dumps(SPENT).encode() + b"\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with raw_upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory, upstream):
+    path = tmp_path_factory.mktemp("wire") / "home"
+    with a_home(path, upstream=upstream.url) as home, home.daemon() as daemon:
+        yield Proxy(home, daemon, sim=None)
+
+
+@pytest.fixture
+def pool(proxy, upstream):
+    upstream.seen.clear()
+    upstream.play = lambda line: line.answer(b"{" + USAGE + b"}")
+    with proxy.pool() as made:
+        yield made
+
+
+def add(pool, **options):
+    name = unique("project")
+    pool.proxy.home.add_project(name, pool=pool.name, rpm=1000, **options)
+    pool.proxy.daemon.project(name, pool.name)
+    return name
+
+
+def test_exactly_one_credential_goes_upstream(proxy, pool, upstream):
+    project = add(pool)
+    token = proxy.home.token
+    pool.http.post(
+        f"{GENERATE}?key={token}&%6bey={token}&access_token=x&$httpHeaders=authorization:y&fields=a",
+        json=a_body(),
+        headers={
+            "authorization": f"Bearer {token}",
+            "cookie": "session=1",
+            "openai-organization": "org",
+            "x-goog-user-project": "someone",
+            "x-http-method-override": "DELETE",
+            "x-forwarded-for": "10.1.1.1",
+        },
+    )
+    (line,) = upstream.seen
+    sent = dict(line.headers())
+    assert line.head.split(b"\r\n")[0] == f"POST {GENERATE}?fields=a HTTP/1.1".encode()
+    assert [value for name, value in line.headers() if name == "x-goog-api-key"] == [
+        secret_of(f"{project}-key")
+    ]
+    assert token.encode() not in line.head
+    assert not sent.keys() & {
+        "authorization",
+        "cookie",
+        "openai-organization",
+        "x-goog-user-project",
+        "x-http-method-override",
+        "x-forwarded-for",
+        "x-keypool-pool",
+    }
+    assert sent["accept-encoding"] == "identity"
+    assert sent["content-type"] == "application/json"
+    assert json.loads(line.body) == a_body()
+
+
+def test_headers_of_one_connection_stay_there(pool, upstream):
+    add(pool)
+    upstream.play = lambda line: line.send(
+        b"HTTP/1.1 200 OK\r\nconnection: close, x-hop\r\nx-hop: 1\r\nalt-svc: h3\r\nset-cookie: a=b\r\n"
+        b"x-keypool-project: forged\r\nx-kept: 1\r\ncontent-length: 2\r\n\r\n{}"
+    )
+    answer = pool.post(COUNT, connection="x-mine", x_mine="1", x_yours="2")
+    sent = dict(upstream.seen[0].headers())
+    assert "x-mine" not in sent
+    assert sent["x-yours"] == "2"
+    assert not answer.headers.keys() & {"x-hop", "alt-svc", "set-cookie"}
+    assert answer.headers["x-kept"] == "1"
+    assert answer.headers["x-keypool-project"] != "forged"
+
+
+def test_a_client_that_hangs_up_while_waiting_cancels_the_call_and_keeps_its_reservation(
+    pool, upstream
+):
+    project = add(pool)
+    hung_up = []
+    upstream.play = lambda line: hung_up.append(line.hung_up())
+    with pytest.raises(TimeoutError), _impatient(pool) as answer:
+        answer.read()
+    eventually(lambda: hung_up == [True])
+    eventually(lambda: pool.model(project)["leases"] == 0)
+    assert pool.model(project)["rpm"]["used"] == 1
+    assert pool.model(project)["tpm"]["used"] > 0
+    assert pool.model(project)["state"] == "ready"
+
+
+def _impatient(pool):
+    import httpx2  # noqa: PLC0415 - one use
+
+    class Impatient:
+        def __enter__(self):
+            try:
+                return pool.http.post(GENERATE, json=a_body(), timeout=0.5)
+            except httpx2.TimeoutException as err:
+                raise TimeoutError from err
+
+        def __exit__(self, *_):
+            return None
+
+    return Impatient()
+
+
+def test_a_client_that_hangs_up_in_a_stream_cancels_it_and_settles_what_is_known(pool, upstream):
+    project = add(pool)
+    hung_up = []
+
+    def play(line):
+        line.begin()
+        line.chunk(GOOD)
+        hung_up.append(line.hung_up())
+
+    upstream.play = play
+    with pool.http.stream("POST", f"{STREAM}?alt=sse", json=a_body("long " * 500)) as answer:
+        assert next(answer.iter_raw()) == GOOD
+    eventually(lambda: hung_up == [True])
+    pool.settled(project, tokens=7)
+
+
+def test_an_error_that_begins_a_stream_moves_the_call_on(pool, upstream):
+    first, second = add(pool, priority=5), add(pool)
+
+    def play(line):
+        line.begin()
+        line.chunk(SPENT_EVENT if len(upstream.seen) == 1 else GOOD)
+        line.chunk(b"")
+
+    upstream.play = play
+    answer = pool.post(f"{STREAM}?alt=sse")
+    assert answer.headers["x-keypool-project"] == second
+    assert answer.content == GOOD
+    assert pool.model(first)["state"] == "cooling"
+
+
+def test_an_error_inside_a_stream_is_passed_on_and_cools_its_project(pool, upstream):
+    first, _ = add(pool, priority=5), add(pool)
+
+    def play(line):
+        line.begin()
+        line.chunk(GOOD)
+        line.chunk(SPENT_EVENT)
+        line.chunk(b"")
+
+    upstream.play = play
+    assert pool.post(f"{STREAM}?alt=sse").content == GOOD + SPENT_EVENT
+    assert len(upstream.seen) == 1
+    eventually(lambda: pool.model(first)["state"] == "cooling")
+    pool.settled(first, tokens=7)
+
+
+def test_an_answer_cut_short_never_looks_complete(pool, upstream):
+    project = add(pool)
+
+    def play(line):
+        line.begin()
+        line.chunk(GOOD)
+        line.sock.close()
+
+    upstream.play = play
+    with pytest.raises(RemoteProtocolError):
+        pool.post(f"{STREAM}?alt=sse")
+    pool.settled(project, tokens=7)
+
+
+def test_breaking_a_connection_leaves_the_daemon_its_view_of_the_registry(pool, upstream):
+    test_an_answer_cut_short_never_looks_complete(pool, upstream)
+    add(pool)
+
+
+def test_a_small_answer_cut_short_is_refused_instead(pool, upstream):
+    add(pool)
+    upstream.play = lambda line: (
+        line.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
+        line.sock.close(),
+    )
+    answer = pool.generate()
+    assert (answer.status_code, answer.headers["x-keypool-error"]) == (503, "no-answer")
+
+
+def test_a_large_answer_is_settled_with_the_usage_at_its_end(pool, upstream):
+    project = add(pool)
+    text = json.dumps({"text": 'said "usageMetadata": {"promptTokenCount": 1}' + "x" * 2_000_000})
+    body = b'{"candidates": [' + text.encode() + b"], " + USAGE + b"}"
+    upstream.play = lambda line: line.answer(body)
+    assert pool.generate().content == body
+    pool.settled(project, tokens=7)
+
+
+def test_a_call_ends_at_its_clients_deadline(pool, upstream):
+    add(pool)
+    upstream.play = lambda line: line.hung_up()
+    begun = time.monotonic()
+    answer = pool.generate(x_server_timeout="1")
+    assert (answer.status_code, answer.json()["error"]["status"]) == (504, "DEADLINE_EXCEEDED")
+    assert 0.9 < time.monotonic() - begun < 4
+    assert len(upstream.seen) == 1
+
+
+def test_what_upstream_streams_may_not_hold_the_key(pool, upstream):
+    project = add(pool)
+    secret = secret_of(f"{project}-key")
+
+    def play(line):
+        line.begin()
+        line.chunk(GOOD)
+        line.chunk(f"data: api_key:{secret}\r\n\r\n".encode())
+        line.chunk(b"")
+
+    upstream.play = play
+    answer = pool.post(f"{STREAM}?alt=sse")
+    assert secret not in answer.text
+    assert answer.text.endswith("api_key:[redacted]\r\n\r\n")
+
+
+def test_an_answer_that_is_no_json_is_passed_on_as_it_is(pool, upstream):
+    project = add(pool)
+    upstream.play = lambda line: line.answer(b"<html>", status="502 Bad Gateway", kind="text/html")
+    answer = pool.generate()
+    assert (answer.status_code, answer.text) == (502, "<html>")
+    assert len(upstream.seen) == 3
+    assert pool.model(project)["state"] == "ready"

@@ -1,0 +1,254 @@
+"""What survives: daemons and the live store killed, emptied, stopped and started again."""
+
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from keypool_cli.core.day import day_end_ms
+from keypool_cli.service.instants import iso
+from tests.support import bodies
+from tests.support.daemon import API, APool, a_home, eventually
+from tests.support.valkey import private_valkey
+
+pytestmark = pytest.mark.e2e
+
+WINDOW_S = 2.0
+
+
+@pytest.fixture
+def home(tmp_path):
+    with a_home(tmp_path / "home", window_s=WINDOW_S, guard_ms=100) as made:
+        yield made
+
+
+def midnight():
+    return iso(day_end_ms(time.time_ns() // 1_000_000))
+
+
+def spend_the_day(daemon, project, pool="main"):
+    lease = daemon.granted(affinity=project, pool=pool)
+    assert lease["key"]["project"] == project
+    daemon.settled(lease, status=429, error=bodies.FREE_DAY)
+
+
+def assert_cools_until_midnight(daemon, project, pool="main"):
+    model = daemon.model(project, pool)
+    assert (model["state"], model["until"], model["rule"]) == ("cooling", midnight(), "per-day")
+
+
+def test_a_cooldown_outlives_daemon_and_store_and_even_the_stores_folder(home):
+    home.add_project("spent"), home.add_project("fresh", rpm=50)
+    with home.daemon() as daemon:
+        # A fresh home grants at once.
+        spend_the_day(daemon, "spent")
+        daemon.kill()
+        home.kill_valkey()
+    with home.daemon() as daemon:
+        assert_cools_until_midnight(daemon, "spent")
+        leased = {daemon.granted(affinity="spent")["key"]["project"] for _ in range(3)}
+        assert leased == {"fresh"}
+        used = daemon.model("fresh")["rpm"]["used"]
+        assert used == 3
+        daemon.kill()
+        home.kill_valkey(with_folder=True)
+    with home.daemon() as daemon:
+        refused = daemon.lease()
+        assert (refused.status_code, refused.json()["limit"]) == (429, "cooldown")
+        assert 0 < refused.json()["retry_after_s"] <= WINDOW_S + 0.2
+        assert_cools_until_midnight(daemon, "spent")
+        fresh = daemon.model("fresh")
+        assert (fresh["state"], fresh["rule"]) == ("cooling", "store-rebuilt")
+        assert daemon.granted(wait_s=10)["key"]["project"] == "fresh"
+        assert daemon.lease(affinity="spent").json()["key"]["project"] == "fresh"
+        assert_cools_until_midnight(daemon, "spent")
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    """One home and daemon for tests that end the store below it."""
+    with a_home(tmp_path_factory.mktemp("steady"), window_s=30) as made, made.daemon() as daemon:
+        yield made, daemon
+
+
+def test_a_store_that_was_killed_comes_back_as_it_was_below_a_running_daemon(steady):
+    home, daemon = steady
+    pool = APool(home)
+    project = pool.add(rpm=3)
+    for _ in range(2):
+        daemon.granted(pool=pool.name)
+    home.kill_valkey()
+    began = time.monotonic()
+    daemon.granted(pool=pool.name)
+    assert time.monotonic() - began < 5
+    assert daemon.lease(pool=pool.name).json()["limit"] == "rpm"
+    assert daemon.model(project, pool.name)["rpm"]["used"] == 3
+
+
+def test_a_lease_outlives_the_store_and_is_settled_after_it(steady):
+    home, daemon = steady
+    pool = APool(home)
+    project = pool.add()
+    lease = daemon.granted(pool=pool.name)
+    home.kill_valkey()
+    daemon.settled(lease, status=200, usage={"promptTokenCount": 4})
+    assert daemon.model(project, pool.name)["tpm"]["used"] == 4
+
+
+def test_whoever_waits_is_served_though_the_store_was_killed_meanwhile(steady):
+    home, daemon = steady
+    pool = APool(home)
+    pool.add(in_flight=1)
+    lease = daemon.granted(pool=pool.name)
+    answers = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(daemon.lease(pool=pool.name, wait_s=20))
+    )
+    waiting.start()
+    time.sleep(0.5)
+    home.kill_valkey()
+    assert daemon.release(lease).status_code == 204
+    waiting.join(15)
+    assert [each.status_code for each in answers] == [201]
+
+
+def test_a_store_that_was_emptied_below_a_running_daemon_forgets_no_cooldown(steady):
+    home, daemon = steady
+    pool = APool(home)
+    spent = pool.add()
+    spend_the_day(daemon, spent, pool.name)
+    home.kill_valkey(with_folder=True)
+    eventually(lambda: daemon.lease(pool=pool.name).json().get("limit") == "cooldown")
+    assert_cools_until_midnight(daemon, spent, pool.name)
+    pool.add()
+    assert daemon.model(spent, pool.name)["state"] == "cooling"
+
+
+def test_a_parked_lease_is_finished_before_a_stopped_daemon_ends(home):
+    home.add_project("p", rpm=1)
+    with home.daemon() as daemon:
+        daemon.granted()
+        answers = []
+        parked = threading.Thread(target=lambda: answers.append(daemon.lease(wait_s=15)))
+        parked.start()
+        time.sleep(0.3)
+        daemon.signal(signal.SIGTERM)
+        eventually(lambda: _refuses(daemon.url))
+        assert daemon.process.poll() is None
+        parked.join(10)
+        assert [each.status_code for each in answers] == [201]
+        assert daemon.process.wait(10) == 0
+    assert home.valkey_pid() is None
+
+
+def test_an_idle_daemon_ends_at_once_and_the_last_one_shuts_the_store_down(home):
+    home.add_project("p")
+    with home.daemon() as first, home.daemon() as last:
+        first.granted()
+        began = time.monotonic()
+        assert first.stop() == 0
+        assert time.monotonic() - began < 5
+        assert home.valkey_pid() is not None
+        last.granted()
+        assert last.stop() == 0
+        assert home.valkey_pid() is None
+    for log in (first.log, last.log):
+        assert "Traceback" not in log.read_text()
+
+
+def test_workers_share_one_port_and_end_with_their_parent(home):
+    home.add_project("p", rpm=30)
+    with home.daemon(workers=2) as daemon:
+        workers = _children(daemon.process.pid)
+        assert len(workers) == 2
+        port = int(daemon.url.rpartition(":")[2])
+        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=15)
+        codes = [_one_lease(daemon) for _ in range(33)]
+        assert (codes.count(201), codes.count(429)) == (30, 3)
+        daemon.kill()
+        eventually(lambda: not any(_lives(pid) for pid in workers))
+        assert _refuses(daemon.url)
+
+
+def test_workers_stop_when_their_parent_is_told_to(home):
+    home.add_project("p")
+    with home.daemon(workers=2) as daemon:
+        workers = _children(daemon.process.pid)
+        port = int(daemon.url.rpartition(":")[2])
+        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=15)
+        daemon.granted()
+        assert daemon.stop() == 0
+        assert not any(_lives(pid) for pid in workers)
+    assert home.valkey_pid() is None
+
+
+def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    with a_home(tmp_path / "home") as home:
+        with private_valkey(store, aof=True) as url:
+            home.env["KEYPOOL_REDIS_URL"] = url
+            home.add_project("p", rpm=2)
+            daemon = home.daemon()
+            running = daemon.__enter__()
+            running.granted()
+        try:
+            for _ in range(2):
+                answer = running.lease()
+                assert (answer.status_code, answer.json()["title"]) == (503, "Store unreachable")
+                assert int(answer.headers["retry-after"]) >= 1
+            assert running.http.get("/readyz").status_code == 503
+            assert running.http.get("/healthz").status_code == 200
+            assert running.http.get(f"{API}/status").status_code == 503
+            with private_valkey(store, aof=True):
+                eventually(lambda: running.http.get("/readyz").status_code == 200)
+                running.granted()
+                assert running.lease().status_code == 429
+                assert running.stop() == 0
+        finally:
+            daemon.__exit__(None, None, None)
+
+
+def _one_lease(daemon):
+    """Over a connection of its own, so that the kernel spreads them."""
+    headers = {"Authorization": daemon.http.headers["authorization"]}
+    body = {"model": "gemini-2.5-flash", "tokens": 1}
+    return httpx2.post(f"{daemon.url}{API}/leases", json=body, headers=headers).status_code
+
+
+def _refuses(url):
+    try:
+        httpx2.get(f"{url}/healthz")
+    except httpx2.ConnectError:
+        return True
+    except httpx2.HTTPError:
+        return False
+    return False
+
+
+def _children(pid):
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+def _lives(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _listens(pid, port):
+    sockets = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            sockets.add(str(descriptor.readlink()))
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        here = words[1].endswith(f":{port:04X}") and words[3] == "0A"
+        if here and f"socket:[{words[9]}]" in sockets:
+            return True
+    return False

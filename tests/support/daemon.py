@@ -1,0 +1,381 @@
+"""Start, stop and kill real daemons on a scratch home, and talk to them over HTTP.
+
+with a_home(tmp_path, window_s=2) as home:
+    home.add_project("p1", rpm=5)
+    with home.daemon() as daemon:
+        lease = daemon.lease(tokens=10).json()
+        daemon.settle(lease, status=200, usage={"promptTokenCount": 7})
+
+Every process started is ended on leaving, by its pid.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+
+from keypool_cli.config import Settings, load
+from keypool_cli.core.model import Secret
+from keypool_cli.engine.embedded import socket_path
+from keypool_cli.registry.repository import Registry
+from keypool_cli.registry.values import Actor, NewClient, NewKey, QuotaScope
+from keypool_cli.service.changing import changing
+from keypool_cli.service.ports import Ports, open_registry, opened
+
+ROOT = Path(__file__).parents[2]
+BY = Actor("tester", "test-host")
+NOWHERE = "http://127.0.0.1:9"
+"""An upstream on loopback that nobody calls: it allows a short window."""
+
+START_S = 30.0
+API = "/keypool/v1"
+FLASH = "gemini-2.5-flash"
+
+_URL = re.compile(rb"http://[\w.:\[\]]+")
+_numbers = count(1)
+
+T = TypeVar("T")
+
+
+def unique(word: str) -> str:
+    """A name that no other test uses."""
+    return f"{word}-{next(_numbers)}"
+
+
+def secret_of(name: str) -> str:
+    """A secret of the published shape, different for each name."""
+    return "AIzaSy" + f"INVENTED_{name}_".ljust(33, "x")
+
+
+def eventually(check: Callable[[], Any], *, within_s: float = 5.0) -> Any:
+    """What ``check`` answers once it is true; asked again and again for a while."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {within_s:g} s"
+        time.sleep(0.02)
+
+
+class Daemon:
+    """A running daemon and a client of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, token: str) -> None:
+        self.process, self.url, self.log = process, url, log
+        self._clients: list[httpx2.Client] = []
+        self.http = self.client(token)
+
+    def client(self, token: str | None) -> httpx2.Client:
+        """A client with a token of its own, or none."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        limits = httpx2.Limits(max_connections=None)
+        made = httpx2.Client(
+            base_url=self.url, headers=headers, timeout=30, limits=limits, trust_env=False
+        )
+        self._clients.append(made)
+        return made
+
+    def known(self, token: str) -> httpx2.Client:
+        """The same, once the daemon has heard of the token."""
+        made = self.client(token)
+        eventually(lambda: made.get(f"{API}/status").status_code != 401)
+        return made
+
+    def lease(self, http: httpx2.Client | None = None, **body: Any) -> httpx2.Response:
+        """``POST /leases``; ``model`` and ``tokens`` have defaults."""
+        if "request" not in body:
+            body.setdefault("tokens", 10)
+        return (http or self.http).post(f"{API}/leases", json={"model": FLASH, **body})
+
+    def granted(self, http: httpx2.Client | None = None, **body: Any) -> dict[str, Any]:
+        """A lease that must be granted."""
+        answer = self.lease(http, **body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def settle(
+        self, lease: Mapping[str, Any] | str, http: httpx2.Client | None = None, **body: Any
+    ) -> httpx2.Response:
+        """``POST /leases/{id}/settle``."""
+        lease_id = lease if isinstance(lease, str) else lease["lease_id"]
+        return (http or self.http).post(f"{API}/leases/{lease_id}/settle", json=body)
+
+    def settled(self, lease: Mapping[str, Any], **body: Any) -> dict[str, Any]:
+        """A settlement that must be taken."""
+        answer = self.settle(lease, **body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def release(
+        self, lease: Mapping[str, Any] | str, http: httpx2.Client | None = None
+    ) -> httpx2.Response:
+        """``DELETE /leases/{id}``."""
+        lease_id = lease if isinstance(lease, str) else lease["lease_id"]
+        return (http or self.http).delete(f"{API}/leases/{lease_id}")
+
+    def status(self, pool: str = "main") -> dict[str, Any]:
+        """One pool of ``GET /status``."""
+        answer = self.http.get(f"{API}/status", params={"pool": pool})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["pools"][0]
+
+    def project(self, name: str, pool: str = "main") -> dict[str, Any]:
+        """One project of a pool's status."""
+        return next(each for each in self.status(pool)["projects"] if each["project"] == name)
+
+    def model(self, name: str, pool: str = "main", model: str = FLASH) -> dict[str, Any]:
+        """One model of a project's status."""
+        return next(each for each in self.project(name, pool)["models"] if each["model"] == model)
+
+    def explain(
+        self, pool: str = "main", *, tokens: int = 10, model: str = FLASH
+    ) -> dict[str, Any]:
+        """``GET /explain``."""
+        params: dict[str, Any] = {"pool": pool, "model": model, "tokens": tokens}
+        answer = self.http.get(f"{API}/explain", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, *, within_s: float = 40.0) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(within_s)
+
+    def close(self) -> None:
+        """End it, kindly if it listens."""
+        for each in self._clients:
+            each.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class Home:
+    """A scratch KEYPOOL_HOME, its settings, and the changes an operator makes there."""
+
+    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+        self.path = path
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("KEYPOOL_", "GOOGLE_", "GEMINI_"))
+        }
+        self.env = {**clean, "PYTHONPATH": str(ROOT), "KEYPOOL_HOME": str(path), **env}
+        self._token: str | None = None
+        self._ports: tuple[asyncio.Runner, Ports] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """As a process with this environment would find them."""
+        return load({}, env=self.env, cwd=self.path)
+
+    @property
+    def token(self) -> str:
+        """The token of a client that may use every pool."""
+        if self._token is None:
+            self._token = self.add_client()
+        return self._token
+
+    @contextmanager
+    def registry(self) -> Iterator[Registry]:
+        """The registry alone, without the live store."""
+        registry = open_registry(self.settings)
+        try:
+            yield registry
+        finally:
+            registry.close()
+
+    def run(self, work: Callable[[Ports], Awaitable[T]]) -> T:
+        """Use the services as a command of its own would: open, work, close."""
+        if self._ports is not None:
+            runner, ports = self._ports
+            return runner.run(_awaited(work(ports)))
+
+        async def opened_and_closed() -> T:
+            async with opened(self.settings, start=False) as ports:
+                return await work(ports)
+
+        return asyncio.run(opened_and_closed())
+
+    @contextmanager
+    def staying_open(self) -> Iterator[None]:
+        """Let :meth:`run` open everything once only: for homes in which much is changed."""
+        found = opened(self.settings)
+        with asyncio.Runner() as runner:
+            self._ports = runner, runner.run(found.__aenter__())
+            try:
+                yield
+            finally:
+                self._ports = None
+                runner.run(found.__aexit__(None, None, None))
+
+    def change(
+        self, method: Callable[[Registry], T], touched: Callable[[T], Any] = lambda _: ()
+    ) -> T:
+        """Change the registry, and the live state of the projects whose ids ``touched`` names."""
+        return self.run(lambda ports: changing(ports, lambda: method(ports.registry), touched))
+
+    def add_project(
+        self,
+        name: str,
+        *,
+        keys: Sequence[str] | None = None,
+        pool: str = "main",
+        billing_account: str | None = None,
+        priority: int | None = None,
+        secrets: Mapping[str, str] | None = None,
+        **limits: int,
+    ) -> str:
+        """A project with keys (one named after it unless told) and limits on every model."""
+        names = keys if keys is not None else [f"{name}-key"]
+        hidden = {each: secret_of(each) for each in names} | dict(secrets or {})
+
+        def add(registry: Registry) -> list[int]:
+            added = [
+                registry.keys.add(
+                    NewKey(each, Secret(hidden[each]), name, pool, priority=priority), by=BY
+                )
+                for each in names
+            ]
+            if billing_account is not None:
+                registry.projects.set(name, by=BY, billing_account=billing_account)
+            if limits:
+                registry.quotas.set(QuotaScope(project=name), limits, by=BY)
+            return [each.project_id for each in added]
+
+        self.change(add, touched=lambda ids: ids)
+        return name
+
+    def add_client(self, name: str | None = None, **options: Any) -> str:
+        """A client of the daemon; its token."""
+        new = NewClient(name or unique("client"), **options)
+        return self.change(lambda registry: registry.clients.add(new, by=BY))[1].text
+
+    @contextmanager
+    def daemon(self, *, workers: int = 1, auth: bool = True, **env: str) -> Iterator[Daemon]:
+        """A daemon on a port that the system chose."""
+        token = self.token if auth else ""
+        running = self._start(workers, token, {**self.env, **env})
+        try:
+            yield running
+        finally:
+            running.close()
+
+    def _start(self, workers: int, token: str, env: Mapping[str, str]) -> Daemon:
+        log = self.path / f"{unique('daemon')}.log"
+        words = ["--workers", str(workers), *([] if token else ["--no-auth"])]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=dict(env),
+                cwd=self.path,
+            )
+        try:
+            url = _await_url(process, log)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return Daemon(process, url, log, token)
+
+    @property
+    def socket(self) -> Path:
+        """Where the embedded server listens."""
+        return socket_path(self.path.resolve() / "valkey")
+
+    def valkey_pid(self) -> int | None:
+        """The embedded server's process, if it lives."""
+        with suppress(FileNotFoundError, ValueError):
+            pid = int((self.path / "valkey" / "valkey.pid").read_text())
+            if _is_valkey(pid):
+                return pid
+        return None
+
+    def kill_valkey(self, *, with_folder: bool = False) -> None:
+        """End the embedded server without warning; with_folder: and take its state away."""
+        pid = self.valkey_pid()
+        assert pid is not None, "no embedded server runs"
+        if with_folder:
+            folder = self.path / "valkey"
+            folder.rename(folder.with_name(unique("gone")))
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not _is_valkey(pid))
+
+    def close(self) -> None:
+        """End an embedded server that nobody shut down."""
+        pid = self.valkey_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+class APool:
+    """A pool of a test's own, so that tests may share a home and its daemons."""
+
+    def __init__(self, home: Home) -> None:
+        self.home, self.name = home, unique("pool")
+
+    def add(self, **options: Any) -> str:
+        """A project in it; see :meth:`Home.add_project`."""
+        return self.home.add_project(unique("project"), pool=self.name, **options)
+
+
+@contextmanager
+def a_home(path: Path, *, upstream: str = NOWHERE, **settings: object) -> Iterator[Home]:
+    """A scratch home; settings are KEYPOOL_ variables in lower case without the prefix."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    env = {f"KEYPOOL_{name.upper()}": str(value) for name, value in settings.items()}
+    home = Home(path, {"KEYPOOL_UPSTREAM_URL": upstream, **env})
+    try:
+        yield home
+    finally:
+        home.close()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        said = log.read_bytes()
+        found = _URL.search(said)
+        if found and b"\n" in said[found.end() :]:
+            return found.group().decode()
+        assert process.poll() is None, f"the daemon did not start: {said.decode()}"
+        time.sleep(0.01)
+    raise AssertionError(f"no daemon within {START_S:g} s: {log.read_text()}")
+
+
+def _is_valkey(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"valkey-server" in words
