@@ -1,0 +1,57 @@
+"""What is asked of a person, and what is read in a person's stead."""
+
+import getpass
+import os
+import sys
+from pathlib import Path
+
+from keypool_cli.errors import KeypoolError, UsageError
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the answer is yes; raises UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "this asks for confirmation, and there is no terminal", hint="add --yes to go ahead"
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise KeypoolError("nothing was changed")
+
+
+def hidden(prompt: str) -> str:
+    """Ask for a secret without showing it."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask for the secret",
+            hint="give it with --from-stdin, --from-env VAR or --from-file PATH",
+        )
+    return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+
+
+def stdin_text() -> str:
+    """All of stdin."""
+    return _decoded(sys.stdin.buffer.read())
+
+
+def env_text(variable: str) -> str:
+    """An environment variable; raises UsageError if it is not set."""
+    if variable not in os.environ:
+        raise UsageError(f"the environment variable {variable} is not set")
+    return os.environ[variable]
+
+
+def file_text(path: str) -> str:
+    """A file's text; raises UsageError if it cannot be read."""
+    try:
+        return _decoded(Path(path).read_bytes())
+    except OSError as err:
+        raise UsageError(f"{path} cannot be read: {err.strerror}") from err
+
+
+def _decoded(data: bytes) -> str:
+    # What is not UTF-8 becomes a character that no secret may hold; an error would show it.
+    return data.decode("utf-8-sig", "replace")

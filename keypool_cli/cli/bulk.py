@@ -1,0 +1,194 @@
+"""``import`` and ``export``: many keys at once."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from keypool_cli.cli import asking, output, wiring
+from keypool_cli.cli.options import Json, Yes, examples
+from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError
+
+if TYPE_CHECKING:
+    from keypool_cli.cli.key_files import Line
+    from keypool_cli.core.model import Secret
+    from keypool_cli.service.keys import KeyView
+
+LONG = 200
+"""Lines from which a progress bar is shown."""
+
+
+def import_(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(help="CSV, JSON lines or .env; - is stdin.")],
+    *,
+    kind: Annotated[
+        Literal["csv", "jsonl", "env"] | None,
+        typer.Option("--format", help="Where the name does not tell it."),
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
+    pool: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, and change nothing.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Store the keys of a file, each line by itself.
+
+    CSV has a header: name,project,secret and, if wanted, pool,tier,priority,labels (a=b,c=d).
+    JSON lines have the same members; .env has NAME=secret lines and needs --project.
+    Exit 7 when some lines were refused, 1 when all were.
+    """
+    from keypool_cli.cli.key_files import Defaults, format_of, read_lines
+
+    del yes  # nothing is asked here
+    chosen = format_of(file, kind)
+    text = asking.stdin_text() if file == "-" else asking.file_text(file)
+    lines = read_lines(text, chosen, Defaults(project, pool))
+    problems = _add(ctx, lines, dry_run=dry_run)
+    _report(ctx, lines, problems, dry_run=dry_run, as_json=as_json)
+    added = len(lines) - len(problems)
+    if problems and added:
+        raise PartlyDoneError(f"{len(problems)} of {len(lines)} lines were refused")
+    if problems:
+        raise KeypoolError(f"every line was refused ({len(lines)})")
+
+
+def _add(ctx: typer.Context, lines: "Sequence[Line]", *, dry_run: bool) -> dict[int, str]:
+    """Add what can be added; answers by line number why each other was refused."""
+    from keypool_cli.service import keys
+
+    problems = {line.number: line.problem for line in lines if line.problem is not None}
+    good = [line for line in lines if line.key is not None]
+    news = [line.key for line in good if line.key is not None]
+    if not news:
+        return problems
+    with _progress(len(news)) as progress:
+        outcomes = wiring.change(
+            ctx,
+            lambda ports: keys.add_keys(
+                ports, news, by=wiring.actor(), dry_run=dry_run, progress=progress
+            ),
+        )
+    for line, outcome in zip(good, outcomes, strict=True):
+        if outcome.error is not None:
+            problems[line.number] = str(outcome.error)
+    return problems
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal for long work; told how many lines are done."""
+    if total <= LONG or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("storing keys", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _report(
+    ctx: typer.Context,
+    lines: "Sequence[Line]",
+    problems: Mapping[int, str],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    added = "would add" if dry_run else "added"
+    rows = [
+        (
+            line.number,
+            line.name,
+            "refused" if line.number in problems else added,
+            problems.get(line.number),
+        )
+        for line in lines
+    ]
+    counts = {"added": len(lines) - len(problems), "refused": len(problems)}
+    if as_json:
+        names = ("line", "name", "outcome", "reason")
+        told = [dict(zip(names, row, strict=True)) for row in rows]
+        output.print_json({"dry_run": dry_run, **counts, "lines": told})
+        return
+    output.print_table(ctx, ("LINE", "KEY", "OUTCOME", "REASON"), rows)
+    output.say(ctx, f"{added}: {counts['added']}, refused: {counts['refused']}")
+
+
+def export(
+    ctx: typer.Context,
+    *,
+    kind: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="How to write.")
+    ] = "csv",
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="With secrets; on a terminal only, and logged.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write all keys as CSV or JSON lines, without secrets."""
+    from keypool_cli.service import keys
+
+    if reveal and not output.on_terminal():
+        raise NotPermittedError(
+            "secrets are shown on a terminal only", hint="without --reveal, secrets are left out"
+        )
+    found = wiring.read(ctx, keys.list_keys)
+    secrets: Mapping[str, Secret] = {}
+    if reveal and found:
+        names = [key.name for key in found]
+        secrets = wiring.read(
+            ctx, lambda ports: keys.reveal_secrets(ports, names, by=wiring.actor())
+        )
+    if not found:
+        output.say(ctx, "no keys to export")
+    records = [_record(key, secrets) for key in found]
+    if as_json:
+        output.print_json({"keys": records})
+    elif kind == "jsonl":
+        for record in records:
+            output.print_json_line(record)
+    elif records:
+        _write_csv(records)
+
+
+def _record(key: "KeyView", secrets: "Mapping[str, Secret]") -> dict[str, object]:
+    record: dict[str, object] = {
+        "name": key.name,
+        "project": key.project,
+        "pool": next(iter(key.pools), ""),
+        "pools": key.pools,
+        "tier": key.tier or "",
+        "priority": key.priority,
+        "labels": key.labels,
+        "fingerprint": key.fingerprint,
+        "state": key.state,
+    }
+    secret = secrets.get(key.name)
+    return record | ({} if secret is None else {"secret": secret.text})
+
+
+def _write_csv(records: Sequence[Mapping[str, object]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names = [name for name in records[0] if name != "pools"]
+    writer.writerow(names)
+    writer.writerows([_cell(record[name]) for name in names] for record in records)
+
+
+def _cell(value: object) -> object:
+    return output.labels_text(value) if isinstance(value, Mapping) else value
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the verbs on the command line."""
+    app.command(
+        "import", epilog=examples("keypool import keys.csv --dry-run", "keypool import keys.csv")
+    )(import_)
+    app.command(epilog=examples("keypool export --format jsonl"))(export)

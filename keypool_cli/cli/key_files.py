@@ -1,0 +1,161 @@
+"""Keys in files: CSV, JSON lines, and ``.env``. No error here repeats what a file holds."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from keypool_cli.cli.options import pairs
+from keypool_cli.core.model import Secret
+from keypool_cli.core.redact import redact
+from keypool_cli.errors import UsageError
+from keypool_cli.registry.values import NewKey
+
+FORMATS = ("csv", "jsonl", "env")
+COLUMNS = ("name", "project", "pool", "tier", "priority", "labels", "secret")
+SHOWN_ONLY = ("fingerprint", "state", "pools")
+"""What an export holds beside them; an import ignores it."""
+
+HIDDEN_NAME = "(hidden)"
+
+_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".env": "env"}
+_FIELD_OF = {"csv": "column", "jsonl": "member", "env": "value"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file: a key to add, or why it is none. name: as far as it can be shown."""
+
+    number: int
+    name: str
+    key: NewKey | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What lines that do not say it themselves get."""
+
+    project: str | None = None
+    pool: str | None = None
+
+
+def format_of(path: str, given: str | None) -> str:
+    """The format of a file: as given, or by the end of its name."""
+    if given is not None:
+        return given
+    found = _SUFFIXES.get(PurePath(path).suffix.lower())
+    if PurePath(path).name.startswith(".env"):
+        found = "env"
+    if found is None:
+        what = "stdin" if path == "-" else path
+        raise UsageError(
+            f"the format of {what} is not clear", hint=f"name it: --format {'|'.join(FORMATS)}"
+        )
+    return found
+
+
+def read_lines(text: str, kind: str, defaults: Defaults) -> list[Line]:
+    """The lines of a file. Raises UsageError where the file as a whole cannot be understood."""
+    records = {"csv": _csv_records, "jsonl": _json_records, "env": _env_records}[kind](text)
+    return [_line(number, record, kind, defaults) for number, record in records]
+
+
+_Record = Mapping[str, object] | str
+"""The fields of a line, or why it has none."""
+
+
+def _csv_records(text: str) -> Iterator[tuple[int, _Record]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
+    header = [name.strip().lower() for name in reader.fieldnames or ()]
+    # A file without a header has a secret where the names should be: they are not repeated.
+    if not {"name", "secret"} <= set(header) or not set(header) <= {*COLUMNS, *SHOWN_ONLY}:
+        raise UsageError(
+            "the first line must name the columns",
+            hint=f"columns: {','.join(COLUMNS)}; name and secret are needed",
+        )
+    reader.fieldnames = header
+    try:
+        for row in reader:
+            extra = "more values than columns" if "" in row else None
+            yield reader.line_num, extra or row
+    except csv.Error as err:
+        yield reader.line_num, f"not CSV: {err}"
+
+
+def _json_records(text: str) -> Iterator[tuple[int, _Record]]:
+    for number, line in _numbered(text):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        yield number, record if isinstance(record, dict) else "not a JSON object"
+
+
+def _env_records(text: str) -> Iterator[tuple[int, _Record]]:
+    for number, line in _numbered(text):
+        name, equals, value = line.removeprefix("export ").partition("=")
+        value = value.strip()
+        if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
+            value = value[1:-1]
+        record = {"name": name.strip(), "secret": value}
+        yield number, record if equals else "not NAME=secret"
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line.strip()
+
+
+def _line(number: int, record: _Record, kind: str, defaults: Defaults) -> Line:
+    if isinstance(record, str):
+        return Line(number, "", problem=record)
+    name = _text(record, "name")
+    shown = name if redact(name) == name else HIDDEN_NAME
+    if shown == HIDDEN_NAME:
+        return Line(number, shown, problem="the name looks like a secret")
+    project = _text(record, "project") or defaults.project
+    if not (name and project and _text(record, "secret")):
+        missing = "name" if not name else "project" if not project else "secret"
+        return Line(number, shown, problem=f"no {_FIELD_OF[kind]} {missing}")
+    try:
+        return Line(number, shown, _key(record, name, project, defaults.pool))
+    except UsageError as err:
+        return Line(number, shown, problem=str(err))
+
+
+def _key(record: Mapping[str, object], name: str, project: str, pool: str | None) -> NewKey:
+    return NewKey(
+        name=name,
+        secret=Secret(_text(record, "secret")),
+        project=project,
+        pool=_text(record, "pool") or pool,
+        tier=_text(record, "tier") or None,
+        priority=_priority(record),
+        labels=_labels(record.get("labels")),
+    )
+
+
+def _text(record: Mapping[str, object], field: str) -> str:
+    value = record.get(field)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _priority(record: Mapping[str, object]) -> int | None:
+    value = record.get("priority")
+    if value in (None, ""):
+        return None
+    try:
+        return int(str(value))
+    except ValueError:
+        raise UsageError("the priority is not a whole number") from None
+
+
+def _labels(value: object) -> Mapping[str, str]:
+    if isinstance(value, dict):
+        return {str(name): str(text) for name, text in value.items()}
+    parts: Iterable[str] = value.split(",") if isinstance(value, str) else ()
+    return pairs([part.strip() for part in parts if part.strip()])

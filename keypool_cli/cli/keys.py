@@ -1,0 +1,235 @@
+"""``add``, ``list``, ``show``, ``disable``, ``enable``, ``remove``, ``rotate``: keys one by one."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keypool_cli.cli import asking, output, wiring
+from keypool_cli.cli.options import (
+    FromEnv,
+    FromFile,
+    FromStdin,
+    Json,
+    Labels,
+    Reason,
+    Yes,
+    examples,
+    pairs,
+    refuse_secret_as_name,
+    secret_from,
+)
+
+if TYPE_CHECKING:
+    from keypool_cli.service.keys import KeyView
+
+KeyNames = Annotated[list[str], typer.Argument(metavar="KEY...", help="Names of keys.")]
+KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Name of a key.")]
+
+
+def add(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A name for the key.")],
+    *,
+    project: Annotated[str, typer.Option(help="Its Google Cloud project; made if new.")],
+    pool: Annotated[
+        str | None, typer.Option(help="A pool to put the project in; made if new.")
+    ] = None,
+    tier: Annotated[str | None, typer.Option(help="Usage tier of a new project.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="Priority of a new project; larger is first.")
+    ] = None,
+    label: Labels = None,
+    from_stdin: FromStdin = False,
+    from_env: FromEnv = None,
+    from_file: FromFile = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Store a key.
+
+    Its secret is asked for, or read from one source; it is never a word of the command.
+    """
+    from keypool_cli.registry.values import NewKey
+    from keypool_cli.service import keys
+
+    del yes  # nothing is asked here
+    refuse_secret_as_name(name)
+    labels = pairs(label)
+    secret = secret_from(
+        stdin=from_stdin, env=from_env, file=from_file, prompt=f"Secret of {name} (not shown)"
+    )
+    new = NewKey(name, secret, project, pool, tier, priority, labels)
+    added = wiring.change(ctx, lambda ports: keys.add_key(ports, new, by=wiring.actor()))
+    if as_json:
+        output.print_json({"key": added})
+    else:
+        pools = ", ".join(added.pools)
+        output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
+
+
+def list_(
+    ctx: typer.Context,
+    *,
+    project: Annotated[str | None, typer.Option(help="Only keys of this project.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Only keys in this pool.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only ready, disabled or dead ones.")] = None,
+    label: Labels = None,
+    as_json: Json = False,
+) -> None:
+    """List keys, never their secrets."""
+    from keypool_cli.service import keys
+
+    wanted = pairs(label).items()
+    found = [
+        key
+        for key in wiring.read(ctx, keys.list_keys)
+        if project in {None, key.project}
+        and (pool is None or pool in key.pools)
+        and state in {None, key.state}
+        and wanted <= key.labels.items()
+    ]
+    if as_json:
+        output.print_json({"keys": found})
+    elif found:
+        _print_keys(ctx, found)
+    else:
+        output.say(ctx, "no keys to list")
+        output.hint(ctx, "to store one: keypool add NAME --project PROJECT")
+
+
+def show(ctx: typer.Context, key: KeyName, *, as_json: Json = False) -> None:
+    """Show what is known of a key, except its secret."""
+    import msgspec
+
+    from keypool_cli.service import keys
+
+    [found] = wiring.read(ctx, lambda ports: keys.show_keys(ports, [key]))
+    if as_json:
+        output.print_json({"key": found})
+        return
+    fields = msgspec.structs.asdict(found)
+    fields |= {"pools": ", ".join(found.pools), "labels": output.labels_text(found.labels)}
+    output.print_fields(ctx, fields)
+
+
+def disable(
+    ctx: typer.Context,
+    key: KeyNames,
+    *,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Set keys aside; leases that run end by themselves."""
+    from keypool_cli.service import keys
+
+    del yes  # nothing is asked here
+    by = wiring.actor(reason)
+    changed = wiring.change(ctx, lambda ports: keys.disable_keys(ports, key, by=by))
+    _tell_each(changed, "disabled", as_json=as_json)
+
+
+def enable(
+    ctx: typer.Context,
+    key: KeyNames,
+    *,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Make keys ready again, whoever set them aside."""
+    from keypool_cli.service import keys
+
+    del yes  # nothing is asked here
+    by = wiring.actor(reason)
+    changed = wiring.change(ctx, lambda ports: keys.enable_keys(ports, key, by=by))
+    _tell_each(changed, "ready", as_json=as_json)
+
+
+def remove(
+    ctx: typer.Context,
+    key: KeyName,
+    *,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a key and its secret; its project stays."""
+    from keypool_cli.service import keys
+
+    [found] = wiring.read(ctx, lambda ports: keys.show_keys(ports, [key]))
+    asking.confirm(f"Remove {found.name} ({found.fingerprint}) of {found.project}?", yes=yes)
+    by = wiring.actor(reason)
+    removed = wiring.change(ctx, lambda ports: keys.remove_key(ports, key, by=by))
+    _tell_each([removed], "removed", as_json=as_json)
+
+
+def rotate(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    key: KeyName,
+    *,
+    from_stdin: FromStdin = False,
+    from_env: FromEnv = None,
+    from_file: FromFile = None,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Give a key another secret.
+
+    Its project's windows stay, and a dead key is ready again.
+    """
+    from keypool_cli.service import keys
+
+    del yes  # nothing is asked here
+    [was] = wiring.read(ctx, lambda ports: keys.show_keys(ports, [key]))
+    secret = secret_from(
+        stdin=from_stdin, env=from_env, file=from_file, prompt=f"New secret of {key} (not shown)"
+    )
+    by = wiring.actor(reason)
+    now = wiring.change(ctx, lambda ports: keys.rotate_key(ports, key, secret, by=by))
+    if as_json:
+        output.print_json({"key": now, "before": {"fingerprint": was.fingerprint}})
+    else:
+        output.line(f"{now.name} rotated: {was.fingerprint} -> {now.fingerprint}, {now.state}")
+
+
+def _print_keys(ctx: typer.Context, found: "list[KeyView]") -> None:
+    columns = ("KEY", "PROJECT", "STATE", "POOLS", "FINGERPRINT", "LABELS", "REASON")
+    rows = [
+        (
+            key.name,
+            key.project,
+            key.state,
+            ",".join(key.pools),
+            key.fingerprint,
+            output.labels_text(key.labels),
+            key.reason or key.rule,
+        )
+        for key in found
+    ]
+    output.print_table(ctx, columns, rows)
+
+
+def _tell_each(changed: "list[KeyView]", outcome: str, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"outcome": outcome, "keys": changed})
+        return
+    for key in changed:
+        output.line(f"{key.name} is {outcome}")
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the verbs on the command line."""
+    app.command(
+        epilog=examples(
+            "keypool add k1 --project p1",
+            "keypool add k2 --project p2 --pool main --tier tier1 --from-env GEMINI_KEY",
+        )
+    )(add)
+    app.command("list", epilog=examples("keypool list --project p1", "keypool list --json"))(list_)
+    app.command(epilog=examples("keypool show k1"))(show)
+    app.command(epilog=examples('keypool disable k1 --reason "leaked"'))(disable)
+    app.command(epilog=examples("keypool enable k1"))(enable)
+    app.command(epilog=examples("keypool remove k1 --yes"))(remove)
+    app.command(epilog=examples("keypool rotate k1 --from-file new-secret.txt"))(rotate)

@@ -1,0 +1,107 @@
+"""What commands print: data on stdout, words on stderr.
+
+A table on a terminal, tab-separated lines without a header when piped, JSON where asked.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from keypool_cli.cli.wiring import session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+"""Version of what ``--json`` prints."""
+
+
+def on_terminal() -> bool:
+    """Whether stdout is read by a person."""
+    return sys.stdout.isatty()
+
+
+def clean(text: str) -> str:
+    """``text`` on one line and without control characters, which could steer a terminal."""
+    return "".join(c if c.isprintable() or c == " " else " " for c in text)
+
+
+def say(ctx: typer.Context, text: str) -> None:
+    """Tell the person something, unless they asked for quiet."""
+    if not session(ctx).quiet:
+        sys.stderr.write(clean(text) + "\n")
+
+
+def hint(ctx: typer.Context, text: str) -> None:
+    """Name what to do next."""
+    say(ctx, f"hint: {text}")
+
+
+def line(text: str) -> None:
+    """Print one line of data, at once: whoever follows must not wait for a full buffer."""
+    sys.stdout.write("\t".join(map(clean, text.split("\t"))) + "\n")
+    sys.stdout.flush()
+
+
+def print_json(payload: object) -> None:
+    """Print JSON: readable on a terminal, one line when piped. A mapping gets its schema here."""
+    import msgspec
+
+    whole = {"schema": SCHEMA, **payload} if isinstance(payload, Mapping) else payload
+    text = msgspec.json.encode(whole)
+    if on_terminal():
+        text = msgspec.json.format(text, indent=2)
+    sys.stdout.write(text.decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_json_line(payload: object) -> None:
+    """Print one object of a stream of JSON lines."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(payload).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(
+    ctx: typer.Context, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Print rows; None is an empty cell."""
+    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    if not on_terminal():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
+        return
+    from rich.text import Text
+
+    from keypool_cli.cli.tables import Column, FittedTable
+
+    filled = [
+        Column(name, [Text(row[index]) for row in cells]) for index, name in enumerate(columns)
+    ]
+    console(ctx).print(FittedTable(filled))
+
+
+def print_fields(ctx: typer.Context, fields: Mapping[str, object]) -> None:
+    """Print one thing, a field a line; fields without a value are left out."""
+    rows = [(name, value) for name, value in fields.items() if value not in (None, "")]
+    print_table(ctx, ("", ""), rows)
+
+
+def console(ctx: typer.Context) -> "Console":
+    """The terminal that data goes to, with colour as asked."""
+    from rich.console import Console
+
+    color = session(ctx).color
+    return Console(
+        file=sys.stdout,
+        highlight=False,
+        no_color=None if color is None else not color,
+        force_terminal=True if color else None,
+    )
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels as they are written on the command line."""
+    return ",".join(f"{name}={value}" for name, value in labels.items())

@@ -1,0 +1,208 @@
+"""``quota list|set|unset``: limits by project, tier and model."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keypool_cli.cli import asking, output, wiring
+from keypool_cli.cli.options import Json, Reason, Yes, examples, limit, new_group
+from keypool_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from keypool_cli.registry.values import QuotaScope
+    from keypool_cli.service.quotas import QuotaView
+
+group = new_group("Limits, by project, tier and model; the most specific wins.")
+
+DIMENSIONS = ("rpm", "tpm", "rpd", "in_flight")
+
+Tier = Annotated[str | None, typer.Option(help="Every project of this tier.")]
+Project = Annotated[str | None, typer.Option(help="One project.")]
+Model = Annotated[str | None, typer.Option(help="One model; without it, every model.")]
+Limit = Annotated[str | None, typer.Option(metavar="N", help="0 or more, or unlimited.")]
+
+
+@group.command("list", epilog=examples("keypool quota list --project p1"))
+def list_(
+    ctx: typer.Context,
+    *,
+    tier: Tier = None,
+    project: Project = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """List limits that were set or learned."""
+    from keypool_cli.service import quotas
+
+    found = [
+        row
+        for row in wiring.read(ctx, quotas.list_quotas)
+        if tier in {None, row.tier}
+        and project in {None, row.project}
+        and model in {None, row.model}
+    ]
+    if as_json:
+        output.print_json({"quotas": found})
+    elif found:
+        _print_quotas(ctx, found)
+    else:
+        output.say(ctx, "no limits to list: keypool's defaults hold, and what refusals teach")
+        output.hint(ctx, "to set one: keypool quota set --project PROJECT --rpm 10")
+
+
+@group.command(
+    "set",
+    epilog=examples(
+        "keypool quota set --project p1 --model gemini-2.5-flash --rpm 10 --tpm 250000",
+        "keypool quota set --tier tier1 --rpd unlimited",
+    ),
+)
+def set_(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    *,
+    tier: Tier = None,
+    project: Project = None,
+    model: Model = None,
+    rpm: Limit = None,
+    tpm: Limit = None,
+    rpd: Limit = None,
+    in_flight: Limit = None,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Set limits at one scope; those not named stay. 0: the model is not offered."""
+    from keypool_cli.service import quotas
+
+    del yes  # nothing is asked here
+    values = _limits(dict(zip(DIMENSIONS, (rpm, tpm, rpd, in_flight), strict=True)))
+    scope = _scope(tier, project, model)
+    by = wiring.actor(reason)
+    row = wiring.change(ctx, lambda ports: quotas.set_quota(ports, scope, values, by=by))
+    if as_json:
+        output.print_json({"quota": row})
+    else:
+        output.line(_in_words(row))
+
+
+@group.command(
+    "unset",
+    epilog=examples(
+        "keypool quota unset --project p1 --model gemini-2.5-flash --rpm --yes",
+        "keypool quota unset --learned --project p1 --yes",
+    ),
+)
+def unset(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    *,
+    tier: Tier = None,
+    project: Project = None,
+    model: Model = None,
+    rpm: Annotated[bool, typer.Option("--rpm", help="Only this limit.")] = False,
+    tpm: Annotated[bool, typer.Option("--tpm", help="Only this limit.")] = False,
+    rpd: Annotated[bool, typer.Option("--rpd", help="Only this limit.")] = False,
+    in_flight: Annotated[bool, typer.Option("--in-flight", help="Only this limit.")] = False,
+    learned: Annotated[
+        bool, typer.Option("--learned", help="What refusals taught instead.")
+    ] = False,
+    reason: Reason = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Take back limits that were set at exactly this scope."""
+    scope = _scope(tier, project, model)
+    named = dict(zip(DIMENSIONS, (rpm, tpm, rpd, in_flight), strict=True))
+    chosen = [name for name, wanted in named.items() if wanted]
+    if learned and (chosen or tier):
+        raise UsageError(
+            "--learned goes with --project and --model only", hint="see: keypool quota unset --help"
+        )
+    _find(ctx, project)
+    what = "learned limits" if learned else "limits"
+    asking.confirm(f"Unset the {what} of {_place(scope.project, scope.tier, model)}?", yes=yes)
+    removed = _unset(ctx, scope, chosen, learned=learned, reason=reason)
+    if as_json:
+        output.print_json({"removed": removed})
+    elif not removed:
+        output.say(ctx, "nothing to unset: no learned limits there")
+    for row in () if as_json else removed:
+        output.line(f"unset: {_in_words(row)}")
+
+
+def _unset(
+    ctx: typer.Context,
+    scope: "QuotaScope",
+    chosen: list[str],
+    *,
+    learned: bool,
+    reason: str | None,
+) -> "list[QuotaView]":
+    import msgspec
+
+    from keypool_cli.service import quotas
+
+    by = wiring.actor(reason)
+    if learned:
+        return wiring.change(ctx, lambda ports: quotas.forget_learned(ports, scope, by=by))
+    before, after = wiring.change(
+        ctx, lambda ports: quotas.unset_quota(ports, scope, chosen, by=by)
+    )
+    kept = {name: None for name in DIMENSIONS if after and getattr(after, name) is not None}
+    return [msgspec.structs.replace(before, **kept)]
+
+
+def _find(ctx: typer.Context, project: str | None) -> None:
+    from keypool_cli.service import projects
+
+    if project is not None:
+        wiring.read(ctx, lambda ports: projects.show_project(ports, project))
+
+
+def _scope(tier: str | None, project: str | None, model: str | None) -> "QuotaScope":
+    from keypool_cli.registry.values import QuotaScope
+
+    if tier is not None and project is not None:
+        raise UsageError("--tier and --project exclude each other")
+    return QuotaScope(project=project, tier=tier, model=model)
+
+
+def _limits(texts: dict[str, str | None]) -> dict[str, int]:
+    values = {name: limit(text, name) for name, text in texts.items()}
+    chosen = {name: value for name, value in values.items() if value is not None}
+    if not chosen:
+        raise UsageError(
+            "no limit is named", hint="name one of --rpm, --tpm, --rpd, --in-flight with a number"
+        )
+    return chosen
+
+
+def _print_quotas(ctx: typer.Context, found: "list[QuotaView]") -> None:
+    columns = ("SCOPE", "MODEL", "RPM", "TPM", "RPD", "IN-FLIGHT", "FROM", "SINCE")
+    rows = [
+        (
+            _owner(row.project, row.tier),
+            row.model or "every model",
+            row.rpm,
+            row.tpm,
+            row.rpd,
+            row.in_flight,
+            row.provenance,
+            row.at,
+        )
+        for row in found
+    ]
+    output.print_table(ctx, columns, rows)
+
+
+def _in_words(row: "QuotaView") -> str:
+    values = {name: getattr(row, name) for name in DIMENSIONS}
+    said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    return f"{_place(row.project, row.tier, row.model)}: {said}"
+
+
+def _place(project: str | None, tier: str | None, model: str | None) -> str:
+    return f"{_owner(project, tier)} / {model or 'every model'}"
+
+
+def _owner(project: str | None, tier: str | None) -> str:
+    return project or (f"tier {tier}" if tier else "every project")

@@ -1,0 +1,81 @@
+"""``serve`` and ``simulate``: the two servers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keypool_cli.cli import output, wiring
+from keypool_cli.cli.options import Json, examples
+
+if TYPE_CHECKING:
+    from keypool_cli.http.address import Address
+
+
+def serve(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    *,
+    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 lets the system choose.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    auth: Annotated[
+        bool, typer.Option("--auth/--no-auth", help="Ask for tokens; not without, beyond loopback.")
+    ] = True,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy before it speaks TLS.")
+    ] = False,
+    insecure_upstream: Annotated[
+        bool | None, typer.Option("--insecure-upstream", help="Accept http:// beyond loopback.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    Prints its URL when it is ready.
+    """
+    from keypool_cli.daemon.server import run_daemon
+
+    def ready(url: str) -> None:
+        _tell_url(url, as_json=as_json)
+        output.hint(ctx, "for applications: keypool client add NAME, then: keypool env")
+
+    chosen = wiring.settings(ctx, host=host, port=port, insecure_upstream=insecure_upstream)
+    run_daemon(chosen, workers=workers, auth=auth, behind_proxy=behind_proxy, on_ready=ready)
+
+
+def simulate(
+    ctx: typer.Context,
+    *,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A world as JSON or TOML.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 lets the system choose.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run a local Gemini with real quota behaviour.
+
+    Prints its URL when it is ready; ends with Ctrl-C.
+    """
+    from keypool_cli.simulator.app import run
+    from keypool_cli.simulator.world import default_world, load_world
+
+    def ready(address: "Address") -> None:
+        _tell_url(address.url, as_json=as_json)
+        output.hint(ctx, f"to use it: KEYPOOL_UPSTREAM_URL={address.url} keypool serve")
+
+    world = load_world(config) if config else default_world()
+    wiring.run(run(world, host=host, port=port, on_ready=ready))
+
+
+def _tell_url(url: str, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json_line({"schema": output.SCHEMA, "url": url})
+    else:
+        output.line(url)
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the verbs on the command line."""
+    app.command(epilog=examples("keypool serve --port 8787"))(serve)
+    app.command(epilog=examples("keypool simulate --port 0"))(simulate)

@@ -1,0 +1,143 @@
+"""A status in plain words: headlines, tab-separated rows, and the command that helps."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from keypool_cli.cli.durations import in_words
+
+if TYPE_CHECKING:
+    from keypool_cli.service.status import ModelStatus, PoolStatus, ProjectStatus, Status, Use
+
+PROBLEMS_FIRST = ("dead", "disabled", "cooling", "excluded", "full", "ready")
+NO_LIMIT = "∞"
+
+KEYS_SHOWN = 3
+"""Keys named in one cell; the rest are counted."""
+
+
+def lines(status: "Status") -> Iterator[str]:
+    """Headlines, then tab-separated rows."""
+    for pool in status.pools:
+        yield headline(pool, status.at)
+    for pool in status.pools:
+        for project, model, state in rows(pool):
+            yield "\t".join(_cells(pool, project, model, state))
+
+
+def headline(pool: "PoolStatus", at: str) -> str:
+    """The answer in one line: how many serve, what holds the others, when the next is ready."""
+    total = sum(getattr(pool, state) for state in PROBLEMS_FIRST)
+    if total == 0:
+        return f"{pool.pool}: no projects"
+    parts = [f"{pool.ready + pool.full} of {total} projects ready"]
+    if pool.full:
+        parts.append(f"{pool.full} of them full this minute")
+    held = ("cooling", "excluded", "disabled", "dead")
+    parts += [f"{getattr(pool, state)} {state}" for state in held if getattr(pool, state)]
+    if pool.next_ready_at and pool.next_ready_s is not None:
+        parts.append(f"next at {clock(pool.next_ready_at, at)} in {in_words(pool.next_ready_s)}")
+    return f"{pool.pool}: {', '.join(parts)}"
+
+
+def clock(instant: str, now: str) -> str:
+    """An instant to the second, with its date where that is not today's."""
+    when = datetime.fromisoformat(instant)
+    today = when.date() == datetime.fromisoformat(now).date()
+    return when.strftime("%H:%M:%S UTC" if today else "%Y-%m-%d %H:%M:%S UTC")
+
+
+def rows(pool: "PoolStatus") -> "list[tuple[ProjectStatus, ModelStatus | None, str]]":
+    """Project, model (None where it has none to show) and state; problems first."""
+    found: list[tuple[ProjectStatus, ModelStatus | None, str]] = []
+    for project in pool.projects:
+        # Without a usable key, what its models would allow is beside the point.
+        down = project.state if project.state in {"dead", "disabled"} else None
+        found += [(project, model, down or model.state) for model in project.models]
+        if not project.models:
+            found.append((project, None, project.state))
+    return sorted(found, key=lambda row: PROBLEMS_FIRST.index(row[2]))
+
+
+def keys_text(project: "ProjectStatus", *, fingerprints: bool) -> str:
+    """The first keys of a project, those that are not ready marked."""
+    first = sorted(project.keys, key=lambda key: key.state == "ready")[:KEYS_SHOWN]
+    words = [
+        key.name
+        + (f" {key.fingerprint}" if fingerprints else "")
+        + ("" if key.state == "ready" else f" ({key.state})")
+        for key in first
+    ]
+    more = len(project.keys) - len(first)
+    return ", ".join(words) + (f", +{more}" if more else "")
+
+
+def reason_text(project: "ProjectStatus", model: "ModelStatus | None") -> str:
+    """Why a row is not ready, with the rule that said so."""
+    if model is not None and model.reason:
+        return model.reason + (f" ({model.rule})" if model.rule else "")
+    reasons = [key.reason for key in project.keys if key.reason] if project.state != "ready" else []
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def use_text(use: "Use") -> str:
+    """Used, limit and the provenance's letter: ``12/15 c``."""
+    limit = NO_LIMIT if use.limit is None else str(use.limit)
+    return f"{use.used}/{limit} {use.provenance[0]}"
+
+
+def advice(status: "Status") -> str | None:
+    """The command that helps most, or None when nothing needs help."""
+    for pool in status.pools:
+        for project, model, state in rows(pool):
+            command = _remedy(project, model, state)
+            if command is not None:
+                return command
+    if not any(pool.projects for pool in status.pools):
+        where = f" --pool {shlex.quote(status.pools[0].pool)}" if status.pools else ""
+        full = any(sum(getattr(p, s) for s in PROBLEMS_FIRST) for p in status.pools)
+        return None if full else f"to store a key: keypool add NAME --project PROJECT{where}"
+    return None
+
+
+def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -> str | None:
+    name = shlex.quote(project.project)
+    key = next((shlex.quote(key.name) for key in project.keys if key.state == state), None)
+    if state == "dead":
+        return f"upstream refuses the key; give it a new secret: keypool rotate {key}"
+    if state == "disabled":
+        return _remedy_of_disabled(project, key)
+    if state == "cooling":
+        on = f" --model {shlex.quote(model.model)}" if model is not None else ""
+        return f"if upstream would serve it again already: keypool reset --project {name}{on}"
+    if state == "excluded" and model is not None and model.rule:
+        return f"if the model is offered now: keypool reset --project {name} --failures"
+    return None
+
+
+def _remedy_of_disabled(project: "ProjectStatus", key: str | None) -> str:
+    name = shlex.quote(project.project)
+    if not project.keys:
+        return f"it has no key: keypool add NAME --project {name}"
+    if key is not None and all(each.state != "ready" for each in project.keys):
+        return f"to use it again: keypool enable {key}"
+    return f"to use it again: keypool project set {name} --enable"
+
+
+def _cells(
+    pool: "PoolStatus", project: "ProjectStatus", model: "ModelStatus | None", state: str
+) -> list[str]:
+    uses = ["", "", "", "", ""]
+    if model is not None:
+        left = "" if model.remaining_s is None else f"{model.remaining_s:.0f}"
+        uses = [*map(use_text, (model.rpm, model.tpm, model.rpd)), str(model.leases), left]
+    return [
+        pool.pool,
+        project.project,
+        model.model if model is not None else "",
+        state,
+        *uses,
+        reason_text(project, model).replace("\t", " "),
+        keys_text(project, fingerprints=True),
+    ]

@@ -1,0 +1,101 @@
+"""From a parsed command to the adapters: settings, the actor, and the one event loop."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from keypool_cli.config import Settings
+    from keypool_cli.registry.values import Actor
+    from keypool_cli.service.ports import Ports
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The options before the verb. color: None lets the terminal decide."""
+
+    home: Path | None = None
+    quiet: bool = False
+    color: bool | None = None
+
+
+def session(ctx: typer.Context) -> Session:
+    """The options that stood before the verb."""
+    return ctx.obj if isinstance(ctx.obj, Session) else Session()
+
+
+def settings(ctx: typer.Context, **flags: object) -> "Settings":
+    """The settings in force; flags of the verb win over everything."""
+    from keypool_cli.config import load
+
+    return load({"home": session(ctx).home, **flags})
+
+
+def actor(reason: str | None = None) -> "Actor":
+    """Who runs this command, for the audit log."""
+    import getpass
+    import os
+    import socket
+
+    from keypool_cli.registry.values import Actor
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"uid {os.getuid()}"
+    return Actor(name, socket.gethostname(), reason)
+
+
+def read(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
+    """Do what needs the registry alone: it works while the live store is away."""
+    return run(_using(_registry_only(settings(ctx)), work))
+
+
+def change(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
+    """Do what changes the registry; a live store that runs hears of it."""
+    from keypool_cli.service.ports import opened
+
+    return run(_using(opened(settings(ctx), start=False), work))
+
+
+def live(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
+    """Do what needs the live store; an embedded one is started."""
+    from keypool_cli.service.ports import opened
+
+    return run(_using(opened(settings(ctx)), work))
+
+
+def run(work: Awaitable[T]) -> T:
+    """Run a coroutine to its end; the only event loop of the command line."""
+    import asyncio
+
+    async def whole() -> T:
+        return await work
+
+    return asyncio.run(whole())
+
+
+async def _using(
+    adapters: AbstractAsyncContextManager["Ports"], work: Callable[["Ports"], Awaitable[T]]
+) -> T:
+    async with adapters as ports:
+        return await work(ports)
+
+
+@asynccontextmanager
+async def _registry_only(chosen: "Settings") -> AsyncIterator["Ports"]:
+    import asyncio
+
+    from keypool_cli.service.ports import Ports, open_registry
+
+    registry = await asyncio.to_thread(open_registry, chosen)
+    try:
+        yield Ports(chosen, registry, None)
+    finally:
+        registry.close()

@@ -1,0 +1,155 @@
+"""``import`` and ``export``."""
+
+import json
+
+import pytest
+
+from keypool_cli.errors import ExitCode
+from tests.support.command_line import secret_of, terminal
+
+
+def csv_of(*names):
+    lines = [f"{name},p1,{secret_of(name)}" for name in names]
+    return "\n".join(["name,project,secret", *lines]) + "\n"
+
+
+def test_a_csv_file_brings_all_that_add_can_say(keypool, tmp_path):
+    (tmp_path / "keys.csv").write_text(
+        "Name,project,secret,pool,tier,priority,labels\r\n"
+        f'k1,p1,{secret_of("k1")},batch,Tier 1,7,"team=a,env=b"\r\n'
+        f"k2,p2,{secret_of('k2')},,,,\r\n"
+    )
+    result = keypool("import", "keys.csv")
+    assert result.code == 0, result.err
+    assert result.rows == [["2", "k1", "added", ""], ["3", "k2", "added", ""]]
+    key = keypool("show", "k1", "--json").json["key"]
+    assert (key["pools"], key["tier"], key["priority"]) == (["batch"], "tier1", 7)
+    assert key["labels"] == {"team": "a", "env": "b"}
+
+
+def test_json_lines_are_read_from_stdin(keypool):
+    lines = [
+        json.dumps({"name": "k1", "secret": secret_of("k1"), "labels": {"a": "b"}}),
+        "# a comment",
+        json.dumps({"name": "k2", "secret": secret_of("k2"), "project": "p2"}),
+    ]
+    result = keypool("import", "-", "--format", "jsonl", "--project", "p1", stdin="\n".join(lines))
+    assert [row[1:3] for row in result.rows] == [["k1", "added"], ["k2", "added"]]
+    assert [row[:2] for row in keypool("list").rows] == [["k1", "p1"], ["k2", "p2"]]
+
+
+def test_an_env_file_has_names_and_secrets(keypool, tmp_path):
+    (tmp_path / ".env.production").write_text(
+        f"# keys\nexport KEY_1=\"{secret_of('a')}\"\nKEY_2='{secret_of('b')}'\n\n"
+    )
+    assert keypool("import", ".env.production", "--project", "p1", "--pool", "x").code == 0
+    assert [row[:4] for row in keypool("list").rows] == [
+        ["KEY_1", "p1", "ready", "x"],
+        ["KEY_2", "p1", "ready", "x"],
+    ]
+    without = keypool("import", ".env.production")
+    assert without.code == ExitCode.FAILURE
+    assert "no value project" in without.out
+
+
+def test_what_cannot_be_stored_is_told_by_line_and_the_rest_is_stored(keypool, tmp_path):
+    keypool.add("k1", "p1")
+    (tmp_path / "keys.csv").write_text(csv_of("k1", "k2") + "k3,p1\nk4,p1,s4,extra\n")
+    result = keypool("import", "keys.csv", "--json")
+    assert result.code == ExitCode.PARTLY_DONE
+    answer = result.json
+    assert (answer["added"], answer["refused"], answer["dry_run"]) == (1, 3, False)
+    outcomes = [(each["line"], each["name"], each["outcome"]) for each in answer["lines"]]
+    assert outcomes[:3] == [(2, "k1", "refused"), (3, "k2", "added"), (4, "k3", "refused")]
+    assert [row[0] for row in keypool("list").rows] == ["k1", "k2"]
+
+
+def test_a_dry_run_shows_the_same_plan_and_keeps_nothing(keypool, tmp_path):
+    (tmp_path / "keys.csv").write_text(csv_of("k1", "k1"))
+    dry = keypool("import", "keys.csv", "--dry-run")
+    assert dry.code == ExitCode.PARTLY_DONE
+    assert [row[2] for row in dry.rows] == ["would add", "refused"]
+    assert keypool("list").out == ""
+    assert keypool("events").out == ""
+
+
+def test_refusing_every_line_is_a_failure(keypool, tmp_path):
+    (tmp_path / "keys.csv").write_text(csv_of("k1"))
+    assert keypool("import", "keys.csv").code == 0
+    assert keypool("import", "keys.csv").code == ExitCode.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("keys.csv", f"k1,p1,{secret_of('k1')}\n", id="a CSV file without a header"),
+        pytest.param("keys.csv", f"name,secret\n{secret_of('k')},x\n", id="a secret as a name"),
+        pytest.param(
+            "keys.csv", f"name,secret\nk1,{secret_of('k')},{secret_of('k')}\n", id="extra"
+        ),
+        pytest.param(
+            "keys.csv", f"name,project,secret\nk,p,{secret_of('k')} x y\n", id="space in it"
+        ),
+        pytest.param("keys.jsonl", f'["{secret_of("k1")}"]\n', id="JSON that is no object"),
+        pytest.param("keys.jsonl", f'{{"secret": "{secret_of("k1")}"\n', id="broken JSON"),
+        pytest.param("keys.env", f"{secret_of('k1')}\n", id="an .env line without a name"),
+    ],
+)
+def test_no_error_repeats_what_a_file_holds(keypool, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    for more in ([], ["--json"]):
+        result = keypool("import", name, *more)
+        assert result.code in {ExitCode.USAGE, ExitCode.FAILURE}
+        assert "AIza" not in result.out + result.err
+    assert keypool("list").out == ""
+
+
+def test_the_format_is_named_where_the_file_does_not_tell_it(keypool, tmp_path):
+    (tmp_path / "keys.txt").write_text(csv_of("k1"))
+    unclear = keypool("import", "keys.txt")
+    assert unclear.code == ExitCode.USAGE
+    assert "--format csv|jsonl|env" in unclear.err
+    assert keypool("import", "-").code == ExitCode.USAGE
+    assert keypool("import", "keys.txt", "--format", "csv").code == 0
+    assert keypool("import", "nowhere.csv").code == ExitCode.USAGE
+
+
+def test_an_export_has_everything_but_secrets(keypool):
+    keypool.add("k1", "p1", "--pool", "main", "--label", "a=b", "--label", "c=d")
+    for words in ([], ["--format", "jsonl"], ["--json"]):
+        result = keypool("export", *words)
+        assert "k1" in result.out
+        assert secret_of("k1") not in result.out
+    header, line = keypool("export").out.splitlines()
+    assert header == "name,project,pool,tier,priority,labels,fingerprint,state"
+    assert line.startswith('k1,p1,main,,0,"a=b,c=d",')
+
+
+def test_secrets_are_exported_to_a_terminal_only_and_that_is_logged(keypool, home):
+    keypool.add("k1", "p1")
+    refused = keypool("export", "--reveal")
+    assert (refused.code, refused.out) == (ExitCode.NOT_PERMITTED, "")
+    with terminal(home, "export", "--reveal") as shown:
+        assert shown.end() == 0
+    assert secret_of("k1") in shown.text
+    [event] = keypool("events", "--kind", "secrets.revealed", "--json").json["events"]
+    assert event["actor"]
+
+
+def test_an_export_can_be_imported_once_secrets_are_filled_in(keypool, tmp_path):
+    keypool.add("k1", "p1", "--pool", "batch", "--tier", "free", "--label", "a=b")
+    record = json.loads(keypool("export", "--format", "jsonl").out)
+    before = keypool("show", "k1", "--json").json["key"]
+    keypool("project", "remove", "p1", "--with-keys", "--yes")
+    (tmp_path / "keys.jsonl").write_text(json.dumps(record | {"secret": secret_of("k1")}))
+    assert keypool("import", "keys.jsonl").code == 0
+    after = keypool("show", "k1", "--json").json["key"]
+    assert after | {"created_at": ""} == before | {"created_at": ""}
+
+
+def test_many_lines_have_a_progress_bar_on_a_terminal(home, tmp_path):
+    (tmp_path / "keys.csv").write_text(csv_of(*(f"k{number}" for number in range(201))))
+    with terminal(home, "import", "keys.csv") as importing:
+        assert importing.end() == 0
+    assert "storing keys" in importing.text
+    assert "added: 201, refused: 0" in importing.text

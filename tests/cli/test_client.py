@@ -1,0 +1,67 @@
+"""Clients on the command line."""
+
+import pytest
+
+from keypool_cli.errors import ExitCode
+
+
+@pytest.fixture
+def pooled(keypool):
+    keypool.add("k1", "p1", "--pool", "main")
+    return keypool
+
+
+def test_the_token_is_shown_once_and_works(pooled, registry):
+    result = pooled("client", "add", "app", "--pool", "main", "--rpm", "60")
+    token = result.out.strip()
+    client = registry.clients.by_token(token)
+    assert (client.name, client.pools, client.rpm) == ("app", ("main",), 60)
+    assert token not in result.err
+    for words in (["client", "list"], ["client", "list", "--json"], ["events", "--json"]):
+        assert token not in pooled(*words).out
+
+
+def test_the_answer_in_json_is_name_and_token_alone(pooled):
+    answer = pooled("client", "add", "app", "--json").json
+    assert answer.keys() == {"schema", "name", "token"}
+    assert (answer["schema"], answer["name"]) == (1, "app")
+
+
+def test_a_client_of_an_unknown_pool_is_not_added(pooled):
+    result = pooled("client", "add", "app", "--pool", "mian")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "did you mean 'main'?" in result.err
+    assert pooled("client", "list").out == ""
+
+
+def test_a_name_taken_is_a_conflict(pooled):
+    pooled("client", "add", "app")
+    assert pooled("client", "add", "app").code == ExitCode.CONFLICT
+
+
+def test_an_unknown_scope_is_refused(pooled):
+    assert pooled("client", "add", "app", "--scope", "root").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [("90d", "active"), ("12h", "active"), ("2099-01-01", "active"), ("2020-01-01", "expired")],
+)
+def test_a_token_ends_after_days_hours_or_at_a_date(pooled, text, state):
+    pooled("client", "add", "app", "--expires", text)
+    assert pooled("client", "list", "--json").json["clients"][0]["state"] == state
+
+
+@pytest.mark.parametrize("text", ["soon", "d", "1.5d", "2020-13-01", "9" * 30 + "d"])
+def test_an_end_that_is_no_date_is_refused(pooled, text):
+    assert pooled("client", "add", "app", "--expires", text).code == ExitCode.USAGE
+
+
+def test_revoking_asks_after_it_looked_the_client_up(pooled, registry):
+    token = pooled("client", "add", "app").out.strip()
+    assert pooled("client", "revoke", "app").code == ExitCode.USAGE
+    assert pooled("client", "revoke", "nope").code == ExitCode.NOT_FOUND
+    assert registry.clients.by_token(token) is not None
+    assert pooled("client", "revoke", "app", "--yes").code == 0
+    assert registry.clients.by_token(token) is None
+    assert pooled("client", "list").rows[0][1] == "revoked"

@@ -1,0 +1,171 @@
+"""How runs end: exit codes, one line for each error, no traceback, no secret."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keypool_cli.errors import ExitCode
+from tests.support.command_line import COMMAND, environment, process, secret_of
+from tests.support.servers import free_port
+
+
+def test_without_a_verb_the_help_is_shown(keypool):
+    result = keypool()
+    assert result.code == 0
+    assert "status" in result.out
+    assert keypool("quota").out.startswith("Usage: keypool quota")
+
+
+def test_the_version_is_told(keypool):
+    result = keypool("--version")
+    assert result.code == 0
+    assert result.out.startswith("keypool ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["statsu"], "Did you mean 'status'?", id="a mistyped verb"),
+        pytest.param(["quota", "lst"], "Did you mean 'list'", id="a mistyped verb of a noun"),
+        pytest.param(["list", "--projct", "p"], "--project", id="a mistyped option"),
+        pytest.param(["add", "k1"], "--project", id="a missing option"),
+        pytest.param(["status", "--watch", "0"], "--watch", id="a value out of range"),
+        pytest.param(["status", "--watch", "--check"], "exclude each other", id="two that clash"),
+    ],
+)
+def test_a_wrong_command_is_exit_2_with_help_to_mend_it(keypool, words, says):
+    result = keypool(*words)
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert says in result.err
+    assert result.err.startswith("keypool: ")
+
+
+def test_with_json_an_error_is_one_line_of_json_on_stderr(keypool):
+    result = keypool("show", "nope", "--json")
+    assert (result.code, result.out) == (ExitCode.NOT_FOUND, "")
+    assert result.err.count("\n") == 1
+    assert json.loads(result.err) == {
+        "schema": 1,
+        "error": {"message": "no key named 'nope'", "hint": "see: keypool list", "exit_code": 3},
+    }
+
+
+@pytest.mark.parametrize("words", [["status"], ["disable", "k1"], ["reset", "k1"]])
+def test_a_store_that_is_away_is_exit_6_within_3_s_in_one_line(keypool, monkeypatch, words):
+    keypool.add("k1", "p1")
+    monkeypatch.setenv("KEYPOOL_REDIS_URL", f"redis://:hunter2@127.0.0.1:{free_port()}")
+    started = time.monotonic()
+    result = keypool(*words)
+    assert time.monotonic() - started < 3
+    assert (result.code, result.out) == (ExitCode.UNREACHABLE, "")
+    message, hint = result.err.splitlines()
+    assert "cannot be reached: Connection refused" in message
+    assert "KEYPOOL_REDIS_URL" in hint
+    assert "hunter2" not in result.err
+    assert keypool("show", "k1").code == 0, "reading the registry needs no live store"
+
+
+def test_a_database_that_is_away_is_exit_6(keypool, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KEYPOOL_DATABASE_URL", f"sqlite:///{tmp_path}/file/keypool.db")
+    result = keypool("list")
+    assert (result.code, result.out) == (ExitCode.UNREACHABLE, "")
+    assert result.err.count("\n") <= 2
+
+
+def test_a_wrong_master_key_is_exit_4(keypool, monkeypatch):
+    keypool.add("k1", "p1")
+    monkeypatch.setenv("KEYPOOL_MASTER_KEY", "ab" * 32)
+    result = keypool.add("k2", "p2")
+    assert (result.code, result.out) == (ExitCode.NOT_PERMITTED, "")
+
+
+def test_a_home_that_others_may_write_in_is_exit_4(keypool, home):
+    home.chmod(0o777)
+    assert keypool("list").code == ExitCode.NOT_PERMITTED
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_where_asked(keypool, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError(f"failed with {secret_of('k1')}\nand more")
+
+    monkeypatch.setattr("keypool_cli.config.load", fail)
+    result = keypool("list")
+    assert result.code == ExitCode.FAILURE
+    assert result.err == (
+        "keypool: unexpected RuntimeError: failed with [redacted]\n"
+        "hint: run again with --debug before the verb\n"
+    )
+    with pytest.raises(RuntimeError):
+        keypool("--debug", "list")
+
+
+def test_no_process_prints_a_traceback(home):
+    for words, code in (
+        (["show", "nope"], 3),
+        (["nonsense"], 2),
+        (["add", "k", "--project", "p"], 2),
+    ):
+        result = process(home, *words)
+        assert (result.code, result.out) == (code, ""), words
+        assert "Traceback" not in result.err
+
+
+def test_a_reader_that_leaves_early_causes_no_noise(home):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    running = subprocess.Popen(
+        [*COMMAND, "config", "show"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        env=environment(home),
+    )
+    os.close(write_end)
+    _, err = running.communicate(timeout=30)
+    assert err == b""
+    assert running.returncode == 1
+
+
+def test_a_secret_is_in_no_output_and_in_no_file_of_the_home(keypool, home):
+    secret = secret_of("k1")
+    keypool.add("k1", "p1")
+    printed = [
+        keypool(*words)
+        for words in (
+            ["list"],
+            ["show", "k1", "--json"],
+            ["events", "--json"],
+            ["export"],
+            ["status"],
+            ["config", "show"],
+            ["disable", "k1"],
+            ["reset", "k1"],
+            ["remove", "k1"],
+        )
+    ]
+    assert all(secret not in each.out + each.err for each in printed)
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert files
+    assert all(secret.encode() not in path.read_bytes() for path in files)
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("sqlalchemy", "redis", "rich", "msgspec", "asyncio.events", "cryptography", "uvloop")
+    program = (
+        "import sys; sys.argv=['keypool','--help']\n"
+        "from keypool_cli.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    # typer itself may bring asyncio or rich; what counts is what keypool adds to it.
+    bare = f"import sys, typer; print([n for n in {heavy!r} if n in sys.modules], file=sys.stderr)"
+    found = [
+        subprocess.run([sys.executable, "-c", each], capture_output=True, check=True).stderr
+        for each in (program, bare)
+    ]
+    assert found[0] == found[1]

@@ -1,0 +1,149 @@
+"""Projects, pools, events, settings and exports on the command line."""
+
+import pytest
+
+from keypool_cli.errors import ExitCode
+from tests.support.command_line import process, terminal
+
+
+@pytest.fixture
+def two(keypool):
+    """Two projects with a key each, in pool ``main``."""
+    keypool.add("k1", "p1")
+    keypool.add("k2", "p2", "--priority", "5")
+    return keypool
+
+
+def test_projects_are_listed_with_tier_priority_and_keys(two):
+    assert [row[:6] for row in two("project", "list").rows] == [
+        ["p1", "", "0", "", "main", "1"],
+        ["p2", "", "5", "", "main", "1"],
+    ]
+
+
+def test_a_project_changes_only_in_what_is_named(two):
+    two("project", "set", "p1", "--tier", "tier1", "--billing-account", "acme", "-l", "a=b")
+    two("project", "set", "p1", "--priority", "7", "--disable")
+    project = two("project", "show", "p1", "--json").json["project"]
+    assert (project["tier"], project["billing_account"]) == ("tier1", "acme")
+    assert (project["priority"], project["enabled"], project["labels"]) == (7, False, {"a": "b"})
+    two("project", "set", "p1", "--tier", "none", "--billing-account", "none")
+    project = two("project", "show", "p1", "--json").json["project"]
+    assert (project["tier"], project["billing_account"]) == (None, None)
+
+
+def test_a_project_is_made_only_where_that_is_asked(two):
+    assert two("project", "set", "p3", "--tier", "free").code == ExitCode.NOT_FOUND
+    assert two("project", "set", "p3", "--create").code == 0
+    assert two("project", "set", "p3", "--create").code == ExitCode.CONFLICT
+    assert two("project", "set", "p3").code == ExitCode.USAGE
+
+
+def test_a_project_with_keys_is_removed_with_them_only_where_that_is_asked(two):
+    assert two("project", "remove", "p1").code == ExitCode.USAGE
+    assert two("project", "remove", "nope").code == ExitCode.NOT_FOUND
+    assert two("project", "remove", "p1", "--yes").code == ExitCode.CONFLICT
+    assert two("project", "remove", "p1", "--with-keys", "--yes").code == 0
+    assert [row[0] for row in two("list").rows] == ["k2"]
+
+
+def test_a_pool_changes_only_in_what_is_named(two):
+    two("pool", "set", "main", "--policy", "pack", "--wait", "2.5")
+    two("pool", "set", "main", "--remove-project", "p2")
+    pool = two("pool", "show", "main", "--json").json["pool"]
+    assert pool == {
+        "name": "main",
+        "policy": "pack",
+        "wait_s": 2.5,
+        "projects": ["p1"],
+        "keys": 1,
+    }
+    assert two("pool", "list").rows == [["main", "pack", "2.5", "1", "1"]]
+
+
+def test_a_pool_takes_known_projects_only_and_is_made_only_where_that_is_asked(two):
+    assert two("pool", "set", "batch", "--wait", "1").code == ExitCode.NOT_FOUND
+    unknown = two("pool", "set", "batch", "--create", "--add-project", "p11")
+    assert unknown.code == ExitCode.NOT_FOUND
+    assert "batch" not in two("pool", "list").out
+    assert two("pool", "set", "batch", "--create", "--add-project", "p1").code == 0
+    assert two("pool", "set", "main", "--policy", "random").code == ExitCode.USAGE
+    assert two("pool", "set", "main", "--wait", "301").code == ExitCode.USAGE
+
+
+def test_removing_a_pool_asks_and_leaves_its_projects(two):
+    assert two("pool", "remove", "main").code == ExitCode.USAGE
+    assert two("pool", "remove", "mian").code == ExitCode.NOT_FOUND
+    assert two("pool", "remove", "main", "--yes").code == 0
+    assert [row[4] for row in two("project", "list").rows] == ["", ""]
+
+
+def test_empty_nouns_say_what_to_do_next(keypool):
+    for noun in ("project", "pool", "client", "quota"):
+        result = keypool(noun, "list")
+        assert (result.code, result.out) == (0, ""), noun
+        assert "hint: " in result.err, noun
+
+
+def test_events_tell_who_did_what_and_why(two):
+    two("disable", "k1", "--reason", "leaked")
+    [event] = two("events", "--kind", "key.disabled", "--json").json["events"]
+    assert (event["subject"], event["reason"]) == ("k1", "leaked")
+    assert event["actor"]
+    assert event["host"]
+    assert event["at"].endswith("Z")
+    assert {row[1] for row in two("events", "--kind", "key.").rows} == {"key.added", "key.disabled"}
+    assert len(two("events", "-n", "1").rows) == 1
+    assert {row[2] for row in two("events", "--subject", "k2").rows} == {"k2"}
+
+
+def test_events_are_followed_as_they_happen(two, home):
+    with terminal(home, "events", "--follow", "--kind", "key.disabled") as followed:
+        two("disable", "k1")
+        followed.read_until(lambda text: "key.disabled\tk1" in text.replace(" ", ""))
+        two("disable", "k2")
+        followed.read_until(lambda text: "k2" in text)
+        followed.type("\x03")
+        assert followed.end() == ExitCode.INTERRUPTED
+    assert "Traceback" not in followed.text
+
+
+def test_settings_are_shown_with_their_origin_and_without_passwords(keypool, monkeypatch):
+    monkeypatch.setenv("KEYPOOL_REDIS_URL", "redis://user:hunter2@localhost:1/0")
+    rows = {row[0]: row[1:] for row in keypool("config", "show").rows}
+    assert rows["redis_url"] == [
+        "redis://user:***@localhost:1/0",
+        "environment KEYPOOL_REDIS_URL",
+    ]
+    assert rows["port"] == ["8787", "default"]
+    settings = keypool("config", "show", "--json").json["settings"]
+    assert {"name": "port", "value": "8787", "origin": "default"} in settings
+
+
+def test_home_before_the_verb_wins_over_the_environment(keypool, tmp_path):
+    keypool.add("k1", "p1")
+    other = keypool("--home", str(tmp_path / "other"), "list")
+    assert (other.code, other.out) == (0, "")
+
+
+def test_exports_name_the_token_without_showing_it(keypool):
+    assert keypool("env").out == (
+        'export GOOGLE_GEMINI_BASE_URL="http://127.0.0.1:8787"\n'
+        'export GEMINI_API_KEY="$KEYPOOL_TOKEN"\n'
+        'export GOOGLE_API_KEY="$KEYPOOL_TOKEN"\n'
+    )
+    assert keypool("env", "--json").json["env"]["GEMINI_API_KEY"] == "$KEYPOOL_TOKEN"
+
+
+def test_a_simulator_that_cannot_start_says_why(home):
+    result = process(home, "simulate", "--config", "nowhere.toml")
+    assert result.code == ExitCode.USAGE
+    assert "nowhere.toml" in result.err
+
+
+def test_a_simulator_prints_its_url_and_ends_with_ctrl_c(home):
+    with terminal(home, "simulate", "--port", "0") as running:
+        running.read_until(lambda text: "http://127.0.0.1:" in text and "hint" in text)
+        running.type("\x03")
+        assert running.end() in {ExitCode.OK, ExitCode.INTERRUPTED}
+    assert "Traceback" not in running.text

@@ -1,0 +1,298 @@
+"""``status``, ``reset`` and ``explain``: on a real live store."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from keypool_cli.config import load
+from keypool_cli.core.model import Mark, MarkKind, MarkScope
+from keypool_cli.engine.types import Acquired, Demand, Grant
+from keypool_cli.errors import ExitCode
+from keypool_cli.registry.values import Actor, DeadKey, Refusal
+from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.ports import opened
+from keypool_cli.service.sync import read_configured, sync_model
+
+MODEL = "gemini-2.5-flash"
+BY = Actor("tester", "here")
+
+
+@pytest.fixture
+def pool(live_home, keypool):  # noqa: ARG001 - its server runs as long as the test
+    """Three projects with a key each in pool ``main``, limited on one model."""
+    for number in (1, 2, 3):
+        keypool.add(f"k{number}", f"p{number}", "--pool", "main")
+    keypool("quota", "set", "--model", MODEL, "--rpm", "10", "--tpm", "1000", "--rpd", "20")
+    return keypool
+
+
+@pytest.fixture
+def cool(registry):
+    """Record that a project cools on the model, as a refusal's settlement does."""
+
+    def record(name, *, seconds=3600, kind=MarkKind.COOL):
+        now = time.time_ns() // 1_000_000
+        mark = Mark(
+            scope=MarkScope.PROJECT_MODEL,
+            kind=kind,
+            rule="per-day",
+            reason="the day's requests are used up",
+            at_ms=now,
+            granted_at_ms=now,
+            project_id=registry.projects.find(name).id,
+            model=MODEL,
+            until_at_ms=now + seconds * 1000 if kind is MarkKind.COOL else None,
+        )
+        registry.marks.record([Refusal(subject=name, marks=(mark,))], by=BY)
+
+    return record
+
+
+@pytest.fixture
+def kill_key(registry):
+    """Record that upstream refused a key itself."""
+
+    def record(name):
+        dead = DeadKey(registry.keys.find(name).id, "key-invalid", "API key not valid")
+        registry.marks.record([Refusal(subject=name, dead_keys=(dead,))], by=BY)
+
+    return record
+
+
+def lease(home, *, tokens, pool="main"):
+    """Take a lease as a daemon does, and keep it."""
+
+    async def take():
+        async with opened(load({"home": home})) as ports:
+            configured = await read_configured(ports)
+            await sync_model(ports, MODEL, configured)
+            answer = await ports.engine.acquire(
+                MODEL,
+                configured.pools[pool].id,
+                [Demand(new_lease_id(MODEL), 1, tokens)],
+                revision=configured.revision,
+            )
+        assert isinstance(answer, Acquired)
+        [granted] = answer.results
+        assert isinstance(granted, Grant)
+
+    asyncio.run(take())
+
+
+def test_the_first_line_is_the_answer(pool, cool):
+    cool("p2", seconds=90)
+    [headline, *rows] = pool("status").out.splitlines()
+    assert headline.startswith("main: 2 of 3 projects ready, 1 cooling, next at ")
+    assert headline.endswith((" UTC in 90 s", " UTC in 89 s", " UTC in 88 s"))
+    assert [row.split("\t")[1:4] for row in rows] == [
+        ["p2", MODEL, "cooling"],
+        ["p1", MODEL, "ready"],
+        ["p3", MODEL, "ready"],
+    ]
+
+
+def test_rows_hold_use_limits_provenance_leases_reason_and_keys(pool, cool, live_home):
+    cool("p2")
+    cool("p3")
+    lease(live_home, tokens=300)
+    rows = {row[1]: row for row in pool("status").rows[1:]}
+    assert rows["p1"][4:9] == ["1/10 c", "300/1000 c", "1/20 c", "1", ""]
+    assert rows["p2"][9] == "the day's requests are used up (per-day)"
+    assert int(rows["p2"][8]) in range(3500, 3601)
+    assert rows["p1"][10].startswith("k1 ")
+
+
+def test_a_project_without_room_this_minute_counts_as_able_to_serve(pool, live_home):
+    pool("pool", "set", "one", "--create", "--add-project", "p1")
+    lease(live_home, tokens=1000, pool="one")
+    result = pool("status", "--pool", "one", "--check")
+    assert result.code == 0
+    assert "one: 1 of 1 projects ready, 1 of them full this minute, next at" in result.out
+
+
+def test_json_is_the_contract(pool, cool):
+    cool("p1")
+    status = pool("status", "--json").json
+    assert status["schema"] == 1
+    [main] = status["pools"]
+    states = ("ready", "full", "cooling", "excluded", "disabled", "dead")
+    assert [main[state] for state in states] == [2, 0, 1, 0, 0, 0]
+    [first, *_] = main["projects"]
+    assert first["state"] == "cooling"
+    [model] = first["models"]
+    assert model["rule"] == "per-day"
+    assert model["rpm"] == {"used": 0, "limit": 10, "provenance": "configured"}
+
+
+def test_rows_can_be_chosen_while_the_headline_stays(pool, cool):
+    cool("p2")
+    for words in (["--project", "p2"], ["--state", "cooling"]):
+        result = pool("status", *words)
+        assert result.out.startswith("main: 2 of 3 projects ready")
+        assert [row[1] for row in result.rows[1:]] == ["p2"]
+    assert pool("status", "--model", "other").rows[1:] == []
+    assert pool("status", "--state", "sleepy").code == ExitCode.USAGE
+    assert "did you mean 'p1'" in pool("status", "--project", "p11").err
+    assert "did you mean 'main'" in pool("status", "--pool", "mian").err
+
+
+def test_check_fails_when_a_pool_has_no_capacity(pool):
+    assert pool("status", "--check").code == 0
+    assert pool("status", "--check", "--min-ready", "4").code == ExitCode.NO_CAPACITY
+    pool("disable", "k1", "k2", "k3")
+    result = pool("status", "--check")
+    assert result.code == ExitCode.NO_CAPACITY
+    assert result.out.startswith("main: 0 of 3 projects ready, 3 disabled")
+
+
+def test_an_empty_registry_is_no_failure_unless_capacity_is_checked(keypool):
+    result = keypool("status")
+    assert (result.code, result.out) == (0, "")
+    assert "keypool add NAME --project PROJECT" in result.err
+    assert keypool("status", "--check").code == ExitCode.NO_CAPACITY
+    assert keypool("status", "--json").json["pools"] == []
+
+
+def test_the_hint_is_a_command_that_helps(pool, cool, kill_key, keypool):
+    cool("p2")
+    hint = pool("status").err.strip()
+    assert hint.endswith(f"keypool reset --project p2 --model {MODEL}")
+    assert keypool.line(hint[hint.index("keypool reset") :]).code == 0
+    assert pool("status").err == ""
+    pool("disable", "k1")
+    assert pool("status").err.strip().endswith("keypool enable k1")
+    kill_key("k3")
+    assert pool("status").err.strip().endswith("keypool rotate k3")
+
+
+def test_a_disabled_project_is_enabled_by_the_hint(pool, keypool):
+    pool("project", "set", "p1", "--disable")
+    hint = pool("status").err.strip()
+    assert keypool.line(hint[hint.index("keypool project") :]).code == 0
+    assert pool("status").out.startswith("main: 3 of 3 projects ready")
+
+
+def test_reset_tells_what_was_and_what_is_and_names_the_keys(pool, cool):
+    cool("p2")
+    result = pool("reset", "k2")
+    [cleared, freed] = result.out.splitlines()
+    assert cleared.startswith(f"reset cooldown of p2 / {MODEL}: until 2")
+    assert cleared.endswith("(per-day) -> none")
+    assert freed == "freed keys: k2"
+    assert pool("status").out.startswith("main: 3 of 3 projects ready")
+
+
+def test_nothing_to_reset_is_said_and_no_failure(pool):
+    result = pool("reset", "k1")
+    assert (result.code, result.out) == (0, "nothing to reset in p1\n")
+    answer = pool("reset", "k1", "--json").json
+    assert (answer["cleared"], answer["freed"]) == ([], [])
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(pool, cool):
+    cool("p2")
+    dry = pool("reset", "--pool", "main", "--dry-run")
+    assert dry.code == 0
+    assert pool("status").out.startswith("main: 2 of 3 projects ready")
+    real = pool("reset", "--pool", "main", "--yes")
+    told = dry.out.replace("would reset", "reset").replace("would free", "freed")
+    assert told == real.out
+
+
+def test_a_cooldown_in_the_live_store_is_cleared_there_too(pool, cool, live_home):
+    cool("p1")
+    cool("p2")
+    lease(live_home, tokens=1)
+    pool("reset", "--all", "--yes")
+    answer = pool("explain", "--model", MODEL, "--json").json
+    assert all("limit" not in each for each in answer["projects"])
+
+
+@pytest.mark.parametrize("words", [["--pool", "main"], ["--all"], ["k1", "--counters"]])
+def test_a_wide_reset_asks_and_without_a_terminal_needs_yes(pool, cool, words):
+    cool("p1")
+    refused = pool("reset", *words)
+    assert (refused.code, refused.out) == (ExitCode.USAGE, "")
+    assert "add --yes" in refused.err
+    assert "1 cooling" in pool("status").out
+    assert pool("reset", *words, "--yes").code == 0
+    assert "cooling" not in pool("status").out
+
+
+@pytest.mark.parametrize("words", [[], ["k1", "--all"], ["--pool", "main", "--project", "p1"]])
+def test_a_reset_names_one_kind_of_target(pool, words):
+    assert pool("reset", *words, "--yes").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("words", [["nope"], ["--project", "nope"], ["--pool", "nope"]])
+def test_unknown_names_are_found_out_before_anything_is_asked(pool, words):
+    assert pool("reset", *words, "--counters").code == ExitCode.NOT_FOUND
+
+
+def test_counters_are_emptied_only_where_asked(pool, live_home):
+    pool("pool", "set", "one", "--create", "--add-project", "p1")
+    lease(live_home, tokens=300, pool="one")
+    assert pool("reset", "k1").out == "nothing to reset in p1\n"
+    told = pool("reset", "k1", "--counters", "--yes").out
+    assert f"reset minute window of p1 / {MODEL}: 1 requests, 300 tokens -> 0" in told
+    assert f"reset day count of p1 / {MODEL}: 1 requests -> 0" in told
+    assert (
+        pool("status", "--pool", "one", "--json").json["pools"][0]["projects"][0]["models"][0][
+            "tpm"
+        ]["used"]
+        == 0
+    )
+
+
+def test_a_dead_key_is_named_with_its_remedy_and_revived_where_asked(pool, kill_key):
+    kill_key("k1")
+    plain = pool("reset", "k1")
+    assert plain.out == "nothing to reset in p1\n"
+    assert "k1 stays dead: API key not valid" in plain.err
+    assert "keypool rotate k1" in plain.err
+    revived = pool("reset", "k1", "--failures")
+    assert "reset dead key of k1: dead (key-invalid) -> ready" in revived.out
+    assert pool("show", "k1", "--json").json["key"]["state"] == "ready"
+
+
+def test_a_reset_is_an_event_with_its_reason(pool, cool):
+    cool("p1")
+    pool("reset", "k1", "--reason", "quota raised")
+    [event] = pool("events", "--kind", "reset", "--json").json["events"]
+    assert (event["subject"], event["reason"]) == ("p1", "quota raised")
+
+
+def test_explain_names_the_project_and_why_each_other_is_not_chosen(pool, cool):
+    cool("p2", seconds=600)
+    pool("disable", "k3", "--reason", "leaked")
+    result = pool("explain", "--model", MODEL, "--tokens", "500")
+    assert (result.code, result.err) == (0, "")
+    [answer, *rows] = [line.split("\t") for line in result.out.splitlines()]
+    assert answer == [f"main: 500 tokens on {MODEL} would go to p1"]
+    why = {row[0]: row[1] for row in rows}
+    assert why == {"p1": "chosen", "p2": "cooling down", "p3": "cannot be used: leaked"}
+
+
+def test_explain_exits_8_and_tells_when_nothing_has_room(pool, cool):
+    for name in ("p1", "p2", "p3"):
+        cool(name, seconds=600)
+    result = pool("explain", "--model", MODEL, "--json")
+    assert result.code == ExitCode.NO_CAPACITY
+    assert result.json["chosen"] is None
+    assert 590 < result.json["projects"][0]["in_s"] <= 600
+    assert json.loads(result.err)["error"]["exit_code"] == ExitCode.NO_CAPACITY
+    told = pool("explain", "--model", MODEL)
+    assert "the first has room in 10 min" in told.out.replace("9 min", "10 min")
+
+
+def test_explain_knows_what_is_larger_than_every_limit(pool):
+    result = pool("explain", "--model", MODEL, "--tokens", "1001")
+    assert result.code == ExitCode.NO_CAPACITY
+    assert "larger than its limits" in result.out
+
+
+def test_a_name_that_is_read_from_right_to_left_is_shown(pool):
+    pool.add("مفتاح", "مشروع", "--pool", "حوض")
+    assert pool("status", "--pool", "حوض").rows[1][1] == "مشروع"
