@@ -13,6 +13,7 @@ from keypool_cli.cli import (
     bulk,
     client,
     config,
+    demo,
     events,
     explain,
     keys,
@@ -28,12 +29,12 @@ from keypool_cli.errors import ExitCode, KeypoolError
 
 app = typer.Typer(
     help="Administer a shared pool of Gemini API keys.",
-    epilog="New here? keypool add NAME --project PROJECT, then: keypool status",
+    epilog="New here? keypool demo; then: keypool add NAME --project PROJECT",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verbs in (keys, bulk, reset, status, explain, events, config, serve):
+for verbs in (keys, bulk, reset, status, explain, events, config, serve, demo):
     verbs.register(app)
 for noun, group in (
     ("quota", quota.group),

@@ -44,6 +44,17 @@ class Ending:
     promises: tuple[Promise, ...]
     took_s: float
 
+    def as_json(self) -> dict[str, Any]:
+        """The demo's result for programs."""
+        return {
+            "served": dict(self.tally.served),
+            "tokens": dict(self.tally.tokens),
+            "refused_upstream": dict(self.tally.refused),
+            "refused_to_callers": len(self.tally.lost),
+            "promises": [{"promise": each.text, "kept": each.kept} for each in self.promises],
+            "took_s": round(self.took_s, 1),
+        }
+
 
 async def run(home: Path, show: Callable[[Moment], None]) -> Ending:
     """Play the demo in an empty folder of its own."""

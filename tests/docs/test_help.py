@@ -13,8 +13,8 @@ from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import Actor, NewClient, NewKey, QuotaScope
 from tests.support.command_line import Keypool, secret_of, terminal
 
-SERVERS = {"serve", "simulate"}
-"""Verbs that run until they are told to end: other tests start them."""
+SERVERS = {"serve", "simulate", "demo"}
+"""Verbs that run long or until they are told to end: other tests start them."""
 
 BY = Actor("tester", "here")
 MODEL = "gemini-2.5-flash"
