@@ -21,7 +21,7 @@ LONG = 200
 """Lines from which a progress bar is shown."""
 
 
-def import_(  # noqa: PLR0913 - one parameter per option
+def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(help="CSV, JSON lines or .env; - is stdin.")],
     *,

@@ -22,7 +22,7 @@ Names = list[str] | None
         "keypool client add app --pool main", "keypool client add batch --rpm 60 --expires 90d"
     )
 )
-def add(  # noqa: PLR0913 - one parameter per option
+def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A name for the application.")],
     *,

@@ -15,7 +15,7 @@ def demo(
     as_json: Json = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch home.")] = False,
 ) -> None:
-    """Play keypool against a simulated Gemini, in half a minute and a scratch home."""
+    """Watch all of it at work against a simulated Gemini."""
     import shutil
     import tempfile
     from pathlib import Path

@@ -26,7 +26,7 @@ KeyNames = Annotated[list[str], typer.Argument(metavar="KEY...", help="Names of 
 KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Name of a key.")]
 
 
-def add(  # noqa: PLR0913 - one parameter per option
+def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A name for the key.")],
     *,
@@ -164,7 +164,7 @@ def remove(
     _tell_each([removed], "removed", as_json=as_json)
 
 
-def rotate(  # noqa: PLR0913 - one parameter per option
+def rotate(
     ctx: typer.Context,
     key: KeyName,
     *,

@@ -56,7 +56,7 @@ def show(ctx: typer.Context, pool: Name, *, as_json: Json = False) -> None:
         "keypool pool set batch --create --add-project p1",
     ),
 )
-def set_(  # noqa: PLR0913 - one parameter per option
+def set_(
     ctx: typer.Context,
     pool: Name,
     *,

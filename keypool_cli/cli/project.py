@@ -76,7 +76,7 @@ def show(ctx: typer.Context, project: Name, *, as_json: Json = False) -> None:
         "keypool project set p9 --create --billing-account acme",
     ),
 )
-def set_(  # noqa: PLR0913 - one parameter per option
+def set_(
     ctx: typer.Context,
     project: Name,
     *,

@@ -57,7 +57,7 @@ def list_(
         "keypool quota set --tier tier1 --rpd unlimited",
     ),
 )
-def set_(  # noqa: PLR0913 - one parameter per option
+def set_(
     ctx: typer.Context,
     *,
     tier: Tier = None,
@@ -92,7 +92,7 @@ def set_(  # noqa: PLR0913 - one parameter per option
         "keypool quota unset --learned --project p1 --yes",
     ),
 )
-def unset(  # noqa: PLR0913 - one parameter per option
+def unset(
     ctx: typer.Context,
     *,
     tier: Tier = None,

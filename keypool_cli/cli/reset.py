@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keypool_cli.service.resetting import Cleared, ResetOutcome, ResetRequest
 
 
-def reset(  # noqa: PLR0913 - one parameter per option
+def reset(
     ctx: typer.Context,
     key: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY...]", help="Keys whose projects to free.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from keypool_cli.http.address import Address
 
 
-def serve(  # noqa: PLR0913 - one parameter per option
+def serve(
     ctx: typer.Context,
     *,
     host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,

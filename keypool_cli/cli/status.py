@@ -28,7 +28,7 @@ class Shown:
     states: frozenset[str]
 
 
-def status(  # noqa: PLR0913 - one parameter per option
+def status(
     ctx: typer.Context,
     *,
     pool: Some = None,

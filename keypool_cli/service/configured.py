@@ -92,6 +92,20 @@ class Configured:
         """Limits by project, tier and model."""
         return QuotaIndex(self.catalog.quotas)
 
+    @cached_property
+    def _models_of(self) -> Mapping[int | str | None, set[str]]:
+        """Models named by quota rows, by project id, tier, or None for all."""
+        found: dict[int | str | None, set[str]] = defaultdict(set)
+        for row in self.catalog.quotas:
+            if row.model is not None:
+                found[row.tier if row.project_id is None else row.project_id].add(row.model)
+        return found
+
+    def named_models(self, project: Project) -> set[str]:
+        """Models that a quota row speaks of for this project, its tier, or everything."""
+        owners = {project.id, project.tier, None}
+        return set().union(*(self._models_of.get(each, ()) for each in owners))
+
     def limits(self, project: Project, model: str) -> Limits:
         """The limits in force for a project on a bucket model."""
         return self.quotas.effective(project, model)

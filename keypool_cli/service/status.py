@@ -164,12 +164,6 @@ def _models(
     configured: Configured, live: _Live, project: Project, marks: Iterable[Mark]
 ) -> list[str]:
     """Models with a quota row of the project's, a mark, or use today."""
-    named = {
-        row.model
-        for row in configured.catalog.quotas
-        if _concerns(row.tier, row.project_id, project)
-    }
-    named |= {each.model for each in marks}
     used = {
         model
         for model, views in live.views.items()
@@ -181,11 +175,8 @@ def _models(
             or view.cool_until_ms > live.now_ms
         )
     }
-    return sorted({each for each in named if each is not None} | used)
-
-
-def _concerns(tier: str | None, project_id: int | None, project: Project) -> bool:
-    return project_id in {None, project.id} and tier in {None, project.tier}
+    marked = {each.model for each in marks if each.model is not None}
+    return sorted(configured.named_models(project) | marked | used)
 
 
 def _project_state(
@@ -198,8 +189,8 @@ def _project_state(
     marks = list(marks)
     if not project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
         return "disabled"
-    if not any(each.state is KeyState.READY for each in keys):
-        return "dead" if any(each.state is KeyState.DEAD for each in keys) else "disabled"
+    if (lost := _keyless(keys)) is not None:
+        return lost[0]
     if models:
         return min((each.state for each in models), key=STATES.index)
     cools = any((each.until_at_ms or 0) > now_ms for each in marks if each.model is None)
@@ -210,9 +201,9 @@ def _model_status(configured: Configured, live: _Live, project: Project, model: 
     limits = configured.limits(project, model)
     view = live.views.get(model, {}).get(project.id)
     marks = [m for m in configured.marks_of.get(project.id, ()) if m.model in {None, model}]
-    state, reason, until, rule = _stand(
-        live, project, model, marks, view, offered=limits.is_offered
-    )
+    keys = configured.keys_of.get(project.id, [])
+    shut = _shut(project, keys, marks, offered=limits.is_offered)
+    state, reason, until, rule = shut or _stand(live, model, marks, view)
     return ModelStatus(
         model=model,
         state=state,
@@ -232,19 +223,12 @@ def _use(used: int, limit: EffectiveLimit) -> Use:
     return Use(used, value, limit.provenance.value)
 
 
-def _stand(
-    live: _Live,
-    project: Project,
-    model: str,
-    marks: Sequence[Mark],
-    view: View | None,
-    *,
-    offered: bool,
-) -> tuple[str, str | None, int | None, str | None]:
-    """State, reason, end in ms and rule of a project on a model."""
-    shut = _shut(project, marks, offered=offered)
-    if shut is not None:
-        return (*shut[:2], None, shut[2])
+_Stand = tuple[str, str | None, int | None, str | None]
+"""State, reason, end in ms and rule of a project on a model."""
+
+
+def _stand(live: _Live, model: str, marks: Sequence[Mark], view: View | None) -> _Stand:
+    """How a project stands that may take requests for the model."""
     if view is None:
         return _cooling_in_sql(live, marks)
     if (until := max(view.cool_until_ms, view.wide_until_ms)) > live.now_ms:
@@ -255,21 +239,31 @@ def _stand(
 
 
 def _shut(
-    project: Project, marks: Sequence[Mark], *, offered: bool
-) -> tuple[str, str, str | None] | None:
-    """State, reason and rule of a project that takes nothing for the model; None if it may."""
+    project: Project, keys: Sequence[Key], marks: Sequence[Mark], *, offered: bool
+) -> _Stand | None:
+    """How a project stands that takes nothing for the model; None if it may."""
     for kind, state in ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded")):
         found = next((each for each in marks if each.kind is kind), None)
         if found is not None:
-            return state, found.reason, found.rule
+            return state, found.reason, None, found.rule
     if not project.enabled:
-        return "disabled", "disabled by an operator", None
-    return None if offered else ("excluded", "its quota is 0", None)
+        return "disabled", "disabled by an operator", None, None
+    if (lost := _keyless(keys)) is not None:
+        return (*lost, None, None)
+    return None if offered else ("excluded", "its quota is 0", None, None)
 
 
-def _cooling_in_sql(
-    live: _Live, marks: Sequence[Mark]
-) -> tuple[str, str | None, int | None, str | None]:
+def _keyless(keys: Sequence[Key]) -> tuple[str, str] | None:
+    """State and reason of a project without a key to use; None if it has one."""
+    states = {each.state for each in keys}
+    if KeyState.READY in states:
+        return None
+    if KeyState.DEAD in states:
+        return "dead", "upstream refuses its keys"
+    return "disabled", "its keys are disabled" if keys else "it has no key"
+
+
+def _cooling_in_sql(live: _Live, marks: Sequence[Mark]) -> _Stand:
     """A model that is not loaded yet cools as its marks say."""
     cools = [each for each in marks if (each.until_at_ms or 0) > live.now_ms]
     if not cools:

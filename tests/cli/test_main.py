@@ -122,7 +122,7 @@ def test_a_reader_that_leaves_early_causes_no_noise(home):
         [*COMMAND, "config", "show"],
         stdout=write_end,
         stderr=subprocess.PIPE,
-        env=environment(home),
+        env=environment(home, PYTHONUNBUFFERED=""),
     )
     os.close(write_end)
     _, err = running.communicate(timeout=30)
