@@ -169,6 +169,12 @@ def test_a_folder_of_own_samples_is_read_whole(tmp_path):
     assert all(probe.id.split(":")[0] in ("a.jsonl", "b.txt") for probe in found)
 
 
+def test_a_folder_is_read_by_file_name(tmp_path):
+    for name in "dbfaceg":
+        (tmp_path / f"{name}.txt").write_text(name)
+    assert [text(probe) for probe in load_own(tmp_path)] == list("abcdefg")
+
+
 def test_one_file_of_own_samples_is_enough(tmp_path):
     file = tmp_path / "traffic.jsonl"
     file.write_text('{"id": "mine", "text": "hello"}\n{"id": "mine", "text": "again"}')

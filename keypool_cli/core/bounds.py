@@ -12,7 +12,7 @@ def upper_quantile(values: Sequence[float], share: float) -> float | None:
 
     None where the values are too few to tell: the 99 % quantile takes 99 of them.
     """
-    rank = ceil(share * (len(values) + 1) - 1e-9)
+    rank = ceil(share * (len(values) + 1))
     return sorted(values)[rank - 1] if rank <= len(values) else None
 
 

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
-from keypool_cli.core.accuracy import Counted, accuracy, score, text_probe
+from keypool_cli.core.accuracy import Counted, accuracy, score
 from keypool_cli.core.calibration import calibrate, from_json, to_json
 from keypool_cli.core.estimator import DEFAULT, Calibration, estimate_request
 from keypool_cli.core.text_tokens import GROUPS
@@ -114,6 +115,12 @@ def test_too_few_samples_for_one_in_a_hundred_take_the_widest_seen():
     assert 4.0 < fitted.calibration.z < 8.0
 
 
+def test_a_margin_is_judged_on_samples_that_did_not_set_it():
+    fitted = calibrate(costing(ENGLISH, [6.0] + [0.0] * 31), model=MODEL)
+    assert fitted.after.under == 1
+    assert fitted.after.over > 2 * fitted.before.over
+
+
 def test_unusual_scripts_widen_their_own_margin_only():
     above = [40.0 if probe.kind == "exotic" else 0.0 for probe in TEXTS]
     found = calibrate(costing(TEXTS, above), model=MODEL).calibration
@@ -168,6 +175,11 @@ def test_a_calibration_survives_json():
     assert from_json(json.loads(json.dumps(to_json(fitted)))) == fitted
 
 
+def test_factors_of_any_mapping_become_plain_json():
+    frozen = replace(DEFAULT, factors=MappingProxyType({"arabic": 1.1}))
+    assert json.loads(json.dumps(to_json(frozen)))["factors"] == {"arabic": 1.1}
+
+
 def test_json_of_another_version_keeps_defaults_for_what_it_lacks():
     assert from_json({"z": 3, "colour": "blue"}) == replace(DEFAULT, z=3.0)
 
@@ -176,10 +188,3 @@ def test_json_of_another_version_keeps_defaults_for_what_it_lacks():
 def test_json_that_holds_no_numbers_is_refused(values):
     with pytest.raises((TypeError, ValueError)):
         from_json(values)
-
-
-def test_a_digest_names_the_body_and_nothing_else():
-    probe = text_probe("a", "نص قصير", kind="ar_ui")
-    assert probe.digest == text_probe("b", "نص قصير", kind="own").digest
-    assert probe.digest != text_probe("a", "نص قصير ", kind="ar_ui").digest
-    assert text_probe("c", "\ud800", kind="own").digest
