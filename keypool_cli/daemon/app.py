@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from keypool_cli.daemon.auth import Auth, Caller
 from keypool_cli.daemon.leases import GoneError, Leases, WrongTypeError
-from keypool_cli.daemon.problems import answer_error
+from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
@@ -142,4 +142,4 @@ def _tokens(text: str) -> int:
 
 def _allow(method: str, wanted: str) -> None:
     if method != wanted:
-        raise UsageError(f"{method} is not possible here", hint=f"use {wanted}")
+        raise WrongMethodError(f"{method} is not possible here", hint=f"use {wanted}")

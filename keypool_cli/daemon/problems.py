@@ -22,6 +22,10 @@ class UnauthenticatedError(KeypoolError):
     """No token, or one that is not known (any more)."""
 
 
+class WrongMethodError(KeypoolError):
+    """The path exists, the method does not."""
+
+
 class LimitProblem(Problem, kw_only=True, omit_defaults=True):
     """A 429: when there is room, and which limit refused."""
 
@@ -32,6 +36,7 @@ class LimitProblem(Problem, kw_only=True, omit_defaults=True):
 
 _STATUS: tuple[tuple[type[KeypoolError], int, str], ...] = (
     (UnauthenticatedError, 401, "Not authenticated"),
+    (WrongMethodError, 405, "Method not allowed"),
     (BodyTooLargeError, 413, "Body too large"),
     (TooLargeError, 422, "Request larger than every limit"),
     (UsageError, 400, "Bad request"),

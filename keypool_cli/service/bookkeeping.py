@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
+from time import monotonic
 
 from keypool_cli.core.day import day_of
 from keypool_cli.errors import UnreachableError
@@ -12,6 +13,8 @@ from keypool_cli.service.ports import Ports
 EVERY_S = 5.0
 """At most this much of a day's count is only in the live store (the design allows 10 s)."""
 
+TIDY_EVERY_S = 600.0
+
 
 class Bookkeeping:
     """Copies the day counts of projects that this daemon granted leases on."""
@@ -19,6 +22,7 @@ class Bookkeeping:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._granted: dict[str, set[int]] = defaultdict(set)
+        self._tidy_at = 0.0
 
     def note(self, model: str, project_id: int) -> None:
         """A lease was granted: the project's count on this bucket model has grown."""
@@ -30,6 +34,14 @@ class Bookkeeping:
             await asyncio.sleep(EVERY_S)
             with suppress(UnreachableError):
                 await self.write()
+                await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Now and then, forget cooldowns that are over."""
+        if monotonic() >= self._tidy_at:
+            self._tidy_at = monotonic() + TIDY_EVERY_S
+            now = await self._ports.engine.now_ms()
+            await self._ports.call(self._ports.registry.marks.expire, now)
 
     async def write(self) -> None:
         """Write the counts that may have grown."""

@@ -30,7 +30,9 @@ class Order:
     """A call that a client wants made; times are instants of ``time.monotonic``.
 
     tokens, requests: what to reserve. wait_until: how long it may wait for room; deadline: when
-    no further attempt makes sense. target: path and query, without any credential.
+    no further attempt makes sense. target: path and query, without any credential. bearer: the
+    key goes as a bearer token, as the OpenAI-compatible paths want it. whole: the answer is one
+    object, of use to the client only when all of it is there.
     """
 
     pool: Pool
@@ -45,6 +47,8 @@ class Order:
     headers: Sequence[Header]
     body: bytes | None = None
     prefer: str = ""
+    bearer: bool = False
+    whole: bool = False
 
 
 class Ticket(Protocol):
@@ -155,8 +159,10 @@ class Proxying:
         return Attempt(ticket, _verdict(passage.status, error), passage)
 
     async def _opened(self, order: Order, secret: Secret) -> Passage:
-        headers = [*order.headers, ("x-goog-api-key", secret.text)]
-        outgoing = Outgoing(order.method, self._url + order.target, headers, order.body)
+        headers = [*order.headers, _credential(secret, bearer=order.bearer)]
+        outgoing = Outgoing(
+            order.method, self._url + order.target, headers, order.body, whole=order.whole
+        )
         try:
             async with asyncio.timeout(max(order.deadline - monotonic(), 0)):
                 passage = Passage(await self._forwarder.send(outgoing), secret)
@@ -176,6 +182,10 @@ def _says_more(last: Attempt, err: PoolExhaustedError | RefusedError) -> bool:
     if isinstance(err, RefusedError):
         return action != Action.DISABLE
     return action not in SET_ASIDE
+
+
+def _credential(secret: Secret, *, bearer: bool) -> Header:
+    return ("authorization", f"Bearer {secret.text}") if bearer else ("x-goog-api-key", secret.text)
 
 
 async def _begun(passage: Passage) -> None:

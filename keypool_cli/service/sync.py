@@ -14,6 +14,7 @@ from time import monotonic
 from msgspec import structs
 
 from keypool_cli.core.day import day_of
+from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.engine import new_epoch
 from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
@@ -91,11 +92,12 @@ async def _day_counts(
     now = await ports.engine.now_ms()
     counts = await ports.call(ports.registry.day_counts.load, model, day_of(now).isoformat())
     found: dict[int, tuple[int, int]] = {}
-    for project_id, requests in counts.items():
-        project = configured.catalog.projects.get(project_id)
-        if project is not None:
-            unwritten = max(configured.limits(project, model).rpm.value, 0)
-            found[project_id] = (requests + unwritten, requests + unwritten)
+    for project in configured.catalog.projects.values():
+        limits = configured.limits(project, model)
+        # A project without a count may have been used just before the store was lost.
+        if project.id in counts or limits.rpd.value != UNLIMITED:
+            requests = counts.get(project.id, 0) + max(limits.rpm.value, 0)
+            found[project.id] = (requests, requests)
     return found
 
 

@@ -1,16 +1,13 @@
 """Settle and release over HTTP: the verdict table with upstream's real bodies, and every repetition."""
 
 import secrets
-import time
 
 import pytest
 
-from keypool_cli.core.day import day_end_ms
-from keypool_cli.service.instants import iso
 from keypool_cli.service.resetting import ResetRequest, reset
 from keypool_cli.service.sync import read_configured
 from tests.support import bodies, bodies_faults
-from tests.support.daemon import API, BY, FLASH, eventually, secret_of, unique
+from tests.support.daemon import API, BY, FLASH, secret_of, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -72,76 +69,6 @@ def test_a_refusal_at_the_door_costs_no_tokens_and_any_other_failure_keeps_them(
     assert daemon.settled(lease, status=status, error=error)["tokens_settled"] == settled
     model = daemon.model(project, pool.name)
     assert (model["tpm"]["used"], model["rpm"]["used"]) == (settled, 1)
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "verdict", "rule", "state"),
-    [
-        (429, bodies.FREE_MINUTE, COOL, "per-minute-hint", "cooling"),
-        (429, bodies.FREE_DAY, COOL, "per-day", "cooling"),
-        (429, bodies.INTERACTIONS_DAY, COOL, None, "cooling"),
-        (429, bodies.CHECK_QUOTA, COOL, "opaque", "cooling"),
-        (429, bodies.HELP_ONLY, COOL, "opaque", "cooling"),
-        (429, bodies.CAPACITY, MODEL, None, "ready"),
-        (429, bodies.LIMIT_ZERO_FREE, EXCLUDE, "limit-zero", "excluded"),
-        (404, bodies_faults.NEW_USERS_REFUSED, EXCLUDE, None, "excluded"),
-        (403, bodies_faults.ACCESS_DENIED, EXCLUDE, None, "excluded"),
-        (429, bodies.PROJECT_CAP, "project/project/cool", None, "cooling"),
-        (429, bodies.ACCOUNT_CAP, BILLING, None, "cooling"),
-        (429, bodies.SPEND_RATE, BILLING, None, "cooling"),
-        (402, bodies.NO_CREDIT, BILLING, None, "cooling"),
-        (429, bodies.NO_CREDIT_AS_429, BILLING, None, "cooling"),
-        (400, bodies_faults.KEY_INVALID, KEY, "key-invalid", "dead"),
-        (400, bodies_faults.KEY_EXPIRED, KEY, None, "dead"),
-        (403, bodies_faults.LEAKED, KEY, None, "dead"),
-        (403, bodies_faults.SUSPENDED, KEY, None, "dead"),
-        (403, bodies_faults.forbidden("API_KEY_SERVICE_BLOCKED"), KEY, None, "dead"),
-        (403, bodies_faults.forbidden("API_KEY_IP_ADDRESS_BLOCKED"), KEY, None, "dead"),
-        (403, bodies_faults.forbidden("API_KEY_HTTP_REFERRER_BLOCKED"), KEY, None, "dead"),
-        (401, bodies_faults.UNAUTHENTICATED, KEY, None, "dead"),
-        (403, bodies_faults.SERVICE_DISABLED, PROJECT, None, "disabled"),
-        (403, bodies_faults.forbidden("BILLING_DISABLED"), PROJECT, None, "disabled"),
-        (403, bodies_faults.forbidden("CONSUMER_INVALID"), PROJECT, None, "disabled"),
-        (403, bodies_faults.forbidden("USER_PROJECT_DENIED"), PROJECT, None, "disabled"),
-        (400, bodies_faults.TOO_MANY_TOKENS, RETURN, None, "ready"),
-        (400, bodies_faults.TWO_CREDENTIALS, RETURN, None, "ready"),
-        (404, bodies_faults.UNKNOWN_MODEL, RETURN, None, "ready"),
-        (403, bodies_faults.FOREIGN_FILE, RETURN, None, "ready"),
-        (403, bodies_faults.FOREIGN_CACHE, RETURN, None, "ready"),
-        (409, bodies.error(409, "It exists.", "ALREADY_EXISTS"), RETURN, None, "ready"),
-        (499, bodies_faults.CANCELLED, RETURN, None, "ready"),
-        (504, bodies_faults.DEADLINE, RETURN, None, "ready"),
-        (400, bodies_faults.LOCATION, "network/none/return", None, "ready"),
-        (500, bodies_faults.INTERNAL, MODEL, None, "ready"),
-        (503, bodies_faults.OVERLOADED, MODEL, None, "ready"),
-        (502, bodies_faults.PROXY_PAGE, "upstream/none/retry", None, "ready"),
-        (0, None, "network/none/retry", None, "ready"),
-    ],
-)
-def test_every_row_of_the_verdict_table_acts_on_what_it_names(  # noqa: PLR0913, PLR0917 - a table
-    daemon, pool, status, error, verdict, rule, state
-):
-    project = pool.add()
-    told = daemon.settled(daemon.granted(pool=pool.name), status=status, error=error)["verdict"]
-    assert ruled(told) == verdict
-    assert told["rule"] == rule or rule is None
-    assert daemon.project(project, pool.name)["state"] == state
-    assert told["applied"] is (state != "ready")
-    assert ("until" in told) is (state == "cooling")
-    assert "why" not in told
-    leased = daemon.lease(pool=pool.name).status_code
-    assert leased == {"ready": 201, "cooling": 429}.get(state, 503)
-
-
-def test_a_spent_day_cools_until_midnight_in_california(daemon, pool):
-    project = pool.add()
-    lease = daemon.granted(pool=pool.name)
-    told = daemon.settled(lease, status=429, error=bodies.FREE_DAY)["verdict"]
-    midnight = iso(day_end_ms(time.time_ns() // 1_000_000))
-    assert told["until"] == midnight
-    model = daemon.model(project, pool.name)
-    assert (model["state"], model["until"], model["rule"]) == ("cooling", midnight, "per-day")
-    assert "day quota" in model["reason"]
 
 
 def test_what_a_refusal_says_of_limits_is_learned_for_that_project_alone(daemon, pool):
@@ -281,64 +208,6 @@ def test_a_client_believed_for_its_usage_only_cools_nothing(daemon, house, pool)
     lease = daemon.granted(http, pool=pool.name, tokens=50)
     answer = daemon.settle(lease, http, status=200, usage=USAGE).json()
     assert answer["tokens_settled"] == 7
-
-
-def test_one_clients_word_binds_no_billing_account(daemon, other, house, pool):
-    account = unique("account")
-    projects = [pool.add(billing_account=account) for _ in range(3)]
-    stranger = other.known(house.add_client())
-
-    def lease_of(project, which, http):
-        lease = which.granted(http, pool=pool.name, affinity=project)
-        assert lease["key"]["project"] == project
-        return lease
-
-    first, second = lease_of(projects[0], daemon, None), lease_of(projects[1], other, stranger)
-    for lease in (first, lease_of(projects[0], daemon, None)):
-        told = daemon.settled(lease, status=402, error=bodies.NO_CREDIT)["verdict"]
-        assert ruled(told) == BILLING
-        states = [daemon.project(each, pool.name)["state"] for each in projects]
-        assert states == ["cooling", "ready", "ready"]
-    eventually(lambda: other.project(projects[0], pool.name)["state"] == "cooling")
-    assert other.settle(second, stranger, status=402, error=bodies.NO_CREDIT).status_code == 200
-    for each in (daemon, other):
-        states = [each.project(name, pool.name)["state"] for name in projects]
-        assert states == ["cooling"] * 3
-        assert each.lease(pool=pool.name).json()["limit"] == "cooldown"
-
-
-def test_a_dead_key_is_leased_by_no_daemon_again(daemon, other, pool):
-    project = pool.add(keys=(dead := unique("key"), living := unique("key")))
-    models = (FLASH, "gemini-2.5-pro")
-    for model in models:
-        pair = [daemon.granted(pool=pool.name, model=model) for _ in range(2)]
-        assert {each["key"]["name"] for each in pair} == {dead, living}
-    lease = next(each for each in pair if each["key"]["name"] == dead)
-    told = daemon.settled(lease, status=400, error=bodies_faults.KEY_INVALID)["verdict"]
-    assert (ruled(told), told["rule"]) == (KEY, "key-invalid")
-    for model in models:
-        for each in (other, daemon) * 2:
-            assert each.granted(pool=pool.name, model=model)["key"]["name"] == living
-    keys = {each["name"]: each["state"] for each in other.project(project, pool.name)["keys"]}
-    assert keys == {dead: "dead", living: "ready"}
-
-
-def test_a_refusal_of_the_whole_project_holds_on_every_model(daemon, pool):
-    pool.add()
-    daemon.granted(pool=pool.name, model="gemini-2.5-pro")
-    lease = daemon.granted(pool=pool.name)
-    daemon.settled(lease, status=429, error=bodies.PROJECT_CAP)
-    for model in (FLASH, "gemini-2.5-pro", "gemini-3.8-flash"):
-        refused = daemon.lease(pool=pool.name, model=model)
-        assert (refused.status_code, refused.json()["limit"]) == (429, "cooldown"), model
-
-
-def test_a_refusal_of_one_model_holds_on_that_model_alone(daemon, pool):
-    pool.add()
-    lease = daemon.granted(pool=pool.name)
-    daemon.settled(lease, status=429, error=bodies.LIMIT_ZERO_FREE)
-    assert daemon.lease(pool=pool.name).status_code == 503
-    daemon.granted(pool=pool.name, model="gemini-2.5-flash-lite")
 
 
 def test_refusals_are_kept_with_their_lease_and_client(daemon, house, pool):

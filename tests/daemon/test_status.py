@@ -1,6 +1,7 @@
 """``GET /keypool/v1/status`` and ``/explain``: the contract, in every state a project can be in."""
 
 from datetime import datetime
+from functools import partial
 
 import msgspec
 import pytest
@@ -137,13 +138,20 @@ def test_a_project_without_room_is_full_until_it_opens(daemon, pool, limits, rea
     assert found.next_ready_s == pytest.approx(model.remaining_s)
 
 
-def test_a_project_that_cools_says_why_and_until_when(daemon, other, pool):
+@pytest.mark.parametrize(
+    ("error", "rule", "why"),
+    [
+        pytest.param(bodies.FREE_DAY, "per-day", "day quota", id="with limits to learn"),
+        pytest.param(bodies.CHECK_QUOTA, "opaque", "check quota", id="with nothing to learn"),
+    ],
+)
+def test_a_project_that_cools_says_why_and_until_when(daemon, other, pool, error, rule, why):
     project = pool.add()
-    daemon.settled(leased(daemon, pool, project), status=429, error=bodies.FREE_DAY)
+    daemon.settled(leased(daemon, pool, project), status=429, error=error)
     for each in (daemon, other):
         [model] = one(each, pool).models
-        assert (model.state, model.rule) == ("cooling", "per-day")
-        assert "day quota" in model.reason
+        assert (model.state, model.rule) == ("cooling", rule)
+        assert why in model.reason
         left_s = (model.until - datetime.now(model.until.tzinfo)).total_seconds()
         assert model.remaining_s == pytest.approx(left_s, abs=5)
 
@@ -259,6 +267,10 @@ def test_a_question_that_is_not_understood_is_a_bad_request(daemon, pool, query)
     assert answer.status_code == 400, answer.text
 
 
+def grants(daemon, pool):
+    return daemon.lease(pool=pool.name).status_code == 201
+
+
 def test_a_quota_changed_by_another_process_is_in_force_within_a_second(daemon, other, pool):
     project = pool.add(rpm=1)
     daemon.granted(pool=pool.name)
@@ -266,5 +278,5 @@ def test_a_quota_changed_by_another_process_is_in_force_within_a_second(daemon, 
     scope = QuotaScope(project=project)
     pool.home.run(lambda ports: set_quota(ports, scope, {"rpm": 3}, by=BY))
     for each in (daemon, other):
-        eventually(lambda each=each: each.lease(pool=pool.name).status_code == 201, within_s=1.0)
+        eventually(partial(grants, each, pool), within_s=1.0)
     assert daemon.lease(pool=pool.name).status_code == 429

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from threading import Timer
 
 import httpx2
@@ -82,6 +83,10 @@ def test_a_reset_frees_a_project_on_every_daemon(daemon, other, pool):
         each.granted(pool=pool.name)
 
 
+def hands_out(daemon, pool, secret):
+    return daemon.granted(pool=pool.name)["key"]["secret"] == secret
+
+
 def test_a_rotated_key_is_leased_with_its_new_secret(daemon, other, pool):
     project = pool.add()
     for each in (daemon, other):
@@ -89,9 +94,7 @@ def test_a_rotated_key_is_leased_with_its_new_secret(daemon, other, pool):
     secret = f"AIzaSyROTATED_{project}".ljust(39, "y")
     pool.home.run(lambda ports: rotate_key(ports, f"{project}-key", Secret(secret), by=BY))
     for each in (daemon, other):
-        eventually(
-            lambda each=each: each.granted(pool=pool.name)["key"]["secret"] == secret, within_s=1.0
-        )
+        eventually(partial(hands_out, each, pool, secret), within_s=1.0)
 
 
 def test_a_project_that_is_removed_is_leased_no_more(daemon, other, pool):

@@ -1,5 +1,7 @@
 """The main job: lease over HTTP, call Gemini with Google's own client, settle what it answered."""
 
+from typing import Any
+
 import pytest
 from google import genai
 from google.genai import errors
@@ -15,7 +17,7 @@ SECRETS = {
     "k1": "AIzaSyINVENTED-one-0123456789abcdefghijk",
     "k2": "AIzaSyINVENTED-two-0123456789abcdefghijk",
 }
-LIMITS = {"rpm": 20, "tpm": 100_000}
+LIMITS: dict[str, Any] = {"rpm": 20, "tpm": 100_000}
 
 
 @pytest.fixture(scope="module")

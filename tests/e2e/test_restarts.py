@@ -1,5 +1,6 @@
 """What survives: daemons and the live store killed, emptied, stopped and started again."""
 
+import os
 import signal
 import threading
 import time
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import redis
 
 from keypool_cli.core.day import day_end_ms
+from keypool_cli.engine.store import ANSWER_S
 from keypool_cli.service.instants import iso
 from tests.support import bodies
 from tests.support.daemon import API, APool, a_home, eventually
@@ -160,9 +163,9 @@ def test_an_idle_daemon_ends_at_once_and_the_last_one_shuts_the_store_down(home)
         assert "Traceback" not in log.read_text()
 
 
-def test_workers_share_one_port_and_end_with_their_parent(home):
-    home.add_project("p", rpm=30)
-    with home.daemon(workers=2) as daemon:
+def test_workers_share_one_port_and_end_with_their_parent(tmp_path):
+    with a_home(tmp_path / "home") as home, home.daemon(workers=2) as daemon:
+        home.add_project("p", rpm=30)
         workers = _children(daemon.process.pid)
         assert len(workers) == 2
         port = int(daemon.url.rpartition(":")[2])
@@ -211,6 +214,23 @@ def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tm
                 assert running.stop() == 0
         finally:
             daemon.__exit__(None, None, None)
+
+
+def test_a_lease_whose_answer_came_too_late_is_not_counted_twice(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    with private_valkey(store) as url, a_home(tmp_path / "home") as home:
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p")
+        with home.daemon() as daemon, redis.Redis.from_url(url) as live:
+            daemon.granted()
+            pid = live.info("server")["process_id"]
+            # Longer than a daemon waits for an answer: it asks again, and the store then hears both.
+            threading.Timer(ANSWER_S + 0.5, os.kill, (pid, signal.SIGCONT)).start()
+            os.kill(pid, signal.SIGSTOP)
+            assert daemon.lease().status_code == 201
+            model = daemon.model("p")
+            assert (model["rpm"]["used"], model["leases"]) == (2, 2)
 
 
 def _one_lease(daemon):

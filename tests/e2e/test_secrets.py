@@ -49,8 +49,9 @@ def live(daemon, other, sim, keys):
         assert lease["key"]["secret"] == key
         with genai.Client(api_key=key, http_options={"base_url": sim.url}) as client:
             usage = client.models.generate_content(model=FLASH, contents="Hello").usage_metadata
-        usage = {"promptTokenCount": usage.prompt_token_count}
-        yield daemon.settle(lease, status=200, usage=usage).content
+        assert usage is not None
+        told = {"promptTokenCount": usage.prompt_token_count}
+        yield daemon.settle(lease, status=200, usage=told).content
         lease = daemon.granted(affinity=name)
         message = f"Quota exceeded for {key}. Please retry in 15h26m48s. " + key
         error = bodies.error(429, message, "RESOURCE_EXHAUSTED", [{"key": key}])

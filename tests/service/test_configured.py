@@ -1,6 +1,7 @@
 """One revision of the registry, as the live store is loaded with it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ FLASH = "gemini-2.5-flash"
 
 
 def a_catalog(**parts):
-    empty = {
+    empty: dict[str, Any] = {
         "projects": {}, "keys": {}, "pools": {}, "quotas": (),
         "marks": (), "aliases": {}, "clients": {},
     }  # fmt: skip

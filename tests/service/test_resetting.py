@@ -3,7 +3,7 @@
 import pytest
 
 from keypool_cli.core.model import KeyState, Mark, MarkKind, MarkScope, Secret
-from keypool_cli.engine.types import Acquired, Demand, LiveMark, MarkAction, Settlement
+from keypool_cli.engine.types import Acquired, Demand, Grant, LiveMark, MarkAction, Settlement
 from keypool_cli.errors import NotFoundError
 from keypool_cli.registry.values import (
     DeadKey,
@@ -46,6 +46,7 @@ class World:
         answer = await self.ports.engine.acquire(model, 1, [demand], revision=revision)
         assert isinstance(answer, Acquired)
         [grant] = answer.results
+        assert isinstance(grant, Grant)
         assert grant.project_id == self.ids[project]
         return grant
 

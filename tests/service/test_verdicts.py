@@ -55,6 +55,7 @@ def test_a_cooldown_ends_at_an_instant_or_grows():
         MarkAction.COOL, until_ms=DAY_END, jitter=0.5
     )
     opaque = live_mark(judge(429, bodies.CHECK_QUOTA), jitter=0.5)
+    assert opaque is not None
     assert opaque.until_ms == 0
     assert 0 < opaque.base_ms < opaque.cap_ms
 

@@ -18,11 +18,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
-
-import httpx2
 
 from keypool_cli.config import Settings, load
 from keypool_cli.core.model import Secret
@@ -31,6 +28,22 @@ from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import Actor, NewClient, NewKey, QuotaScope
 from keypool_cli.service.changing import changing
 from keypool_cli.service.ports import Ports, open_registry, opened
+from tests.support.running import API, FLASH, Daemon, eventually, unique
+
+__all__ = [
+    "API",
+    "BY",
+    "FLASH",
+    "NOWHERE",
+    "ROOT",
+    "APool",
+    "Daemon",
+    "Home",
+    "a_home",
+    "eventually",
+    "secret_of",
+    "unique",
+]
 
 ROOT = Path(__file__).parents[2]
 BY = Actor("tester", "test-host")
@@ -38,139 +51,15 @@ NOWHERE = "http://127.0.0.1:9"
 """An upstream on loopback that nobody calls: it allows a short window."""
 
 START_S = 30.0
-API = "/keypool/v1"
-FLASH = "gemini-2.5-flash"
 
 _URL = re.compile(rb"http://[\w.:\[\]]+")
-_numbers = count(1)
 
 T = TypeVar("T")
-
-
-def unique(word: str) -> str:
-    """A name that no other test uses."""
-    return f"{word}-{next(_numbers)}"
 
 
 def secret_of(name: str) -> str:
     """A secret of the published shape, different for each name."""
     return "AIzaSy" + f"INVENTED_{name}_".ljust(33, "x")
-
-
-def eventually(check: Callable[[], Any], *, within_s: float = 5.0) -> Any:
-    """What ``check`` answers once it is true; asked again and again for a while."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {within_s:g} s"
-        time.sleep(0.02)
-
-
-class Daemon:
-    """A running daemon and a client of it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, token: str) -> None:
-        self.process, self.url, self.log = process, url, log
-        self._clients: list[httpx2.Client] = []
-        self.http = self.client(token)
-
-    def client(self, token: str | None) -> httpx2.Client:
-        """A client with a token of its own, or none."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        limits = httpx2.Limits(max_connections=None)
-        made = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=30, limits=limits, trust_env=False
-        )
-        self._clients.append(made)
-        return made
-
-    def known(self, token: str) -> httpx2.Client:
-        """The same, once the daemon has heard of the token."""
-        made = self.client(token)
-        eventually(lambda: made.get(f"{API}/status").status_code != 401)
-        return made
-
-    def lease(self, http: httpx2.Client | None = None, **body: Any) -> httpx2.Response:
-        """``POST /leases``; ``model`` and ``tokens`` have defaults."""
-        if "request" not in body:
-            body.setdefault("tokens", 10)
-        return (http or self.http).post(f"{API}/leases", json={"model": FLASH, **body})
-
-    def granted(self, http: httpx2.Client | None = None, **body: Any) -> dict[str, Any]:
-        """A lease that must be granted."""
-        answer = self.lease(http, **body)
-        assert answer.status_code == 201, answer.text
-        return answer.json()
-
-    def settle(
-        self, lease: Mapping[str, Any] | str, http: httpx2.Client | None = None, **body: Any
-    ) -> httpx2.Response:
-        """``POST /leases/{id}/settle``."""
-        lease_id = lease if isinstance(lease, str) else lease["lease_id"]
-        return (http or self.http).post(f"{API}/leases/{lease_id}/settle", json=body)
-
-    def settled(self, lease: Mapping[str, Any], **body: Any) -> dict[str, Any]:
-        """A settlement that must be taken."""
-        answer = self.settle(lease, **body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def release(
-        self, lease: Mapping[str, Any] | str, http: httpx2.Client | None = None
-    ) -> httpx2.Response:
-        """``DELETE /leases/{id}``."""
-        lease_id = lease if isinstance(lease, str) else lease["lease_id"]
-        return (http or self.http).delete(f"{API}/leases/{lease_id}")
-
-    def status(self, pool: str = "main") -> dict[str, Any]:
-        """One pool of ``GET /status``."""
-        answer = self.http.get(f"{API}/status", params={"pool": pool})
-        assert answer.status_code == 200, answer.text
-        return answer.json()["pools"][0]
-
-    def project(self, name: str, pool: str = "main") -> dict[str, Any]:
-        """One project of a pool's status."""
-        return next(each for each in self.status(pool)["projects"] if each["project"] == name)
-
-    def model(self, name: str, pool: str = "main", model: str = FLASH) -> dict[str, Any]:
-        """One model of a project's status."""
-        return next(each for each in self.project(name, pool)["models"] if each["model"] == model)
-
-    def explain(
-        self, pool: str = "main", *, tokens: int = 10, model: str = FLASH
-    ) -> dict[str, Any]:
-        """``GET /explain``."""
-        params: dict[str, Any] = {"pool": pool, "model": model, "tokens": tokens}
-        answer = self.http.get(f"{API}/explain", params=params)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send the process a signal."""
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it without warning."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self, *, within_s: float = 40.0) -> int:
-        """SIGTERM; the exit code."""
-        self.process.terminate()
-        return self.process.wait(within_s)
-
-    def close(self) -> None:
-        """End it, kindly if it listens."""
-        for each in self._clients:
-            each.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.kill()
 
 
 class Home:
