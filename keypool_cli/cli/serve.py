@@ -34,6 +34,7 @@ def serve(
     Prints its URL when it is ready.
     """
     from keypool_cli.daemon.server import run_daemon
+    from keypool_cli.http.server import end_process
 
     def ready(url: str) -> None:
         _tell_url(url, as_json=as_json)
@@ -41,6 +42,7 @@ def serve(
 
     chosen = wiring.settings(ctx, host=host, port=port, insecure_upstream=insecure_upstream)
     run_daemon(chosen, workers=workers, auth=auth, behind_proxy=behind_proxy, on_ready=ready)
+    end_process()
 
 
 def simulate(
@@ -57,6 +59,7 @@ def simulate(
 
     Prints its URL when it is ready; ends with Ctrl-C.
     """
+    from keypool_cli.http.server import end_process
     from keypool_cli.simulator.app import run
     from keypool_cli.simulator.world import default_world, load_world
 
@@ -66,6 +69,7 @@ def simulate(
 
     world = load_world(config) if config else default_world()
     wiring.run(run(world, host=host, port=port, on_ready=ready))
+    end_process()
 
 
 def _tell_url(url: str, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """The daemon's life: open the stores, serve, keep watch, drain, close."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -147,7 +148,15 @@ async def _serve(
     async with opened(settings) as ports:
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
+            _rarely_collect()
             await serve(app, address, on_ready=lambda bound: on_ready(bound.url))
+
+
+def _rarely_collect() -> None:
+    """Spare the catalog from the garbage collector; it took a quarter of each lease's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @asynccontextmanager

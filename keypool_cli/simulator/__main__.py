@@ -12,6 +12,7 @@ import uvloop
 
 from keypool_cli.errors import KeypoolError
 from keypool_cli.http.address import Address
+from keypool_cli.http.server import end_process
 from keypool_cli.simulator.app import run
 from keypool_cli.simulator.world import default_world, load_world
 
@@ -29,6 +30,7 @@ def main() -> None:
     except KeypoolError as err:
         sys.stderr.write(f"simulator: {err}\n")
         raise SystemExit(err.exit_code) from err
+    end_process()
 
 
 def _say_ready(address: Address) -> None:
