@@ -8,6 +8,7 @@ from keypool_cli.http.message import query_pairs
 from keypool_cli.http.rsgi import Headers, Scope
 
 LONGEST_WAIT_S = 300.0
+LONGEST_SESSION = 200
 DEADLINE_S = 600.0
 """How long a call without a deadline of its own may take until its answer begins."""
 
@@ -18,7 +19,7 @@ _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 _CREDENTIALS = frozenset({"key", "access_token", "oauth_token"})
 _HARMLESS_SYSTEM = frozenset({"$alt", "$fields", "$prettyprint"})
 
-_NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+_NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
 def token_of(scope: Scope) -> str | None:
@@ -69,6 +70,14 @@ def wait_s(headers: Headers, default: float) -> float:
     if not _NUMBER.fullmatch(said) or float(said) > LONGEST_WAIT_S:
         raise UsageError(f"x-keypool-wait-s is a number of seconds from 0 to {LONGEST_WAIT_S:g}")
     return float(said)
+
+
+def session_of(headers: Headers) -> str | None:
+    """What the client calls its session, for calls of it to keep to one project."""
+    said = headers.get("x-keypool-affinity")
+    if said is not None and not 0 < len(said) <= LONGEST_SESSION:
+        raise UsageError(f"x-keypool-affinity is 1 to {LONGEST_SESSION} characters long")
+    return said
 
 
 def deadline_s(headers: Headers) -> float:

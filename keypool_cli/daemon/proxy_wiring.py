@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from keypool_cli.daemon.auth import Auth
-from keypool_cli.daemon.proxy import Proxy
+from keypool_cli.daemon.proxy import Proxy, Tickets
+from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
@@ -13,6 +14,7 @@ from keypool_cli.service.settling import Settling
 from keypool_cli.service.tickets import Closing, FreeUse, Leases
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
+from keypool_cli.upstream.calls import Cost
 from keypool_cli.upstream.forward import Forwarder
 
 
@@ -24,8 +26,9 @@ async def proxy_of(
     forwarder, closing = Forwarder(), Closing(settling)
     proxying = Proxying(forwarder, ports.settings.upstream_url)
     free_use = FreeUse(watch, Observing(watch, waiting, settling))
+    tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing), Cost.FREE: free_use}
     try:
-        yield Proxy(watch, auth, proxying, Leases(leasing, closing), free_use)
+        yield Proxy(watch, auth, proxying, tickets, Affinity(ports, watch))
     finally:
         await closing.close()
         await forwarder.close()

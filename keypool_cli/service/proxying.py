@@ -30,8 +30,8 @@ class Order:
     """A call that a client wants made; times are instants of ``time.monotonic``.
 
     tokens, requests: what to reserve. wait_until: how long it may wait for room; deadline: when
-    no further attempt makes sense. target: path and query, without any credential. bearer: the
-    key goes as a bearer token, as the OpenAI-compatible paths want it. whole: the answer is one
+    no further attempt makes sense. target: path and query, without any credential. session: what
+    keeps to one project; prefer: the id of that project, as text. bearer: the key goes as a bearer token, as the OpenAI-compatible paths want it. whole: the answer is one
     object, of use to the client only when all of it is there.
     """
 
@@ -46,6 +46,7 @@ class Order:
     target: str
     headers: Sequence[Header]
     body: bytes | None = None
+    session: str = ""
     prefer: str = ""
     bearer: bool = False
     whole: bool = False
@@ -106,8 +107,11 @@ class Attempt:
 
     async def close(self) -> None:
         """Let go of upstream, and settle what a good answer told of its cost."""
-        if self.passage is not None:
+        if self.passage is None:
+            return
+        try:
             await self.passage.close()
+        finally:
             if self.told is None:
                 self.ticket.ended(self.passage)
 

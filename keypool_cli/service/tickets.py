@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -36,12 +37,20 @@ class Closing:
 
     def later(self, report: Report) -> None:
         """Settle as soon as possible."""
-        task = asyncio.create_task(self._settle(report))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start(self._settle(report))
 
     async def now(self, report: Report) -> None:
         """Settle before going on; later, while a store is away."""
+        # A client that hangs up meanwhile must not keep a refusal from being written down.
+        await asyncio.shield(self._start(self._settle_once(report)))
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _settle_once(self, report: Report) -> None:
         try:
             await self._settling.settle(report)
         except UnreachableError:
@@ -49,7 +58,7 @@ class Closing:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _settle(self, report: Report) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.simulator import openai
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
+from keypool_cli.simulator.embeddings import batch_embed, embed, predict
 from keypool_cli.simulator.generate import MOST_TOKENS, generate
+from keypool_cli.simulator.interactions import interact
 from keypool_cli.simulator.refusals import GeminiError, invalid_argument, key_invalid
 from keypool_cli.simulator.reply import Json, modalities
 from keypool_cli.simulator.request import read_body, read_counted, read_json, read_key, read_path
@@ -21,7 +24,8 @@ _DOES = ["generateContent", "countTokens"]
 
 async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
     """Answer one call, and record how it ended."""
-    in_array = scope.path.endswith(":streamGenerateContent") and not wants_sse(scope)
+    streams = scope.path.endswith(":streamGenerateContent") and not wants_sse(scope)
+    in_array = streams or scope.path.split("/")[2:3] == ["openai"]
     try:
         caller = _authenticated(state, scope, exchange)
     except GeminiError as err:
@@ -119,6 +123,13 @@ _HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
     "generateContent": generate,
     "streamGenerateContent": generate,
     "countTokens": _count,
+    "embedContent": embed,
+    "batchEmbedContents": batch_embed,
+    "predict": predict,
+    "interactions": interact,
+    "POST openai/chat/completions": openai.chat,
+    "POST openai/embeddings": openai.embeddings,
+    "GET openai/models": openai.models,
     "list": _list,
     "get": _get,
 }

@@ -46,6 +46,10 @@ def read_path(scope: Scope) -> Call:
             return Call(version, None, "list")
         case "GET", ["", version, "models", model] if version in _VERSIONS:
             return Call(version, model, "get")
+        case _, ["", version, "openai", *rest] if version in _VERSIONS:
+            return Call(version, None, f"{scope.method} openai/{'/'.join(rest)}")
+        case "POST", ["", version, "interactions"] if version in _VERSIONS:
+            return Call(version, None, "interactions")
         case "POST", ["", version, "models", action] if version in _VERSIONS and ":" in action:
             model, _, method = action.partition(":")
             return Call(version, model, method)
@@ -61,7 +65,9 @@ def read_key(scope: Scope) -> str:
     bearers = [value for name, value in headers if name == "authorization"]
     if len(keys) + len(bearers) > 1:
         raise two_credentials()
-    if bearers:
+    if scope.path.split("/")[2:3] == ["openai"]:
+        keys = [value.removeprefix("Bearer ") for value in bearers]
+    elif bearers:
         raise bearer_refused()
     if not keys or not keys[0]:
         raise no_credential()

@@ -1,19 +1,29 @@
 """The streaming forwarder: one HTTP call upstream, and its answer in parts as they come."""
 
-from collections.abc import AsyncIterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.proxy import ProxyBuilder
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
+from pyqwest import (
+    Client,
+    FullResponse,
+    Headers,
+    HTTPTransport,
+    HTTPVersion,
+    ReadError,
+    RemoteProtocolError,
+    Request,
+    Response,
+    WriteError,
+)
 
 from keypool_cli.errors import UnreachableError
 
 Header = tuple[str, str]
+
+_BROKEN = (ConnectionError, TimeoutError, ReadError, WriteError, RemoteProtocolError)
+
+_MOST_IDLE = 256
+"""Connections kept for the next call."""
 
 
 class UpstreamError(UnreachableError):
@@ -39,42 +49,61 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outgoing:
-    """A call as it goes upstream. proxy: the egress proxy's URL; None goes straight there.
+    """A call as it goes upstream. proxy: the egress proxy's URL; None goes as the machine does.
 
-    headers hold the credential, so this has no repr. body: None where there is none.
+    headers hold the credential, so this has no repr. body: None where there is none. whole: the
+    answer is read to its end before any of it is given; twice as fast for small ones.
     """
 
     method: str
     url: str
     headers: Sequence[Header]
-    body: bytes | AsyncIterable[bytes] | None = None
+    body: bytes | AsyncIterator[bytes] | None = None
     proxy: str | None = None
+    whole: bool = False
 
 
-class Answer:
-    """An answer whose body is still arriving; whoever has it must close it."""
+class WholeAnswer:
+    """An answer that has arrived."""
 
-    def __init__(self, request: StreamRequest, response: Response) -> None:
+    def __init__(self, response: FullResponse) -> None:
         self.status = response.status
         self.headers: list[Header] = list(response.headers.items())
-        self._request = request
-        self._reader = response.body_reader
-        self._open = True
+        self._body: bytes | None = bytes(response.content)
+
+    async def chunk(self) -> bytes | None:
+        """The whole body, once."""
+        body, self._body = self._body, None
+        return body
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class StreamedAnswer:
+    """An answer whose body is still arriving; whoever has it must close it."""
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.headers: list[Header] = list(response.headers.items())
+        self._response = response
+        self._parts = aiter(response.content)
 
     async def chunk(self) -> bytes | None:
         """The next part, as upstream sent it; None at the end. Raises UpstreamError."""
         try:
-            part = await self._reader.read_chunk()
-        except PyreqwestError as err:
+            return bytes(await anext(self._parts))
+        except StopAsyncIteration:
+            return None
+        except _BROKEN as err:
             raise _ours(err, "upstream's answer broke off") from None
-        return None if part is None else part.to_bytes()
 
     async def close(self) -> None:
         """Let go of the connection; breaks it where the answer has not ended. May be repeated."""
-        if self._open:
-            self._open = False
-            with suppress(PyreqwestError):
-                await self._request.__aexit__(None, None, None)
+        await self._response.aclose()
+
+
+Answer = WholeAnswer | StreamedAnswer
 
 
 class Forwarder:
@@ -82,65 +111,62 @@ class Forwarder:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._clients: dict[str | None, Client] = {}
+        self._transports: dict[str | None, HTTPTransport] = {}
 
     async def send(self, outgoing: Outgoing) -> Answer:
-        """Send a call; returns when the answer's head has arrived. Raises UpstreamError."""
-        request = _request(self._client(outgoing.proxy), outgoing)
+        """Send a call; returns when the answer's head has arrived, or all of it if so wanted.
+
+        Raises UpstreamError. Cancelling it breaks the connection.
+        """
+        transport, headers = self._transport(outgoing.proxy), Headers(outgoing.headers)
         try:
-            response = await request.__aenter__()
-        except PyreqwestError as err:
+            if outgoing.whole:
+                call = Client(transport).execute
+                return WholeAnswer(
+                    await call(outgoing.method, outgoing.url, headers, outgoing.body)
+                )
+            request = Request(outgoing.method, outgoing.url, headers, outgoing.body)
+            return StreamedAnswer(await transport.execute(request))
+        except _BROKEN as err:
             # Not chained: what the client library says may hold the URL.
             raise _ours(err, "upstream did not answer") from None
-        return Answer(request, response)
 
     async def close(self) -> None:
         """Close every connection."""
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
+        for transport in self._transports.values():
+            await transport.aclose()
+        self._transports.clear()
 
-    def _client(self, proxy: str | None) -> Client:
-        client = self._clients.get(proxy)
-        if client is None:
-            client = self._clients[proxy] = _client(self._patience, proxy)
-        return client
+    def _transport(self, proxy: str | None) -> HTTPTransport:
+        transport = self._transports.get(proxy)
+        if transport is None:
+            transport = self._transports[proxy] = _transport(self._patience, proxy)
+        return transport
 
 
-def _client(patience: Patience, proxy: str | None) -> Client:
-    """Build a client that changes nothing of a call: no redirects, cookies or decompression.
+def _transport(patience: Patience, proxy: str | None) -> HTTPTransport:
+    """Build a transport that changes nothing of a call: no redirects, cookies, decompression.
 
     HTTP/1.1: every call has a connection to itself, so that breaking one hurts no other.
     """
-    builder = (
-        ClientBuilder()
-        .no_proxy()
-        .follow_redirects(enable=False)
-        .referer(enable=False)
-        .gzip(enable=False)
-        .brotli(enable=False)
-        .zstd(enable=False)
-        .deflate(enable=False)
-        .connect_timeout(timedelta(seconds=patience.connect_s))
-        .read_timeout(timedelta(seconds=patience.read_s))
-        .pool_idle_timeout(timedelta(seconds=patience.idle_s))
+    return HTTPTransport(
+        tls_include_system_certs=True,
+        http_version=HTTPVersion.HTTP1,
+        proxy=proxy,
+        connect_timeout=patience.connect_s,
+        read_timeout=patience.read_s,
+        pool_idle_timeout=patience.idle_s,
+        pool_max_idle_per_host=_MOST_IDLE,
+        enable_gzip=False,
+        enable_brotli=False,
+        enable_zstd=False,
+        use_system_dns=True,
+        follow_redirects=False,
+        enable_otel=False,
     )
-    if proxy is not None:
-        builder = builder.proxy(ProxyBuilder.all(proxy))
-    return builder.build()
 
 
-def _request(client: Client, outgoing: Outgoing) -> StreamRequest:
-    builder = client.request(outgoing.method, outgoing.url).headers(outgoing.headers)
-    if isinstance(outgoing.body, bytes):
-        builder = builder.body_bytes(outgoing.body)
-    elif outgoing.body is not None:
-        builder = builder.body_stream(outgoing.body)
-    # Any read-ahead would hold back parts of a stream until the buffer is full.
-    return builder.streamed_read_buffer_limit(0).build_streamed()
-
-
-def _ours(err: PyreqwestError, message: str) -> UpstreamError:
+def _ours(err: Exception, message: str) -> UpstreamError:
     if isinstance(err, TimeoutError):
         return UpstreamError(f"{message} in time", timed_out=True)
     return UpstreamError(message)

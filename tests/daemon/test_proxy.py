@@ -86,7 +86,7 @@ def test_a_token_is_taken_wherever_clients_put_their_key(proxy, pool, headers, q
     assert answer.status_code == 200
 
 
-def test_two_different_tokens_are_refused(proxy, pool):
+def test_two_different_tokens_are_refused(pool):
     answer = pool.generate(authorization="Bearer another")
     assert answer.status_code == 400
     assert error_of(answer)["message"].startswith("Multiple authentication credentials")
@@ -101,14 +101,14 @@ def test_a_caller_nobody_knows_gets_a_401_in_geminis_shape(proxy, token):
 
 
 @pytest.mark.parametrize(
-    ("grant", "header"),
+    "grant",
     [
-        pytest.param({"scopes": ("lease",)}, None, id="without the scope"),
-        pytest.param({"models": ("another-model",)}, None, id="for a model outside the grant"),
-        pytest.param({"pools": ("main",)}, None, id="for a pool outside the grant"),
+        pytest.param({"scopes": ("lease",)}, id="without the scope"),
+        pytest.param({"models": ("another-model",)}, id="for a model outside the grant"),
+        pytest.param({"pools": ("main",)}, id="for a pool outside the grant"),
     ],
 )
-def test_a_client_keeps_to_its_grant(proxy, pool, grant, header):
+def test_a_client_keeps_to_its_grant(proxy, pool, grant):
     pool.add()
     token = proxy.home.add_client(**grant)
     with proxy.client(token, headers={"x-keypool-pool": pool.name}) as http:
@@ -295,11 +295,9 @@ def test_a_stream_that_never_began_is_tried_again(proxy, pool):
 def test_chunks_are_passed_on_as_they_come(proxy, pool):
     project = pool.add()
     proxy.sim.fault("slow", project=project, chunk_s=0.5)
-    arrived = []
     with pool.http.stream("POST", f"{STREAM}?alt=sse", json=a_body()) as answer:
         begun = time.monotonic()
-        for _ in answer.iter_raw():
-            arrived.append(time.monotonic() - begun)
+        arrived = [time.monotonic() - begun for _ in answer.iter_raw()]
     assert len(arrived) == 3
     assert arrived[0] < 0.4
     assert arrived[1] >= 0.4
@@ -327,3 +325,40 @@ def test_without_authentication_any_key_will_do(tmp_path):
             assert http.post(GENERATE, json=a_body(), headers=headers).status_code == 200
             headers["origin"] = "https://example.com"
             assert http.post(GENERATE, json=a_body(), headers=headers).status_code == 403
+
+
+def test_a_session_keeps_to_one_project_and_others_spread(pool):
+    for _ in range(3):
+        pool.add()
+    together = {
+        pool.generate(x_keypool_affinity="chat-1").headers["x-keypool-project"] for _ in range(6)
+    }
+    apart = {pool.generate().headers["x-keypool-project"] for _ in range(6)}
+    assert len(together) == 1
+    assert len(apart) > 1
+
+
+def test_a_session_never_waits_for_its_project(pool):
+    first, second = pool.add(limits={"rpm": 2}, priority=5), pool.add()
+    served = [
+        pool.generate(x_keypool_affinity="chat-2").headers["x-keypool-project"] for _ in range(4)
+    ]
+    assert served == [first, first, second, second]
+
+
+def test_long_prompts_that_begin_alike_go_to_one_project(pool):
+    for _ in range(3):
+        pool.add()
+    system = {"parts": [{"text": "You are a patient clerk. " * 600}]}
+
+    def served(text, **more):
+        return pool.post(GENERATE, a_body(text, **more)).headers["x-keypool-project"]
+
+    with_prefix = {served("the same first turn", systemInstruction=system) for _ in range(6)}
+    assert len(with_prefix) == 1
+    assert len({served(f"turn {number}") for number in range(6)}) > 1
+
+
+def test_a_session_has_a_name_of_some_length(pool):
+    pool.add()
+    assert pool.generate(x_keypool_affinity="x" * 201).status_code == 400

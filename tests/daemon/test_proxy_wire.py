@@ -13,7 +13,11 @@ from tests.support.raw_upstream import raw_upstream
 USAGE = b'"usageMetadata": {"promptTokenCount": 7}'
 GOOD = b'data: {"candidates": [], ' + USAGE + b"}\r\n\r\n"
 SPENT = {
-    "error": {"code": 429, "message": "Resource has been exhausted.", "status": "RESOURCE_EXHAUSTED"}
+    "error": {
+        "code": 429,
+        "message": "Resource has been exhausted.",
+        "status": "RESOURCE_EXHAUSTED",
+    }
 }
 SPENT_EVENT = b"data: " + json.dumps(SPENT).encode() + b"\r\n\r\n"
 
@@ -28,7 +32,7 @@ def upstream():
 def proxy(tmp_path_factory, upstream):
     path = tmp_path_factory.mktemp("wire") / "home"
     with a_home(path, upstream=upstream.url) as home, home.daemon() as daemon:
-        yield Proxy(home, daemon, sim=None)
+        yield Proxy(home, daemon)
 
 
 @pytest.fixture
@@ -191,6 +195,8 @@ def test_an_answer_cut_short_never_looks_complete(pool, upstream):
 
 def test_breaking_a_connection_leaves_the_daemon_its_view_of_the_registry(pool, upstream):
     test_an_answer_cut_short_never_looks_complete(pool, upstream)
+    # The second change is the one that a daemon without its locks on the database would miss.
+    add(pool)
     add(pool)
 
 

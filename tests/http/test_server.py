@@ -43,6 +43,7 @@ def start():
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         started.append(process)
+        assert process.stdout is not None
         return process, process.stdout.readline().strip()
 
     yield _start
@@ -79,7 +80,7 @@ def refuses_soon(url):
 
 def call_aside(process, url, path):
     """The same in a thread, once the server has begun the answer."""
-    results = []
+    results: list[str] = []
     thread = threading.Thread(target=call, args=(url, path, results))
     thread.start()
     assert process.stdout.readline().strip() == "started"
@@ -192,7 +193,7 @@ async def test_cancelling_stops_it_without_waiting():
     async def app(scope, proto):
         proto.response_str(200, [], scope.path)
 
-    ready = asyncio.Queue()
+    ready: asyncio.Queue[Address] = asyncio.Queue()
     task = asyncio.create_task(serve(app, Address(), on_ready=ready.put_nowait))
     url = (await ready.get()).url
     async with httpx2.AsyncClient() as client:

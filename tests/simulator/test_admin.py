@@ -2,6 +2,7 @@
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import pytest
@@ -196,7 +197,7 @@ async def test_only_callers_on_this_machine_are_served(client, status):
     scope = SimpleNamespace(
         client=client, method="GET", path="/simulator/v1/record", headers={"content-length": "0"}
     )
-    exchange = Answered()
+    exchange: Any = Answered()  # of an exchange, it has what this call uses
     await admin.handle(State(default_world(), lambda: 0), scope, exchange)
     assert exchange.status == status
 

@@ -39,7 +39,7 @@ def test_an_answer_is_counted_as_count_tokens_said(client, prompt, tokens):
     usage = answer.usage_metadata
     assert usage.prompt_token_count == tokens
     assert usage.prompt_tokens_details == [
-        types.ModalityTokenCount(modality="TEXT", token_count=tokens)
+        types.ModalityTokenCount(modality=types.MediaModality.TEXT, token_count=tokens)
     ]
     assert usage.total_token_count == tokens + usage.candidates_token_count
     assert answer.candidates[0].finish_reason == types.FinishReason.STOP

@@ -102,7 +102,7 @@ def test_an_unknown_key_is_named_by_its_reason(http):
 
 
 @pytest.mark.parametrize(
-    ("model", "method"), [("gemini-0", "generateContent"), (FLASH, "embedContent")]
+    ("model", "method"), [("gemini-0", "generateContent"), (FLASH, "unheardOf")]
 )
 def test_an_unknown_model_or_method_is_404_and_costs_nothing(call, sim, model, method):
     status, name, message = refusal(call("open-1", model=model, method=method))

@@ -86,15 +86,15 @@ def test_an_excess_tells_the_limit():
 
 
 @pytest.mark.parametrize(
-    ("day", "hours"),
+    ("start", "hours"),
     [
-        pytest.param((2026, 6, 1), 24, id="an ordinary day"),
-        pytest.param((2026, 3, 8), 23, id="the day that loses an hour"),
-        pytest.param((2026, 11, 1), 25, id="the day that gains one"),
+        pytest.param(datetime(2026, 6, 1, tzinfo=PACIFIC), 24, id="an ordinary day"),
+        pytest.param(datetime(2026, 3, 8, tzinfo=PACIFIC), 23, id="the day that loses an hour"),
+        pytest.param(datetime(2026, 11, 1, tzinfo=PACIFIC), 25, id="the day that gains one"),
     ],
 )
-def test_a_pacific_day_has_its_own_length(day, hours):
-    start_ms = int(datetime(*day, tzinfo=PACIFIC).timestamp() * 1000)
+def test_a_pacific_day_has_its_own_length(start, hours):
+    start_ms = int(start.timestamp() * 1000)
     end_ms = start_ms + hours * HOUR_MS
     assert day_end_ms(start_ms, PACIFIC) == end_ms
     assert day_end_ms(end_ms - 1, PACIFIC) == end_ms
@@ -107,7 +107,8 @@ calls_in_time = st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 12)), 
 @given(calls_in_time, st.integers(1, 6), st.integers(1, 30), st.integers(1, 20))
 def test_it_admits_exactly_what_a_plain_list_of_entries_would(steps, rpm, tpm, rpd):
     book, limits = ledger(), Limits(rpm=rpm, tpm=tpm, rpd=rpd)
-    admitted, now_ms = [], NOON
+    admitted: list[tuple[int, int]] = []
+    now_ms = NOON
     for step_ms, tokens in steps:
         now_ms += step_ms
         recent = [t for at_ms, t in admitted if now_ms - at_ms < 60_000]

@@ -4,6 +4,7 @@ import pytest
 
 from keypool_cli.simulator.limiter import Excess
 from keypool_cli.simulator.quota_bodies import go_duration, not_offered, over_quota
+from tests.support.simulator import error_of
 
 ADVICE = (
     "You exceeded your current quota, please check your plan and billing details. For more "
@@ -95,7 +96,7 @@ def test_a_free_day_is_refused_in_the_full_form():
 )
 def test_limit_and_tier_choose_metric_and_id(limit, tier, metric, quota_id):
     err = over_quota([Excess(limit, 7)], tier=tier, model="m", retry_ns=10**9)
-    assert err.body["error"]["details"][1]["violations"] == [
+    assert error_of(err)["details"][1]["violations"] == [
         {
             "quotaMetric": SERVICE + metric,
             "quotaId": quota_id,
@@ -107,14 +108,14 @@ def test_limit_and_tier_choose_metric_and_id(limit, tier, metric, quota_id):
 
 def test_several_violations_come_together_and_the_day_names_the_kind():
     err = over_quota([Excess("rpm", 5), Excess("rpd", 20)], tier="free", model="m", retry_ns=10**9)
-    error = err.body["error"]
+    error = error_of(err)
     assert err.kind == "rpd"
     assert [it["quotaValue"] for it in error["details"][1]["violations"]] == ["5", "20"]
     assert error["message"].count("* Quota exceeded") == 2
 
 
 def test_limit_0_of_the_free_tier_has_three_violations_without_values():
-    error = not_offered(tier="free", model="m", retry_ns=10**9).body["error"]
+    error = error_of(not_offered(tier="free", model="m", retry_ns=10**9))
     violations = error["details"][1]["violations"]
     assert len(violations) == 3
     assert not any("quotaValue" in violation for violation in violations)
@@ -123,7 +124,7 @@ def test_limit_0_of_the_free_tier_has_three_violations_without_values():
 
 
 def test_limit_0_of_a_paid_tier_is_one_day_violation_without_a_hint():
-    error = not_offered(tier="tier1", model="m", retry_ns=10**9).body["error"]
+    error = error_of(not_offered(tier="tier1", model="m", retry_ns=10**9))
     [violation] = error["details"][1]["violations"]
     assert violation["quotaId"] == "GenerateRequestsPerDayPerProjectPerModel"
     assert "quotaValue" not in violation

@@ -11,6 +11,7 @@ from keypool_cli.simulator.limiter import Limits
 from keypool_cli.simulator.refusals import GeminiError
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.world import ProjectSpec, World, default_world, load_world
+from tests.support.simulator import error_of
 
 TOML = """
 window_s = 2
@@ -93,7 +94,7 @@ def test_the_hint_of_a_spent_day(hint, delay):
     state, _ = spent_day(hint)
     with pytest.raises(GeminiError) as caught:
         state.admit(state.projects["p"], "m", 1)
-    assert caught.value.body["error"]["details"][2]["retryDelay"] == delay
+    assert error_of(caught.value)["details"][2]["retryDelay"] == delay
 
 
 def test_a_day_begins_again_at_midnight_pacific():

@@ -48,8 +48,10 @@ class ProxyPool:
         """A project: ``upstream`` are the limits the simulator keeps, ``limits`` keypool's."""
         name = unique("project")
         names = [f"{name}-key{number}" for number in range(keys)]
-        self.proxy.sim.add_project(name, [secret_of(each) for each in names], models={"*": upstream})
-        told = {"rpm": 1000} if limits is None else limits
+        self.proxy.sim.add_project(
+            name, [secret_of(each) for each in names], models={"*": upstream}
+        )
+        told: dict[str, Any] = {"rpm": 1000} if limits is None else dict(limits)
         home = self.proxy.home
         home.add_project(name, keys=names, pool=self.name, priority=priority, **told)
         # Asked for its status, the daemon looks at the registry first.
@@ -87,8 +89,14 @@ class ProxyPool:
 class Proxy:
     """A daemon, the simulator behind it, and their home."""
 
-    def __init__(self, home: Home, daemon: Daemon, sim: Simulator) -> None:
-        self.home, self.daemon, self.sim = home, daemon, sim
+    def __init__(self, home: Home, daemon: Daemon, sim: Simulator | None = None) -> None:
+        self.home, self.daemon, self._sim = home, daemon, sim
+
+    @property
+    def sim(self) -> Simulator:
+        """The simulator; only where there is one."""
+        assert self._sim is not None, "another upstream"
+        return self._sim
 
     @contextmanager
     def pool(self) -> Iterator[ProxyPool]:
@@ -108,7 +116,9 @@ class Proxy:
 
 
 @contextmanager
-def a_proxy(path: Path, *, world: Mapping[str, Any] | None = None, **settings: Any) -> Iterator[Proxy]:
+def a_proxy(
+    path: Path, *, world: Mapping[str, Any] | None = None, **settings: Any
+) -> Iterator[Proxy]:
     """A daemon in front of a simulator of ``world``, or of an empty one."""
     with (
         simulator(world or {"projects": {}, "models": [FLASH]}) as sim,

@@ -43,7 +43,9 @@ class Line:
         """Send bytes as they are."""
         self.sock.sendall(data)
 
-    def answer(self, body: bytes, *, status: str = "200 OK", kind: str = "application/json") -> None:
+    def answer(
+        self, body: bytes, *, status: str = "200 OK", kind: str = "application/json"
+    ) -> None:
         """A whole answer."""
         head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
         self.send(head.encode() + body)

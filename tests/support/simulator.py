@@ -16,6 +16,8 @@ from typing import Any
 import httpx2
 import msgspec
 
+from keypool_cli.simulator.refusals import GeminiError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,11 +31,13 @@ class Simulator:
 
     def record(self) -> dict[str, Any]:
         """What it saw since the start or the last reset."""
-        return self._call("GET", "/record").json()
+        record: dict[str, Any] = self._call("GET", "/record").json()
+        return record
 
     def project(self, name: str) -> dict[str, Any]:
         """The record of one project."""
-        return self.record()["projects"][name]
+        project: dict[str, Any] = self.record()["projects"][name]
+        return project
 
     def reset(self) -> None:
         """Forget record, windows, days, faults and revocations."""
@@ -45,7 +49,8 @@ class Simulator:
 
     def fault(self, kind: str, **fault: object) -> int:
         """Script a fault; its fields are those of keypool_cli.simulator.faults.Fault."""
-        return self._call("POST", "/faults", {"kind": kind, **fault}).json()["id"]
+        number: int = self._call("POST", "/faults", {"kind": kind, **fault}).json()["id"]
+        return number
 
     def clear_faults(self) -> None:
         """Forget all faults."""
@@ -89,3 +94,10 @@ def simulator(world: Mapping[str, Any] | None = None) -> Iterator[Simulator]:
             yield running
         finally:
             running.close()
+
+
+def error_of(refused: GeminiError) -> dict[str, Any]:
+    """The error object in a refusal's JSON body."""
+    assert isinstance(refused.body, dict)
+    error: dict[str, Any] = refused.body["error"]
+    return error

@@ -1,0 +1,58 @@
+"""Interactions that are not stored: one turn, whole or as a stream of named events."""
+
+import msgspec
+
+from keypool_cli.simulator.admitting import admitted
+from keypool_cli.simulator.caller import Caller
+from keypool_cli.simulator.refusals import invalid_argument
+from keypool_cli.simulator.reply import Json, in_chunks, reply_to
+from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.sending import send_stream, send_whole
+from keypool_cli.simulator.state import State
+from keypool_cli.simulator.tokens import Prompt
+
+
+async def interact(state: State, caller: Caller) -> None:
+    """Answer one input."""
+    body = read_json(await read_body(caller.scope, caller.exchange))
+    model, given = body.get("model"), body.get("input")
+    if not isinstance(model, str) or not given:
+        raise invalid_argument("model and input must be specified")
+    prompt = Prompt((given if isinstance(given, str) else str(given),), 1)
+    (counted,), shape = await admitted(state, caller, [prompt], model=model)
+    text = reply_to(prompt)
+    answer = _interaction(model, text, counted.tokens, state.count_text(text))
+    if body.get("stream") is True:
+        frames = _frames(answer, text)
+        await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
+    else:
+        await send_whole(caller.scope, caller.exchange, answer, shape=shape)
+
+
+def _interaction(model: str, text: str, tokens: int, said: int) -> Json:
+    return {
+        "id": "v1_simulated",
+        "object": "interaction",
+        "model": model,
+        "status": "completed",
+        "role": "model",
+        "outputs": [{"type": "text", "text": text}],
+        "usage": {
+            "total_input_tokens": tokens,
+            "total_output_tokens": said,
+            "total_tool_use_tokens": 0,
+            "total_tokens": tokens + said,
+        },
+    }
+
+
+def _frames(answer: Json, text: str) -> list[bytes]:
+    events: list[Json] = [
+        {"event_type": "content.delta", "index": 0, "delta": {"type": "text", "text": part}}
+        for part in in_chunks(text)
+    ]
+    events.append({"event_type": "interaction.complete", "interaction": answer})
+    return [
+        f"event: {each['event_type']}\ndata: ".encode() + msgspec.json.encode(each) + b"\n\n"
+        for each in events
+    ]

@@ -1,0 +1,109 @@
+"""The OpenAI-compatible paths: chat, embeddings and models, with the key as a bearer token."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from keypool_cli.http.message import answer_json
+from keypool_cli.simulator.admitting import admitted
+from keypool_cli.simulator.caller import Caller
+from keypool_cli.simulator.embeddings import MOST_ITEMS, embedding_json, vector
+from keypool_cli.simulator.refusals import invalid_argument
+from keypool_cli.simulator.reply import Json, in_chunks, reply_to
+from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.sending import send_stream, send_whole
+from keypool_cli.simulator.state import State
+from keypool_cli.simulator.tokens import Prompt
+
+_ID = "chatcmpl-simulated"
+
+
+async def chat(state: State, caller: Caller) -> None:
+    """One chat completion, whole or as a stream that ends with ``[DONE]``."""
+    body = read_json(await read_body(caller.scope, caller.exchange))
+    model, prompt = _model(body), _prompt(body)
+    (counted,), shape = await admitted(state, caller, [prompt], model=model)
+    text = reply_to(prompt)
+    usage = _usage(counted.tokens, state.count_text(text))
+    if body.get("stream") is True:
+        asked = body.get("stream_options")
+        told = isinstance(asked, dict) and asked.get("include_usage") is True
+        frames = _frames(model, text, usage if told else None)
+        await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
+        return
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    answer = {**_head(model, "chat.completion"), "choices": [choice], "usage": usage}
+    await send_whole(caller.scope, caller.exchange, answer, shape=shape)
+
+
+async def embeddings(state: State, caller: Caller) -> None:
+    """Embeddings of one text or of several."""
+    body = read_json(await read_body(caller.scope, caller.exchange))
+    given = body.get("input")
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not 0 < len(texts) <= MOST_ITEMS:
+        raise invalid_argument("input is not specified")
+    model, prompts = _model(body), [Prompt((str(text),), 1) for text in texts]
+    counted, _ = await admitted(state, caller, prompts, model=model)
+    encoding = body.get("encoding_format")
+    tokens = sum(each.tokens for each in counted)
+    answer = {
+        "object": "list",
+        "model": model,
+        "data": [
+            embedding_json(at, vector(each), encoding=encoding) for at, each in enumerate(prompts)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    answer_json(caller.exchange, 200, answer)
+
+
+async def models(state: State, caller: Caller) -> None:
+    """The list of models."""
+    data = [{"id": f"models/{name}", "object": "model"} for name in state.model_names]
+    answer_json(caller.exchange, 200, {"object": "list", "data": data})
+
+
+def _model(body: Mapping[str, Any]) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid_argument("model is not specified")
+    return model.removeprefix("models/")
+
+
+def _prompt(body: Mapping[str, Any]) -> Prompt:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid_argument("messages is not specified")
+    spoken = [each for each in messages if each.get("role") != "system"]
+    texts = [str(each.get("content") or "") for each in messages]
+    return Prompt(tuple(texts), len(spoken), has_instruction=len(spoken) < len(messages))
+
+
+def _usage(prompt: int, completion: int) -> Json:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _head(model: str, kind: str) -> Json:
+    return {"id": _ID, "object": kind, "created": 0, "model": model}
+
+
+def _frames(model: str, text: str, usage: Json | None) -> list[bytes]:
+    """Events of a stream; usage, where it was asked for, comes last and without choices."""
+    head = _head(model, "chat.completion.chunk")
+    parts: list[Json] = [
+        {"delta": {"role": "assistant", "content": part}} for part in in_chunks(text)
+    ]
+    ends = [*parts, {"delta": {}, "finish_reason": "stop"}]
+    events = [{**head, "choices": [{"index": 0, **each}]} for each in ends]
+    if usage is not None:
+        events.append({**head, "choices": [], "usage": usage})
+    return [b"data: " + msgspec.json.encode(each) + b"\n\n" for each in events] + [
+        b"data: [DONE]\n\n"
+    ]

@@ -1,0 +1,73 @@
+"""What a body asks of a project."""
+
+import json
+
+import pytest
+
+from keypool_cli.daemon.proxy_demand import read_wanted, wanted_of
+from keypool_cli.errors import UsageError
+from keypool_cli.upstream.calls import Call, Cost, read_call
+
+GENERATE = Call(Cost.SPENDS, "generateContent", "m")
+BATCH = read_call("POST", "/v1beta/models/m:batchEmbedContents")
+PREDICT = read_call("POST", "/v1beta/models/m:predict")
+CHAT = read_call("POST", "/v1beta/openai/chat/completions")
+EMBEDDINGS = read_call("POST", "/v1beta/openai/embeddings")
+INTERACT = read_call("POST", "/v1beta/interactions")
+
+
+def wanted(call, body):
+    return wanted_of(call, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "model", "requests"),
+    [
+        pytest.param(GENERATE, {"contents": []}, "m", 1, id="the path names the model"),
+        pytest.param(CHAT, {"model": "models/a"}, "a", 1, id="the body does, with a prefix"),
+        pytest.param(INTERACT, {"agent": "deep"}, "deep", 1, id="an agent has quota too"),
+        pytest.param(BATCH, {"requests": [{}, {}]}, "m", 2, id="each item of a batch counts"),
+        pytest.param(EMBEDDINGS, {"model": "a", "input": ["x", "y"]}, "a", 2, id="each input"),
+        pytest.param(EMBEDDINGS, {"model": "a", "input": "x"}, "a", 1, id="one input"),
+        pytest.param(PREDICT, {"instances": [{"prompt": "x"}]}, "m", 1, id="a prediction"),
+    ],
+)
+def test_model_and_requests(call, body, model, requests):
+    found = wanted(call, body)
+    assert (found.model, found.requests) == (model, requests)
+    assert found.tokens >= 1
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        pytest.param(CHAT, {}, id="no model"),
+        pytest.param(CHAT, {"model": 7}, id="a model that is no name"),
+        pytest.param(CHAT, {"model": "x" * 201}, id="a name too long"),
+        pytest.param(BATCH, {"requests": [{}] * 101}, id="too large a batch"),
+        pytest.param(GENERATE, [], id="no object"),
+    ],
+)
+def test_what_no_project_could_take(call, body):
+    with pytest.raises(UsageError):
+        wanted(call, body)
+
+
+def test_a_longer_text_reserves_more():
+    short, long = ({"instances": [{"prompt": "word " * n}]} for n in (1, 100))
+    assert wanted(PREDICT, long).tokens > wanted(PREDICT, short).tokens
+
+
+def test_only_a_long_prompt_has_a_prefix_and_later_turns_do_not_change_it():
+    def turns(*texts):
+        return {"contents": [{"role": "user", "parts": [{"text": text}]} for text in texts]}
+
+    first = "a long beginning " * 1000
+    assert wanted(GENERATE, turns("short")).prefix == ""
+    assert wanted(GENERATE, turns(first)).prefix == wanted(GENERATE, turns(first, "more")).prefix
+    assert wanted(GENERATE, turns(first)).prefix != wanted(GENERATE, turns(first + "!")).prefix
+
+
+async def test_a_long_body_is_read_alike():
+    body = json.dumps({"contents": [{"parts": [{"text": "word " * 20_000}]}]}).encode()
+    assert await read_wanted(GENERATE, body) == wanted_of(GENERATE, body)

@@ -1,0 +1,91 @@
+"""What is read from a proxied request's head."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from keypool_cli.daemon.proxy_request import deadline_s, target_of, token_of, wait_s, wants_sse
+from keypool_cli.errors import UsageError
+
+
+class Sent:
+    """Headers as the server hands them over."""
+
+    def __init__(self, *pairs):
+        self.pairs = pairs
+
+    def get(self, name, default=None):
+        return next(iter(self.get_all(name)), default)
+
+    def get_all(self, name):
+        return [value for each, value in self.pairs if each == name]
+
+
+def a_scope(*headers, path="/v1beta/models", query=""):
+    return SimpleNamespace(headers=Sent(*headers), path=path, query_string=query)
+
+
+KEY, BEARER = ("x-goog-api-key", "kp_a"), ("authorization", "bearer kp_a")
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "expected"),
+    [
+        pytest.param([KEY], "", "kp_a", id="a header"),
+        pytest.param([BEARER], "", "kp_a", id="a bearer token"),
+        pytest.param([], "alt=sse&key=kp_a", "kp_a", id="the query"),
+        pytest.param([KEY, BEARER], "key=kp_a", "kp_a", id="the same everywhere"),
+        pytest.param([], "", None, id="none"),
+    ],
+)
+def test_the_token(headers, query, expected):
+    assert token_of(a_scope(*headers, query=query)) == expected
+
+
+@pytest.mark.parametrize("other", ["bearer kp_b", "Basic kp_a"])
+def test_two_credentials_are_one_too_many(other):
+    with pytest.raises(UsageError, match="Multiple authentication credentials"):
+        token_of(a_scope(KEY, ("authorization", other)))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("alt=sse&key=kp_a", "?alt=sse"),
+        ("key=kp_a", ""),
+        ("%6Bey=kp_a&KEY=kp_a&+key=x&access_token=x&oauth_token=x", ""),
+        ("$httpMethod=DELETE&%24httpHeaders=a&$alt=json", "?$alt=json"),
+        ("pageSize=2&pageToken=a%3Db", "?pageSize=2&pageToken=a%3Db"),
+        ("&&", ""),
+    ],
+)
+def test_credentials_leave_the_query(query, expected):
+    assert target_of(a_scope(query=query)) == "/v1beta/models" + expected
+
+
+def test_a_path_is_quoted_again():
+    scope = a_scope(path="/v1beta/models/ä b?c#d:countTokens")
+    assert target_of(scope) == "/v1beta/models/%C3%A4%20b%3Fc%23d:countTokens"
+
+
+def test_the_longest_wait_is_the_requests_own_else_the_pools():
+    assert wait_s(a_scope(("x-keypool-wait-s", "2.5")).headers, 9.0) == 2.5
+    assert wait_s(a_scope().headers, 9.0) == 9.0
+
+
+@pytest.mark.parametrize("said", ["-1", "1e9", "inf", "nan", "300.5", "", "٣"])
+def test_a_wait_that_is_no_wait(said):
+    with pytest.raises(UsageError):
+        wait_s(a_scope(("x-keypool-wait-s", said)).headers, 9.0)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("30", 30.0), ("9999", 600.0), ("soon", 600.0)])
+def test_the_deadline(said, expected):
+    assert deadline_s(a_scope(("x-server-timeout", said)).headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [("alt=sse", True), ("$alt=SSE", True), ("alt=json", False), ("", False)]
+)
+def test_sse(query, expected):
+    assert wants_sse(a_scope(query=query)) is expected

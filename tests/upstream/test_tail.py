@@ -1,0 +1,101 @@
+"""Usage and errors read from the end of an answer, whatever its form."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keypool_cli.upstream.tail import KEPT, Tail, begins_with_error, error_in, usage_in
+
+ERROR = '{"error": {"code": 429, "message": "m"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('{"usageMetadata": {"promptTokenCount": 3}}', 3, id="a whole answer"),
+        pytest.param('{\n "usageMetadata" :\n {"promptTokenCount": 3}\n}', 3, id="pretty-printed"),
+        pytest.param(
+            'data: {"usageMetadata": {"promptTokenCount": 1}}\r\n\r\n'
+            'data: {"usageMetadata": {"promptTokenCount": 3}}\r\n\r\n',
+            3,
+            id="the last event's",
+        ),
+        pytest.param(
+            'data: {"usageMetadata": {"promptTokenCount": 3}}\r\n\r\ndata: {"usageMetadata": {"pro',
+            3,
+            id="the last complete one of an answer cut short",
+        ),
+        pytest.param('data: {"usage":{"prompt_tokens":3}}\n\ndata: [DONE]\n\n', 3, id="OpenAI's"),
+        pytest.param(
+            '{"usage":{"prompt_tokens":3}}\n\ndata: {"usage":null}', 3, id="null tells nothing"
+        ),
+        pytest.param('{"usage":{"total_input_tokens":3}}', 3, id="an interaction's"),
+        pytest.param(
+            '{"text": "\\"usageMetadata\\": {\\"promptTokenCount\\": 3}"}', None, id="quoted"
+        ),
+        pytest.param('{"usageMetadata": {"promptTokenCount": "many"}}', None, id="no number"),
+        pytest.param("<html>", None, id="no JSON"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_usage(text, expected):
+    usage = usage_in(text) or {}
+    assert usage.get("promptTokenCount") == expected
+
+
+def test_usage_counts_what_tools_added():
+    usage = usage_in('{"usage": {"total_input_tokens": 3, "total_tool_use_tokens": 4}}')
+    assert usage == {"promptTokenCount": 3, "toolUsePromptTokenCount": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param(f"data: {{}}\r\n\r\ndata: {ERROR}\r\n\r\n", True, id="the last event"),
+        pytest.param(f'[{{"a": 1}}\n,\r\n{ERROR}]', True, id="the last element"),
+        pytest.param(
+            'event: error\ndata: {"event_type": "error", "error": {"code": "x"}}\n\n',
+            True,
+            id="an interaction's",
+        ),
+        pytest.param(f"data: {ERROR}\n\ndata: [DONE]\n\n", True, id="before OpenAI's end"),
+        pytest.param(f'{{"args": {ERROR}, "more": 1}}', False, id="a member of something else"),
+        pytest.param(json.dumps({"text": ERROR}), False, id="quoted"),
+        pytest.param("data: {}\n\n", False, id="none"),
+    ],
+)
+def test_an_error_at_the_end(text, found):
+    assert (error_in(text) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("part", "is_error"),
+    [
+        (ERROR.encode(), True),
+        (f"[{ERROR}".encode(), True),
+        (f"data: {ERROR}".encode(), True),
+        (b'event: error\ndata: {"event_type":"error"', True),
+        (b'data: {"candidates": [{"error": 1}]}', False),
+        (b"", False),
+    ],
+)
+def test_an_answer_that_begins_with_an_error(part, is_error):
+    assert begins_with_error(part) is is_error
+
+
+@given(st.lists(st.binary(max_size=KEPT // 3), max_size=12))
+def test_a_tail_is_the_end_of_what_passed(parts):
+    tail = Tail()
+    for part in parts:
+        tail.add(part)
+    assert tail.text() == b"".join(parts)[-KEPT:].decode(errors="replace")
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading(text):
+    usage_in(text)
+    error_in(text)
+    usage_in('"usage": {' + text)
+    error_in('{"error":' + text)
