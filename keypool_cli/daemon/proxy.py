@@ -67,7 +67,7 @@ class Proxy:
         if call is None:
             raise NotFoundError(
                 f"the proxy does not forward {scope.method} {scope.path}",
-                hint="see: keypool guide proxy",
+                hint="files, uploads, caches and batches: call Gemini with a leased key",
             )
         order = await self._order(call, caller, scope, proto)
         attempt = await self._proxying.answer(order, self._tickets[call.cost])

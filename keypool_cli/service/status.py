@@ -255,12 +255,14 @@ def _shut(
 
 def _keyless(keys: Sequence[Key]) -> tuple[str, str] | None:
     """State and reason of a project without a key to use; None if it has one."""
-    states = {each.state for each in keys}
-    if KeyState.READY in states:
+    if any(each.state is KeyState.READY for each in keys):
         return None
-    if KeyState.DEAD in states:
-        return "dead", "upstream refuses its keys"
-    return "disabled", "its keys are disabled" if keys else "it has no key"
+    dead = next((each for each in keys if each.state is KeyState.DEAD), None)
+    if dead is not None:
+        return "dead", dead.reason or "upstream refuses its keys"
+    if not keys:
+        return "disabled", "it has no key"
+    return "disabled", keys[0].reason or "its keys are disabled"
 
 
 def _cooling_in_sql(live: _Live, marks: Sequence[Mark]) -> _Stand:

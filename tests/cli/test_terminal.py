@@ -46,7 +46,7 @@ def test_a_wide_terminal_shows_bars_reasons_and_fingerprints_and_a_narrow_one_wh
         narrow.end()
     header = next(line for line in lines_of(wide.text) if line.startswith("PROJECT"))
     shared = ["PROJECT", "MODEL", "STATE", "LEFT", "RPM", "TPM", "RPD"]
-    assert header.split() == [*shared, "LEASES", "REASON", "KEYS"]
+    assert header.split() == [*shared, "LEASES", "KEYS"]
     assert "░░░░░░░░ 0/15 c" in "".join(lines_of(wide.text))
     header = next(line for line in lines_of(narrow.text) if line.startswith("PROJECT"))
     assert header.split() == shared
