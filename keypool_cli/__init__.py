@@ -1,0 +1,1 @@
+"""keypool: one pool of Gemini API keys, never above a quota."""

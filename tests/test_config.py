@@ -23,7 +23,7 @@ RAW = bytes(range(32))
 
 
 @pytest.fixture
-def user_file(tmp_path, monkeypatch) -> Path:
+def user_file(tmp_path: Path, monkeypatch) -> Path:
     """The user's own config file, in a scratch folder; not written yet."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -33,7 +33,7 @@ def user_file(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def local_file(tmp_path, user_file) -> Path:
+def local_file(tmp_path: Path, user_file) -> Path:
     """./keypool.toml of a working folder beside it; not written yet."""
     assert not user_file.exists()
     folder = tmp_path / "work"
@@ -345,6 +345,7 @@ def test_processes_that_make_the_key_file_at_once_agree_on_one_key(tmp_path):
     words = [sys.executable, "-c", RACER, str(tmp_path / "home"), str(go)]
     racers = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for racer in racers:
+        assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     go.touch()
     keys = {racer.communicate(timeout=20)[0] for racer in racers}

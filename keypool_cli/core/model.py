@@ -27,6 +27,7 @@ class Secret:
     text: str
 
     def __repr__(self) -> str:
+        """Tell nothing of the secret."""
         return "Secret(…)"
 
     __str__ = __repr__

@@ -46,14 +46,17 @@ class User:
             start_new_session=True,
             env={**os.environ, **(env or {})},
         )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
         assert self.answer() == "here"
 
     def ask(self, verb: str) -> None:
-        self.process.stdin.write(f"{verb}\n")
-        self.process.stdin.flush()
+        self.stdin.write(f"{verb}\n")
+        self.stdin.flush()
 
     def answer(self) -> str:
-        return self.process.stdout.readline().strip()
+        return self.stdout.readline().strip()
 
     def does(self, verb: str) -> str:
         self.ask(verb)
@@ -62,8 +65,8 @@ class User:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.stdin.close()
+        self.stdout.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 import redis.exceptions
+from redis.asyncio import Redis
 
 from keypool_cli.config import load
 from keypool_cli.engine.embedded import EmbeddedServer
@@ -43,7 +44,8 @@ def shared_url(tmp_path_factory):
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager
@@ -174,6 +176,7 @@ async def test_sentinels_name_the_store(settings, tmp_path):
         nobody = free_port()
         url = f"redis+sentinel://:{SECRET}@127.0.0.1:{nobody},127.0.0.1:{port}/main/2"
         store = await connect(settings(url))
+        assert isinstance(store.client, Redis)
         assert store.client.connection_pool.connection_kwargs["db"] == 2
         await works(store)
 

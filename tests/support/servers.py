@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def _join(ports: list[tuple[int, int]]) -> None:
         for port, bus in ports:
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
     for client in clients:
-        until(lambda client=client: _is_whole(client, len(ports)), "the cluster does not form")
+        until(partial(_is_whole, client, len(ports)), "the cluster does not form")
         client.close()
 
 
