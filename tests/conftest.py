@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 # A slow machine is no defect, so neither deadlines nor slowness fail a property.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", patient, derandomize=True, max_examples=100)
+settings.register_profile("ci", patient, derandomize=True, max_examples=40)
 settings.register_profile("dev", patient, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 

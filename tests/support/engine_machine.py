@@ -1,5 +1,6 @@
 """A random walk over every operation of the engine, each answer compared with the oracle's."""
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -180,7 +181,7 @@ class EngineMachine(RuleBasedStateMachine):
         self,
         data: st.DataObject,
         used: int | None,
-        success: bool,  # noqa: FBT001 - Hypothesis passes it by name
+        success: bool,
         mark: LiveMark | None,
         cool_ms: int,
     ) -> None:
@@ -223,37 +224,35 @@ class EngineMachine(RuleBasedStateMachine):
         at, now = self.live.now - age_ms, self.live.now
         known = [self.oracle.projects[each] for each in chosen if each in self.oracle.projects]
         expected = sum(each.apply(mark, at, 2, now)[0] for each in known)
-        call = self.live.engine.mark(
-            self.live.model, chosen, mark, granted_at_ms=at, key_id=2
-        )
+        call = self.live.engine.mark(self.live.model, chosen, mark, granted_at_ms=at, key_id=2)
         assert self.live.run(call) == expected
 
     @rule(data=st.data(), counters=st.booleans(), failures=st.booleans())
     def reset(
         self,
         data: st.DataObject,
-        counters: bool,  # noqa: FBT001 - Hypothesis passes it by name
-        failures: bool,  # noqa: FBT001 - Hypothesis passes it by name
+        counters: bool,
+        failures: bool,
     ) -> None:
         ids = sorted(self.oracle.projects)
         chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=2, unique=True))
-        call = self.live.engine.reset(
-            self.live.model, chosen, counters=counters, failures=failures
-        )
+        call = self.live.engine.reset(self.live.model, chosen, counters=counters, failures=failures)
         before = self.live.run(call).views
         assert [each.project_id for each in before] == chosen
         for project in chosen:
-            self.oracle.projects[project].reset(
-                self.live.now, counters=counters, failures=failures
-            )
+            self.oracle.projects[project].reset(self.live.now, counters=counters, failures=failures)
 
     @rule(config=projects, ago_ms=st.sampled_from((0, 5000)), ahead_ms=st.sampled_from((0, 90_000)))
     def load(self, config: LiveProject, ago_ms: int, ahead_ms: int) -> None:
         known = self.oracle.projects.get(config.id)
-        if known is not None and known.config.in_flight == UNLIMITED and known.in_flight(self.live.now):
+        if (
+            known is not None
+            and known.config.in_flight == UNLIMITED
+            and known.in_flight(self.live.now)
+        ):
             return  # its open leases are not listed by project: see test_settle
-        restored = LiveProject(
-            *(getattr(config, name) for name in LiveProject.__struct_fields__[:9]),
+        restored = msgspec.structs.replace(
+            config,
             cool_until_ms=self.live.now + ahead_ms if ahead_ms else 0,
             cool_granted_at_ms=self.live.now - ago_ms if ahead_ms else 0,
             day_requests=2,

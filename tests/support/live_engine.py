@@ -1,7 +1,7 @@
 """The real engine on a real server, with a clock that only the test moves, without async."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, TypeVar
@@ -30,6 +30,8 @@ from keypool_cli.engine.types import (
 NOON = 1_764_014_400_000
 """12:00 in California on 24 November 2025."""
 
+USUAL_TIMES = Times()
+
 T = TypeVar("T")
 _numbers = count(1)
 
@@ -48,18 +50,28 @@ def a_project(number: int = 1, **options: Any) -> LiveProject:
     return LiveProject(id=number, **{**values, **options})
 
 
+def raw(reply: bytes | str | None) -> bytes:
+    """A reply of a client that decodes nothing."""
+    assert isinstance(reply, bytes)
+    return reply
+
+
+async def _awaited(call: Awaitable[T]) -> T:
+    return await call
+
+
 class LiveEngine:
     """An engine on one model; ``now`` is its clock in ms."""
 
-    def __init__(self, runner: asyncio.Runner, url: str, *, times: Times = Times()) -> None:
+    def __init__(self, runner: asyncio.Runner, url: str, *, times: Times = USUAL_TIMES) -> None:
         self.now = NOON
         self.model = "m"
         self._runner = runner
         self.client: Redis = Redis.from_url(url, protocol=2)
         self.engine = Engine(Store(self.client, url), times=times, now=lambda: self.now)
 
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(call)
+    def run(self, call: Awaitable[T]) -> T:
+        return self._runner.run(_awaited(call))
 
     def fresh(self, *projects: LiveProject, pools: Sequence[LivePool] | None = None) -> None:
         """A new model holding these projects, at noon."""
@@ -76,9 +88,7 @@ class LiveEngine:
     def acquire_all(
         self, *demands: Demand, pool: int = 1, queue: int = 0
     ) -> list[Grant | Refused | Waits]:
-        answer = self.run(
-            self.engine.acquire(self.model, pool, demands, revision=1, queue=queue)
-        )
+        answer = self.run(self.engine.acquire(self.model, pool, demands, revision=1, queue=queue))
         assert isinstance(answer, Acquired)
         return answer.results
 
@@ -98,7 +108,9 @@ class LiveEngine:
         assert isinstance(result, Refused), result
         return result
 
-    def settle(self, lease_id: str, tokens: int | None = None, **options: Any) -> Settled | LeaseEnd:
+    def settle(
+        self, lease_id: str, tokens: int | None = None, **options: Any
+    ) -> Settled | LeaseEnd:
         values = {"client": 0, "success": True, **options}
         items = [Settlement(lease_id, tokens=tokens, **values)]
         return self.run(self.engine.settle(self.model, items))[0]
@@ -118,7 +130,7 @@ class LiveEngine:
     def keys(self) -> set[str]:
         """Names of the model's keys, without the tag."""
         found = self.run(self.client.keys("{kp:*"))
-        return {name.decode().split(":", 2)[2] for name in found}
+        return {raw(name).decode().split(":", 2)[2] for name in found}
 
     def mutate(self, text: str, replacement: str) -> None:
         """Run another library: the engine's own with one piece of its text replaced."""
@@ -130,9 +142,11 @@ class LiveEngine:
 
 
 @contextmanager
-def live_engine(url: str, *, times: Times = Times()) -> Iterator[LiveEngine]:
+def live_engine(url: str, *, times: Times = USUAL_TIMES) -> Iterator[LiveEngine]:
     """An engine on the server at ``url``, closed afterwards."""
     with asyncio.Runner() as runner:
         live = LiveEngine(runner, url, times=times)
-        yield live
-        live.run(live.client.aclose())
+        try:
+            yield live
+        finally:
+            live.run(live.client.aclose())

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from math import floor
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.types import Demand, LeaseEnd, LiveMark, LiveProject, Settled, Settlement
 
@@ -243,11 +245,7 @@ class Oracle:
         for each in self.members(pool):
             instants |= each.changes(now)
         return next(
-            (
-                at
-                for at in sorted(instants | {now})
-                if at >= now and self.fitting(pool, demand, at)
-            ),
+            (at for at in sorted(instants | {now}) if at >= now and self.fitting(pool, demand, at)),
             None,
         )
 
@@ -293,7 +291,7 @@ class Oracle:
         if lease is None:
             return LeaseEnd.MISSING
         if isinstance(lease.end, Settled):
-            return Settled(**{**_fields(lease.end), "first": False})
+            return msgspec.structs.replace(lease.end, first=False)
         if lease.end is None:
             lease.end = self._settle(lease, item, now)
         return lease.end
@@ -336,7 +334,3 @@ def highest(projects: Iterable[ProjectModel]) -> list[ProjectModel]:
     found = list(projects)
     top = max((each.config.priority for each in found), default=0)
     return [each for each in found if each.config.priority == top]
-
-
-def _fields(settled: Settled) -> dict[str, object]:
-    return {name: getattr(settled, name) for name in settled.__struct_fields__}

@@ -16,7 +16,7 @@ from keypool_cli.engine.types import (
     Settlement,
     Waits,
 )
-from tests.support.live_engine import LiveEngine, a_demand, a_project
+from tests.support.live_engine import LiveEngine, a_demand, a_project, raw
 from tests.support.oracle import Oracle
 
 DAEMONS = ("d1", "d2")
@@ -159,10 +159,8 @@ class WaitingMachine(RuleBasedStateMachine):
         for grant in pumped.grants:
             assert grant.lease_id not in self.delivered, "handed over twice"
             self.delivered.add(grant.lease_id)
-            if grant.lease_id in self.waiting:
-                self._granted(self.waiting[grant.lease_id], grant)
-            assert grant.lease_id in self.oracle.leases
-        self._take_grants()
+        self._take_grants(pumped.grants)
+        assert all(each.lease_id in self.oracle.leases for each in pumped.grants)
         self._forget_late()
         assert pumped.waiting == len(self.waiting)
         assert pumped.next_at_ms == 0 or pumped.next_at_ms > self.live.now
@@ -177,16 +175,18 @@ class WaitingMachine(RuleBasedStateMachine):
         ]
         assert not earlier, "served before an equal demand of its client that came first"
         self.oracle.grant(asked, grant.project_id, grant.key_id, self.live.now)
-        self.waiting.pop(asked.lease_id, None)
 
-    def _take_grants(self):
-        """Book what lies ready for the daemons without taking it from them."""
+    def _take_grants(self, handed_over=()):
+        """Book what was handed over, and what lies ready for the daemons without taking it."""
+        found = list(handed_over)
         for daemon in DAEMONS:
             name = f"{tag(self.live.model)}:grants:{daemon}"
-            for each in self.live.run(self.live.client.lrange(name, 0, -1)):
-                row = msgspec.msgpack.decode(each)
-                if row[1] in self.waiting:
-                    self._granted(self.waiting[row[1]], Grant(*row[1:]))
+            rows = self.live.run(self.live.client.lrange(name, 0, -1))
+            found += [Grant(*msgspec.msgpack.decode(raw(each))[1:]) for each in rows]
+        new = [each for each in found if each.lease_id in self.waiting]
+        served = [self.waiting.pop(each.lease_id) for each in new]
+        for asked, grant in zip(served, new, strict=True):
+            self._granted(asked, grant)
 
     def _look(self):
         self._take_grants()
@@ -202,14 +202,20 @@ class WaitingMachine(RuleBasedStateMachine):
 
     def _keep_alive(self):
         for daemon in DAEMONS:
-            self.live.run(self.live.client.set(f"{tag(self.live.model)}:daemon:{daemon}", self.live.now))
+            self.live.run(
+                self.live.client.set(f"{tag(self.live.model)}:daemon:{daemon}", self.live.now)
+            )
 
     def _held(self):
         """The waiter that a project is kept free for, and the project."""
         get, prefix = self.live.client, tag(self.live.model)
         holder = self.live.run(get.get(f"{prefix}:holder:1"))
         record = holder and self.live.run(get.hget(f"{prefix}:waiter", holder))
-        return (holder.decode(), int(msgspec.msgpack.decode(record)[3])) if record else (None, 0)
+        return (
+            (raw(holder).decode(), int(msgspec.msgpack.decode(raw(record))[3]))
+            if record
+            else (None, 0)
+        )
 
     def _nothing_missed(self):
         self._nothing_fits_before(self.live.now + 1)
@@ -222,7 +228,9 @@ class WaitingMachine(RuleBasedStateMachine):
 
     def _earliest(self, asked, *, without):
         hidden = self.oracle.projects
-        self.oracle.projects = {number: each for number, each in hidden.items() if number != without}
+        self.oracle.projects = {
+            number: each for number, each in hidden.items() if number != without
+        }
         try:
             return self.oracle.earliest(1, asked, self.live.now)
         finally:
@@ -233,7 +241,8 @@ class WaitingMachine(RuleBasedStateMachine):
             return
         self.pass_time(300_000)
         assert not self.waiting
-        left = {name.split(":")[0] for name in self.live.keys()}
+        names = self.live.keys()
+        left = {name.split(":")[0] for name in names}
         assert left.isdisjoint({"queue", "turns", "waiter", "holder", "grants"})
 
 

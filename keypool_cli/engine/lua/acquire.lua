@@ -31,24 +31,34 @@ local function refused(ctx, pool, demand, client_at)
   return told
 end
 
+-- Puts a demand in the queue, unless that is full or nothing will ever take the demand.
+local function park(ctx, pool, demand, client_at, most_waiting)
+  if redis.call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then
+    local told = refused(ctx, pool, demand, client_at)
+    return { 0, told[2], 'queue', told[4] }
+  end
+  local possible = ctx.tired or (client_at and choose(ctx, pool, demand)) or earliest(ctx, pool, demand, true).at
+  if not possible then return { 0, 0, 'none', 0 } end
+  enqueue(ctx, pool, demand)
+  return { 2 }
+end
+
+-- What was too large for one demand of this call is too large for the next.
+local function first_choice(ctx, pool, demand)
+  local comparable = demand.requests == 1 and not demand.avoid
+  if comparable and demand.affinity == '' and ctx.too_large and demand.tokens >= ctx.too_large then return nil end
+  local state = choose(ctx, pool, demand)
+  if not state and comparable then ctx.too_large = min(ctx.too_large or math.huge, demand.tokens) end
+  return state
+end
+
 local function settle_demand(ctx, pool, demand, most_waiting)
   local client = client_state(ctx, demand)
   local client_at = client_refusal(ctx, client, demand)
-  if client_at == nil then
-    local larger = demand.requests == 1 and not demand.avoid and demand.affinity == '' and ctx.too_large and demand.tokens >= ctx.too_large
-    local state = not larger and choose(ctx, pool, demand)
-    if state then return grant(ctx, state, demand, client) end
-    if demand.requests == 1 and not demand.avoid then ctx.too_large = min(ctx.too_large or math.huge, demand.tokens) end
-  end
+  local state = client_at == nil and first_choice(ctx, pool, demand)
+  if state then return grant(ctx, state, demand, client) end
   if demand.deadline > ctx.now and client_at ~= false then
-    if redis.call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then
-      local told = refused(ctx, pool, demand, client_at)
-      return { 0, told[2], 'queue', told[4] }
-    end
-    local told = refused(ctx, pool, demand, client_at)
-    if told[2] == 0 then return told end
-    enqueue(ctx, pool, demand)
-    return { 2 }
+    return park(ctx, pool, demand, client_at, most_waiting)
   end
   return refused(ctx, pool, demand, client_at)
 end
@@ -57,19 +67,18 @@ local function acquire(keys, argv)
   local ctx = open(keys, argv)
   local days, revision, pool_id, most_waiting, demands = unpack(ctx.args)
   set_days(ctx, days)
-  local entered = enter(ctx)
-  local pool = entered and read_pool(ctx, pool_id)
+  local pool = enter(ctx, pool_id)
   if not pool or ctx.meta.revision < revision then
-    return cmsgpack.pack({ 'stale', ctx.now, entered and ctx.meta.revision or 0 })
+    return cmsgpack.pack({ 'stale', ctx.now, ctx.meta and ctx.meta.revision or 0 })
   end
   ctx.chunk = #demands
-  sweep(ctx, 8)
   serve(ctx, pool)
   local results = {}
   for i, array in ipairs(demands) do
     results[i] = settle_demand(ctx, pool, demand_of(array), most_waiting)
   end
   commit(ctx)
+  if ctx.tidy then sweep(ctx, 64) end
   return cmsgpack.pack({ 'ok', ctx.now, ctx.meta.revision, results })
 end
 

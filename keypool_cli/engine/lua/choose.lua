@@ -6,12 +6,6 @@
 
 local MOST_DUE = 1024 -- projects one call brings to the present before it gives up
 
--- The leases of a project at its in-flight limit may be over, though nobody ended them yet.
-local function land(ctx, state)
-  if refusal(ctx, state, NOTHING_MORE) ~= 'in_flight' then return end
-  if end_due(ctx, key(ctx, 'flight', state.id), 64) == 0 then sweep(ctx, 64) end
-end
-
 -- Brings projects whose instant has come to the present; answers how many.
 local function refresh(ctx, set, limit)
   local due = redis.call('ZRANGE', key(ctx, set), '-inf', integer(ctx.now), 'BYSCORE', 'LIMIT', 0, limit)
@@ -44,7 +38,7 @@ local function ready_set(ctx, pool, priority)
 end
 
 local function read_more(ctx, ready)
-  local chunk = max(1, ctx.chunk or 0)
+  local chunk = max(ctx.chunk or 1, ready.read) -- doubles: mostly the first is the one
   local found = redis.call('ZRANGE', ready.name, ready.read, ready.read + chunk - 1, 'REV', 'WITHSCORES')
   local ids = {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
@@ -120,6 +114,15 @@ local function by_affinity(ctx, pool, demand)
   if not refusal(ctx, state, demand) then return state end
 end
 
+-- Brings blocked projects that may be ready to the present; answers how many.
+local function unblock(ctx, limit)
+  if ctx.opens_at > ctx.now then return 0 end
+  local count = refresh(ctx, 'blocked', limit)
+  local first = redis.call('ZRANGE', key(ctx, 'blocked'), 0, 0, 'WITHSCORES')
+  set_due(ctx, tonumber(first[2] or FAR))
+  return count
+end
+
 -- true when some scores have changed, so that a look at the ready sets may find more
 local function freshen(ctx)
   if ctx.fresh then return false end
@@ -148,42 +151,49 @@ end
 -- many projects are due at once: a call brings 1,024 up to date and leaves ctx.tired.
 local function choose(ctx, pool, demand)
   if not ctx.due then
-    ctx.due = refresh(ctx, 'blocked', MOST_DUE)
+    ctx.due = unblock(ctx, MOST_DUE)
     ctx.tired = ctx.due >= MOST_DUE
   end
   return by_affinity(ctx, pool, demand) or by_policy(ctx, pool, demand)
 end
 
--- Projects of the pool whose window, cooldown or day changes soonest come first: an instant can
--- not lie before the project's next change, so the search ends when the best found is earlier.
+-- Notes when the first of these projects takes the demand; true: it is known which does.
+local function note_earliest(ctx, found, pool, demand, best)
+  for i = 1, #found, 2 do
+    if best.at and tonumber(found[i + 1]) >= best.at then return true end
+    local state = ctx.states[found[i]]
+    if state and member_of(state, pool.id) then
+      advance(ctx, state)
+      local at, why = fits_at(ctx, state, demand)
+      if at and (not best.at or at < best.at) then best.at, best.why, best.id = at, why, found[i] end
+      if at and best.any then return true end
+    end
+  end
+end
+
+-- Projects of the pool whose window, cooldown or day changes soonest come first: an instant can not
+-- lie before the project's next change, so the search ends when the best found is earlier. After
+-- LOOK projects it ends too: the instant found is a true one, but another may free a little sooner.
 local function earliest_in(ctx, set, pool, demand, best)
-  local opens = 0
-  for seen = 0, BUDGET - 1, 16 do
-    local found = redis.call('ZRANGE', key(ctx, set), seen, seen + 15, 'WITHSCORES')
+  local seen, page, opens = 0, 2, 0
+  while seen < LOOK do
+    local found = redis.call('ZRANGE', key(ctx, set), seen, seen + page - 1, 'WITHSCORES')
     local ids = {}
     for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
     get_states(ctx, ids)
-    for i, id in ipairs(ids) do
-      opens = tonumber(found[2 * i])
-      if best.at and opens >= best.at then return end
-      local state = ctx.states[id]
-      if state and member_of(state, pool.id) then
-        advance(ctx, state)
-        local at, why = fits_at(ctx, state, demand)
-        if at and (not best.at or at < best.at) then best.at, best.why, best.id = at, why, id end
-      end
-    end
-    if #ids < 16 then return end
+    if note_earliest(ctx, found, pool, demand, best) or #ids < page then return end
+    seen, page, opens = seen + page, seen + page, tonumber(found[#found])
   end
-  -- too many to look at: it is no earlier than this
+  -- none found among many: it is no earlier than this
   if not best.at then best.at, best.why = max(opens, ctx.now + 1), 'rpm' end
 end
 
--- {at, why, id} of the earliest instant some project of the pool takes the demand; {} when none ever will
-local function earliest(ctx, pool, demand)
-  local best = {}
+-- {at, why, id} of the earliest instant some project of the pool takes the demand; {} when none
+-- ever will. any: whatever instant is found first will do.
+local function earliest(ctx, pool, demand, any)
+  local best = { any = any }
   commit(ctx) -- the sets must know what this call has booked
   earliest_in(ctx, 'blocked', pool, demand, best)
-  earliest_in(ctx, 'stale', pool, demand, best)
+  if not (any and best.at) then earliest_in(ctx, 'stale', pool, demand, best) end
   return best
 end

@@ -59,28 +59,6 @@ local function open_name(project, lease_id)
   return project .. ':' .. lease_id
 end
 
--- Books the demand on the project and on the client's window, and opens the lease.
-local function grant(ctx, state, demand, client)
-  local seq = book(ctx, state, demand.requests, demand.tokens)
-  local client_seq = client and book(ctx, client, demand.requests, demand.tokens) or 0
-  local pick = struct.unpack('<I4', state.tail, 1 + 4 * (state.picks % state.key_count))
-  state.picks, state.in_flight = (state.picks + 1) % 4294967296, state.in_flight + 1
-  if state.held_by == demand.number then state.held_until, state.held_by = 0, 0 end
-  if state.limit_in_flight < UNLIMITED then
-    redis.call('ZADD', key(ctx, 'flight', state.id), integer(ctx.now + demand.ttl_ms), open_name(state.id, demand.lease_id))
-  end
-  place(ctx, state)
-  local lease = {
-    id = demand.lease_id, status = 'o', project = tonumber(state.id), key = pick, client = demand.client,
-    requests = demand.requests, tokens = demand.tokens, seq = seq, client_seq = client_seq,
-    granted_at = ctx.now, expires_at = ctx.now + demand.ttl_ms,
-  }
-  save_lease(ctx, lease)
-  set_add(ctx, key(ctx, 'leases'), lease.expires_at, open_name(state.id, lease.id))
-  ctx.told = nil
-  return { 1, lease.id, lease.project, pick, lease.granted_at, lease.expires_at }
-end
-
 -- takes a lease out of those in flight
 local function close_lease(ctx, lease, state)
   if lease.status ~= 'o' then return end
@@ -128,6 +106,36 @@ end
 
 local function sweep(ctx, limit)
   return end_due(ctx, key(ctx, 'leases'), limit)
+end
+
+-- The leases of a project at its in-flight limit may be over, though nobody ended them yet.
+local function land(ctx, state)
+  if refusal(ctx, state, NOTHING_MORE) ~= 'in_flight' then return end
+  if end_due(ctx, key(ctx, 'flight', state.id), 64) == 0 then sweep(ctx, 64) end
+end
+
+-- Books the demand on the project and on the client's window, and opens the lease.
+local function grant(ctx, state, demand, client)
+  local seq = book(ctx, state, demand.requests, demand.tokens)
+  local client_seq = client and book(ctx, client, demand.requests, demand.tokens) or 0
+  local pick = struct.unpack('<I4', state.tail, 1 + 4 * (state.picks % state.key_count))
+  state.picks, state.in_flight = (state.picks + 1) % 4294967296, state.in_flight + 1
+  if state.held_by == demand.number then state.held_until, state.held_by = 0, 0 end
+  if state.limit_in_flight < UNLIMITED then
+    redis.call('ZADD', key(ctx, 'flight', state.id), integer(ctx.now + demand.ttl_ms), open_name(state.id, demand.lease_id))
+  end
+  place(ctx, state)
+  if state.in_flight >= state.limit_in_flight then land(ctx, state) end
+  local lease = {
+    id = demand.lease_id, status = 'o', project = tonumber(state.id), key = pick, client = demand.client,
+    requests = demand.requests, tokens = demand.tokens, seq = seq, client_seq = client_seq,
+    granted_at = ctx.now, expires_at = ctx.now + demand.ttl_ms,
+  }
+  if state.picks % 16 == 0 then ctx.tidy = true end -- time to end old leases, once in a while
+  save_lease(ctx, lease)
+  set_add(ctx, key(ctx, 'leases'), lease.expires_at, open_name(state.id, lease.id))
+  ctx.told = nil
+  return { 1, lease.id, lease.project, pick, lease.granted_at, lease.expires_at }
 end
 
 -- Gives back what a lease reserved: its call was never made.

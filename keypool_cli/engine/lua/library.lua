@@ -14,6 +14,7 @@
 --   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
 --   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
 --   T:blocked         zset     projects without room -> the instant one may be ready again
+--   T:due             string   no project of T:blocked opens before this instant
 --   T:stale           zset     projects in a ready set -> the instant their score may be too low, or its day ends
 --   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
@@ -41,7 +42,9 @@ local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past e
 local BIG_STEP_MS = 5000        -- a clock set back further than this restarts the window as just spent
 local DAY_MS = 86400000
 local FLAG_USABLE, FLAG_EXCLUDED, FLAG_BOTH_DAYS = 1, 2, 4
-local BUDGET = 256              -- records one search may look at beyond the first fit
+local BUDGET = 256              -- ready projects one choice may pass over
+local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set
+local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
 

@@ -79,10 +79,26 @@ local function load_projects(keys, argv)
 end
 
 -- unload: projects that are no longer configured.  ARGV 2  {projects}   answers {now}
+--
+-- Their open leases are no longer counted, lest they be taken off a state that is loaded anew.
+local function forget_leases(ctx, gone)
+  for _, name in ipairs(redis.call('ZRANGE', key(ctx, 'leases'), 0, -1)) do
+    local project, lease_id = string.match(name, '^(%d+):(.*)$')
+    local bytes = gone[project] and redis.call('GET', key(ctx, 'lease', lease_id))
+    if gone[project] then redis.call('ZREM', key(ctx, 'leases'), name) end
+    if bytes then
+      local lease = decode(LEASE, bytes)
+      lease.id, lease.status = lease_id, 'x'
+      save_lease(ctx, lease, nil, true)
+    end
+  end
+end
+
 local function unload(keys, argv)
-  local ctx = open(keys, argv)
+  local ctx, gone = open(keys, argv), {}
   for _, number in ipairs(ctx.args[1]) do
     local id = integer(number)
+    gone[id] = true
     local state = get_state(ctx, id)
     if state then leave_ready_sets(ctx, state) end
     redis.call('ZREM', key(ctx, 'blocked'), id)
@@ -90,6 +106,7 @@ local function unload(keys, argv)
     redis.call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
     redis.call('SREM', key(ctx, 'members'), id)
   end
+  forget_leases(ctx, gone)
   return cmsgpack.pack({ ctx.now })
 end
 

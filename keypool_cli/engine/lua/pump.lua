@@ -23,13 +23,15 @@ local function pump(keys, argv)
   set_days(ctx, days)
   if not enter(ctx) then return cmsgpack.pack({ ctx.now, {}, 0, 0 }) end
   sweep(ctx, 256)
-  refresh(ctx, 'blocked', 256)
+  unblock(ctx, 256)
   refresh(ctx, 'stale', 256)
   if daemon ~= '' then seen_daemon(ctx, daemon) end
   for _, id in ipairs(pools) do
     local pool = read_pool(ctx, id)
     if pool then serve(ctx, pool) end
   end
+  -- a daemon that pumps when told to is never taken for dead
+  if ctx.waiting > 0 then wake_by(ctx, ctx.now + DEAD_DAEMON_MS / 2) end
   local grants = daemon ~= '' and collect(ctx, daemon) or {}
   return cmsgpack.pack({ ctx.now, grants, next_due(ctx), ctx.waiting })
 end
@@ -61,7 +63,7 @@ local function explain(keys, argv)
   local ctx = open(keys, argv)
   local days, pool_id, array, ids = unpack(ctx.args)
   set_days(ctx, days)
-  local pool = enter(ctx) and read_pool(ctx, pool_id)
+  local pool = enter(ctx, pool_id)
   if not pool then return cmsgpack.pack({ ctx.now, -1, {} }) end
   local demand, reasons, names = demand_of(array), {}, {}
   local chosen = choose(ctx, pool, demand)

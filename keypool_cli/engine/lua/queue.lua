@@ -3,7 +3,7 @@
 -- kept free for it until it fits.
 
 local DEAD_DAEMON_MS = 5000
-local HOLD_MS = 5000
+local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
 local LOOK_AT = 256 -- waiters looked at in one go
 
 local function queue_key(ctx, pool)
@@ -104,7 +104,7 @@ local function hold(ctx, pool, waiter)
   end
   state.held_until, state.held_by = ctx.now + HOLD_MS, waiter.number
   place(ctx, state)
-  wake_by(ctx, min(at, ctx.now + HOLD_MS / 2)) -- renewed in time, and served when it fits
+  wake_by(ctx, at)
 end
 
 local function daemon_is_dead(ctx, daemon, alive)
@@ -180,7 +180,7 @@ local function serve(ctx, pool)
     if waiter and daemon_is_dead(ctx, waiter.daemon, alive) then
       leave_queue(ctx, waiter)
     elseif waiter and not try_waiter(ctx, pool, waiter) then
-      if waiter.requests == 1 and not waiter.held then too_large = min(too_large, waiter.tokens) end
+      if waiter.requests == 1 and not waiter.held and not waiter.avoid then too_large = min(too_large, waiter.tokens) end
       if holds then
         hold(ctx, pool, waiter)
         holder = brief.lease_id
@@ -192,10 +192,7 @@ end
 
 local function read_pool(ctx, id)
   local bytes = redis.call('GET', key(ctx, 'pool', integer(id)))
-  if not bytes then return nil end
-  local pool, from = decode(POOL, bytes)
-  pool.id, pool.priorities = id, numbers_at(bytes, from, pool.count, 'i4')
-  return pool
+  return bytes and parse_pool(id, bytes)
 end
 
 -- after something made room in these projects

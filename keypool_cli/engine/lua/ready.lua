@@ -159,8 +159,21 @@ local function save_places(ctx, state)
     end
   end
   move(ctx, key(ctx, 'blocked'), state.was_blocked_at, state.blocked_at, state.id)
+  if state.blocked_at > 0 then ctx.first_at = min(ctx.first_at or FAR, state.blocked_at) end
   move(ctx, key(ctx, 'stale'), state.was_stale_at, state.stale_at, state.id)
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
+end
+
+-- Lets acquire pass over T:blocked, unread, until this instant.
+local function set_due(ctx, at)
+  ctx.opens_at = at
+  redis.call('SET', key(ctx, 'due'), integer(at))
+end
+
+local function bring_due_forward(ctx)
+  if not ctx.opens_at then ctx.opens_at = tonumber(redis.call('GET', key(ctx, 'due')) or 0) end
+  if ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end
+  ctx.first_at = nil
 end
 
 -- Writes what the call changed; the states stay readable for the rest of it. What was read of the
@@ -180,7 +193,12 @@ local function commit(ctx)
       values[#values + 1] = encode(STATE, state) .. state.tail
     end
   end
-  if #values > 0 then redis.call('MSET', unpack(values)) end
+  if #values == 2 then
+    redis.call('SET', values[1], values[2])
+  elseif #values > 0 then
+    redis.call('MSET', unpack(values))
+  end
+  if ctx.first_at then bring_due_forward(ctx) end
   for name, adds in pairs(ctx.sets) do redis.call('ZADD', name, unpack(adds)) end
   ctx.sets = {}
 end

@@ -153,17 +153,32 @@ local function set_days(ctx, days)
   error({ err = 'KPCLOCK this machine and the live store differ by more than a day' })
 end
 
+-- what the last call read of meta and its pool: mostly the next one finds the same bytes
+local last = {}
+
 local function read_meta(ctx, bytes)
-  ctx.meta = decode(META, bytes)
+  if last.meta_bytes ~= bytes then last.meta_bytes, last.meta = bytes, decode(META, bytes) end
+  ctx.meta = last.meta
   ctx.window_ms, ctx.guard_ms = ctx.meta.window_ms, ctx.meta.guard_ms
 end
 
--- meta and the number of waiters; nil when this model was never loaded or its state is lost
-local function enter(ctx)
-  local found = redis.call('MGET', key(ctx, 'meta'), key(ctx, 'waiting'))
+local function parse_pool(id, bytes)
+  if last.pool_bytes == bytes and last.pool.id == id then return last.pool end
+  local pool, from = decode(POOL, bytes)
+  pool.id, pool.priorities = id, numbers_at(bytes, from, pool.count, 'i4')
+  last.pool_bytes, last.pool = bytes, pool
+  return pool
+end
+
+-- Reads meta and the number of waiters; answers nil when this model was never loaded or its state
+-- is lost, else the pool named, if it is known, or true.
+local function enter(ctx, pool_id)
+  local names = { key(ctx, 'meta'), key(ctx, 'waiting'), key(ctx, 'due'), pool_id and key(ctx, 'pool', integer(pool_id)) }
+  local found = redis.call('MGET', unpack(names))
   if not found[1] then return nil end
   read_meta(ctx, found[1])
-  ctx.waiting = tonumber(found[2] or 0)
+  ctx.waiting, ctx.opens_at = tonumber(found[2] or 0), tonumber(found[3] or 0)
+  if pool_id then return found[4] and parse_pool(pool_id, found[4]) or nil end
   return true
 end
 
@@ -190,7 +205,10 @@ local function get_states(ctx, ids)
       wanted[#wanted + 1], names[#names + 1] = id, key(ctx, 'state', id)
     end
   end
-  if #wanted == 0 then return end
+  if #wanted < 2 then
+    if wanted[1] then get_state(ctx, wanted[1]) end
+    return
+  end
   local found = redis.call('MGET', unpack(names))
   for i, id in ipairs(wanted) do
     if found[i] then remember(ctx, id, parse_state(found[i])) end

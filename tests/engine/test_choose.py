@@ -1,0 +1,275 @@
+"""Which project takes a demand, and what a refusal says."""
+
+import pytest
+
+from keypool_cli.core.model import UNLIMITED
+from keypool_cli.engine.types import (
+    ASK_AGAIN,
+    Grant,
+    LiveMark,
+    LivePool,
+    MarkAction,
+    Refused,
+    Stale,
+    Waits,
+)
+from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project
+
+WINDOW_MS = 60_501
+"""When a booking has left the window."""
+
+SPREAD, PACK = 0, 1
+TWO_POOLS = [LivePool(1, SPREAD, [0]), LivePool(2, SPREAD, [0])]
+
+
+def chosen(live: LiveEngine, *tokens: int, **options) -> list[int]:
+    """Projects that a batch of demands is granted on."""
+    results = live.acquire_all(*[a_demand(n, **options) for n in tokens])
+    assert all(isinstance(each, Grant) for each in results), results
+    return [each.project_id for each in results if isinstance(each, Grant)]
+
+
+def cool(live: LiveEngine, *projects: int, ms: int) -> None:
+    mark = LiveMark(MarkAction.COOL, live.now + ms)
+    call = live.engine.mark(live.model, projects, mark, granted_at_ms=live.now)
+    assert live.run(call) == len(projects)
+
+
+def test_spread_takes_the_project_with_the_most_tokens_left(live):
+    live.load(*[a_project(each, tpm=each * 100) for each in range(1, 10)])
+    assert chosen(live, 50, 50, 50, 210) == [9, 9, 8, 9]
+    assert chosen(live, 20, 20, 20, 20) == [8, 8, 8, 7]
+
+
+def test_spread_goes_by_requests_where_tokens_are_equal(live):
+    live.load(a_project(1, rpm=5), a_project(2, rpm=9), a_project(3, rpm=7))
+    assert chosen(live, 10) == [2]
+
+
+def test_pack_takes_the_project_with_the_least_left_that_fits(live):
+    projects = [a_project(each, tpm=each * 100) for each in range(1, 30)]
+    live.load(*projects, pools=[LivePool(1, PACK, [0])])
+    assert chosen(live, 250, 50, 60, 2900) == [3, 3, 1, 29]
+
+
+def test_a_higher_priority_comes_first(live):
+    live.load(a_project(1, tpm=9000), a_project(2, priority=3), a_project(3, priority=-2, tpm=9000))
+    assert chosen(live, 900, 900, 9000) == [2, 1, 3]
+
+
+def test_a_higher_priority_comes_first_though_its_score_lags_behind(live):
+    live.load(a_project(1, priority=1), a_project(2, priority=1, tpm=500), a_project(3, tpm=9000))
+    live.grant(900, prefer="1")
+    live.now += WINDOW_MS
+    assert chosen(live, 600) == [1]
+
+
+def test_no_project_is_missed_though_every_score_lags_behind(live):
+    live.load(*[a_project(each) for each in range(1, 200)])
+    for _ in range(199):
+        live.grant(990)
+    live.now += WINDOW_MS
+    assert len(set(chosen(live, *[1000] * 60))) == 60
+
+
+def test_a_preferred_project_is_taken_where_it_fits(live):
+    live.load(
+        a_project(1, priority=9),
+        a_project(2),
+        a_project(3, pools=[2]),
+        pools=[LivePool(1, 0, [9, 0])],
+    )
+    assert chosen(live, 600, prefer="2") == [2]
+    assert chosen(live, 600, prefer="2") == [1]
+    assert chosen(live, 1, prefer="3") == [1]
+    assert chosen(live, 1, prefer="77") == [1]
+
+
+def test_the_keys_of_a_project_take_turns(live):
+    live.load(a_project(keys=[7, 8, 9]))
+    assert [live.grant().key_id for _ in range(5)] == [7, 8, 9, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"flags": 0}, id="disabled"),
+        pytest.param({"flags": 3}, id="excluded"),
+        pytest.param({"keys": []}, id="without a key"),
+        pytest.param({"rpm": 0}, id="no requests"),
+        pytest.param({"tpm": 0}, id="no tokens"),
+        pytest.param({"rpd": 0}, id="no requests a day"),
+        pytest.param({"in_flight": 0}, id="none in flight"),
+        pytest.param({"pools": [2]}, id="of another pool"),
+    ],
+)
+def test_a_project_that_offers_nothing_is_never_chosen(live, options):
+    live.load(a_project(1, **options), pools=TWO_POOLS)
+    assert live.refusal() == Refused(None, "none", 0)
+    assert live.refusal(prefer="1") == Refused(None, "none", 0)
+
+
+def test_a_refusal_names_the_project_that_frees_first(live):
+    live.load(a_project(1, rpm=1), a_project(2, rpm=1), a_project(3, rpm=1))
+    for project in "231":
+        live.now += 10
+        live.grant(prefer=project)
+    cool(live, 2, ms=300_000)
+    assert live.refusal() == Refused(NOON + 20 + WINDOW_MS, "rpm", 3)
+    cool(live, 1, 3, ms=200_000)
+    assert live.refusal().limit == "cooldown"
+
+
+def test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed(live):
+    live.load(a_project())
+    live.grant(900)
+    live.now += 10
+    first, between, second = live.acquire_all(a_demand(1000), a_demand(100), a_demand(1000))
+    assert isinstance(between, Grant)
+    assert first.retry_at_ms == NOON + WINDOW_MS
+    assert second.retry_at_ms == NOON + 10 + WINDOW_MS
+
+
+def test_a_batch_that_takes_the_last_room_says_when_the_next_comes(live):
+    live.load(a_project(rpm=1))
+    first, second = live.acquire_all(a_demand(), a_demand())
+    assert isinstance(first, Grant)
+    assert second.retry_at_ms == NOON + WINDOW_MS
+
+
+def test_a_lease_in_flight_is_counted_until_it_ends(live):
+    live.load(a_project(in_flight=2))
+    live.grant(ttl_ms=5000)
+    live.grant(ttl_ms=9000)
+    assert live.refusal() == Refused(NOON + 5000, "in_flight", 1)
+    live.now += 4999
+    assert live.refusal().limit == "in_flight"
+    live.now += 1
+    assert live.grant()
+
+
+def test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch(live):
+    live.load(a_project(in_flight=3, rpm=100))
+    live.grant(ttl_ms=1000)
+    live.grant(ttl_ms=1000)
+    live.now += 2000
+    assert chosen(live, 1, 1, 1) == [1, 1, 1]
+
+
+def test_a_limit_lowered_below_what_is_in_flight_waits_for_enough_leases_to_end(live):
+    live.load(a_project(in_flight=3))
+    for seconds in (3, 1, 2):
+        live.grant(ttl_ms=seconds * 1000)
+    live.load(a_project(in_flight=1))
+    assert live.refusal().retry_at_ms == NOON + 3000
+    live.now += 3000
+    assert live.grant()
+
+
+def test_leases_older_than_the_in_flight_limit_free_it_when_they_end(live):
+    live.load(a_project(rpm=100))
+    for seconds in (2, 4, 6):
+        live.grant(ttl_ms=seconds * 1000)
+    live.load(a_project(rpm=100, in_flight=1))
+    for seconds in (2, 4, 6):
+        assert live.refusal().retry_at_ms == NOON + seconds * 1000
+        live.now = NOON + seconds * 1000
+    assert live.grant()
+    live.load(a_project(rpm=100))
+    assert live.keys().isdisjoint({"flight:1"})
+
+
+def test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others(live):
+    live.load(a_project(1), a_project(2, rpm=100, pools=[2]), pools=TWO_POOLS)
+    live.grant(ttl_ms=2000)
+    for _ in range(20):
+        live.grant(1, ttl_ms=1000, pool=2)
+    live.load(a_project(1, in_flight=1), pools=TWO_POOLS)
+    live.now += 2000
+    assert live.grant()
+
+
+def test_an_ended_lease_is_noticed_behind_many_others(live):
+    live.load(a_project(1, rpm=100), a_project(2, in_flight=1, pools=[2]), pools=TWO_POOLS)
+    for _ in range(100):
+        live.grant(1, ttl_ms=1000)
+    live.grant(ttl_ms=2000, pool=2)
+    live.now += 2000
+    assert live.grant(pool=2)
+
+
+def test_a_lease_whose_record_is_gone_still_frees_its_place(live):
+    """Nobody looked for ten minutes past its end, and the server has forgotten it."""
+    live.load(a_project(in_flight=1))
+    lease = live.grant(ttl_ms=1000)
+    live.run(live.client.delete(f"{{kp:{live.model}}}:lease:{lease.lease_id}"))
+    live.now += 2_000_000
+    assert live.grant()
+    assert live.view().in_flight == 1
+
+
+def test_a_demand_after_many_waiters_were_served_finds_what_is_left(live):
+    live.load(*[a_project(each, rpm=1, tpm=1000 + each) for each in range(1, 7)])
+    cool(live, *range(1, 7), ms=1000)
+    waiting = [a_demand(daemon="d", deadline_ms=live.now + 9999) for _ in range(4)]
+    assert live.acquire_all(*waiting, queue=9) == [Waits()] * 4
+    live.now += 1000
+    assert live.grant()
+    assert len(live.pump().grants) == 4
+
+
+def test_projects_of_other_pools_do_not_hide_when_one_of_ours_frees(live):
+    others = [a_project(each, rpm=1, pools=[2]) for each in range(10, 320)]
+    live.load(a_project(1, rpm=1), *others, pools=TWO_POOLS)
+    live.acquire_all(*[a_demand(1) for _ in others], pool=2)
+    live.now += 10
+    live.grant()
+    refused = live.refusal()
+    assert live.now < refused.retry_at_ms <= NOON + 10 + WINDOW_MS
+
+
+def test_with_too_many_projects_due_at_once_the_answer_is_to_ask_again(live):
+    live.load(
+        a_project(999, rpm=1, tpm=5000),
+        *[a_project(each, rpm=1, tpm=99) for each in range(2000, 3100)],
+    )
+    for _ in range(22):
+        live.acquire_all(*[a_demand(90) for _ in range(50)])
+    live.grant(90)
+    live.now += WINDOW_MS
+    assert live.refusal(4990).retry_at_ms == ASK_AGAIN
+    assert chosen(live, 4990) == [999]
+
+
+def test_explain_says_what_acquire_would_do_and_reserves_nothing(live):
+    live.load(a_project(1, rpm=1), a_project(2), a_project(3, flags=0), a_project(4, tpm=5))
+    live.grant(prefer="1")
+    cool(live, 2, ms=1000)
+    demand = a_demand()
+    found = live.explain(demand, 1, 2, 3, 4)
+    assert found.chosen == 0
+    told = {each.project_id: (each.limit, each.at_ms) for each in found.reasons}
+    assert told == {
+        1: ("rpm", NOON + WINDOW_MS),
+        2: ("cooldown", NOON + 1000),
+        3: ("unusable", 0),
+        4: ("larger", 0),
+    }
+    live.now += 1000
+    found = live.explain(demand, 2)
+    assert (found.chosen, found.reasons[0].limit) == (2, "")
+    assert live.view(2).requests == 0
+    assert live.run(live.engine.explain("unknown", 1, demand, [1])).chosen is None
+
+
+def test_an_unlimited_project_takes_everything(live):
+    live.load(a_project(rpm=UNLIMITED, tpm=UNLIMITED))
+    assert chosen(live, *[10**11] * 9) == [1] * 9
+    assert live.view().tokens == 9 * 10**11
+
+
+def test_a_pool_or_model_that_is_not_loaded_is_stale(live):
+    live.load(a_project())
+    for model, pool, revision in ((live.model, 9, 1), ("unknown", 1, 1), (live.model, 1, 2)):
+        answer = live.run(live.engine.acquire(model, pool, [a_demand()], revision=revision))
+        assert answer == Stale(1 if model == live.model else 0)

@@ -1,0 +1,165 @@
+"""Loading a model's live state from the registry, and what survives it."""
+
+import pytest
+
+from keypool_cli.engine.engine import new_epoch
+from keypool_cli.engine.types import LiveMark, LivePool, MarkAction, Stale
+from tests.support.live_engine import NOON, a_demand, a_project
+
+WINDOW_MS = 60_501
+
+
+def test_nothing_is_granted_before_the_seal(live):
+    live.model = "other"
+    live.run(live.engine.load("other", [a_project()]))
+    answer = live.run(live.engine.acquire("other", 1, [a_demand()], revision=1))
+    assert answer == Stale(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        pytest.param({"rpm": 2}, 0, id="fewer requests"),
+        pytest.param({"rpm": 5}, 3, id="more requests"),
+        pytest.param({"tpm": 25}, 0, id="fewer tokens"),
+        pytest.param({"rpd": 3}, 1, id="fewer requests a day"),
+        pytest.param({"flags": 0}, 0, id="disabled"),
+        pytest.param({"keys": []}, 0, id="no keys"),
+    ],
+)
+def test_new_limits_count_what_is_booked_already(live, changes, left):
+    live.load(a_project(rpm=4))
+    live.acquire_all(a_demand(), a_demand())
+    live.load(a_project(**{"rpm": 4, **changes}))
+    results = live.acquire_all(*[a_demand() for _ in range(9)])
+    assert sum(hasattr(each, "key_id") for each in results) == left
+
+
+def test_a_project_moves_between_priorities_and_pools(live):
+    pools = [LivePool(1, 0, [5, 0]), LivePool(2, 0, [5, 0])]
+    live.load(a_project(1, tpm=5000), a_project(2), pools=pools)
+    assert live.grant().project_id == 1
+    live.load(a_project(2, priority=5), pools=pools)
+    assert live.grant().project_id == 2
+    live.load(a_project(2, priority=5, pools=[2]), pools=pools)
+    assert live.grant().project_id == 1
+    assert live.grant(pool=2).project_id == 2
+    assert live.keys().isdisjoint({"ready:1:5"})
+
+
+def test_an_unloaded_project_is_gone_and_comes_back_empty(live):
+    live.load(a_project(1), a_project(2, priority=-1))
+    live.grant(900)
+    live.run(live.engine.unload(live.model, [1]))
+    assert live.grant().project_id == 2
+    assert live.run(live.engine.members(live.model)) == {2}
+    live.load(a_project(1), a_project(2, priority=-1))
+    assert live.grant(1000).project_id == 1
+
+
+def test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project(live):
+    live.load(a_project())
+    old = live.grant(500)
+    live.run(live.engine.unload(live.model, [1]))
+    live.now += 5
+    live.load(a_project())
+    live.grant(300)
+    live.settle(old.lease_id, 0)
+    assert live.view().tokens == 300
+    assert live.view().in_flight == 1
+
+
+def test_day_counts_are_taken_where_the_state_is_new_and_only_there(live):
+    live.load(a_project(rpd=3, day_requests=2, utc_requests=1))
+    assert (live.view().day_requests, live.view().utc_requests) == (2, 1)
+    live.grant()
+    assert live.refusal().limit == "rpd"
+    live.load(a_project(rpd=3, day_requests=0))
+    assert live.refusal().limit == "rpd"
+
+
+@pytest.mark.parametrize("kind", ["cool", "wide"])
+def test_a_restored_cooldown_holds_unless_a_reset_covers_its_call(live, kind):
+    mark = {f"{kind}_until_ms": NOON + 9000, f"{kind}_granted_at_ms": NOON - 10}
+    live.load(a_project(**mark, reset_at_ms=NOON - 10))
+    live.grant()
+    live.load(a_project(**mark, reset_at_ms=NOON - 11))
+    live.grant()
+    live.fresh(a_project(**mark, reset_at_ms=NOON - 11))
+    assert live.refusal().retry_at_ms == NOON + 9000
+
+
+def test_a_live_cooldown_later_than_the_restored_one_stays(live):
+    live.load(a_project())
+    mark = LiveMark(MarkAction.COOL, NOON + 9000)
+    live.run(live.engine.mark(live.model, [1], mark, granted_at_ms=NOON))
+    live.load(a_project(cool_until_ms=NOON + 5000, cool_granted_at_ms=NOON))
+    assert live.view().cool_until_ms == NOON + 9000
+
+
+def test_seals_only_go_forward(live):
+    async def seal(revision, only_from=-1):
+        pools = [LivePool(1, 0, [0])]
+        return await live.engine.seal(
+            live.model, revision=revision, pools=pools, epoch=f"e{revision}", only_from=only_from
+        )
+
+    assert live.run(seal(5))
+    assert not live.run(seal(4))
+    assert live.run(live.engine.epoch(live.model)) == "e5"
+    assert not live.run(seal(7, only_from=6))
+    assert live.run(seal(6, only_from=5))
+    assert live.run(live.engine.epoch(live.model)) == "e6"
+    call = live.engine.acquire(live.model, 1, [], revision=7)
+    assert live.run(call) == Stale(6)
+
+
+def test_a_model_never_loaded_has_no_epoch_no_members_and_no_views(live):
+    engine = live.engine
+    assert live.run(engine.epoch("none")) is None
+    assert live.run(engine.members("none")) == set()
+    snapshot = live.run(engine.snapshot("none", [1]))
+    assert (snapshot.views, snapshot.revision) == ([], -1)
+    assert live.pump().grants == []
+    assert live.run(engine.pump("none", "d", [1])).next_at_ms == 0
+    assert live.run(engine.reset("none", [1])).views == []
+
+
+def test_models_have_windows_of_their_own(live):
+    live.load(a_project(rpm=1))
+    first = live.model
+    live.grant()
+    live.model = "models/ü 2"
+    live.load(a_project(rpm=1))
+    live.grant()
+    assert live.run(live.engine.models()) == sorted([first, "models/ü 2"])
+
+
+def test_more_projects_than_one_call_carries_are_all_loaded(live):
+    live.load(*[a_project(each, rpm=1) for each in range(1, 601)])
+    results = [
+        each for _ in range(12) for each in live.acquire_all(*[a_demand() for _ in range(50)])
+    ]
+    assert len({each.project_id for each in results}) == 600
+    ids = list(range(1, 601))
+    assert len(live.run(live.engine.snapshot(live.model, ids)).views) == 600
+    live.run(live.engine.unload(live.model, ids))
+    assert live.run(live.engine.members(live.model)) == set()
+
+
+def test_the_scripts_come_back_when_the_server_has_lost_them(live):
+    live.load(a_project())
+    live.run(live.client.function_flush())
+    assert live.grant()
+
+
+def test_without_a_clock_of_its_own_the_engine_asks_the_server(live):
+    live.load(a_project())
+    live.now = 0
+    grant = live.grant()
+    seconds, _ = live.run(live.client.time())
+    assert abs(grant.granted_at_ms - int(seconds) * 1000) < 5000
+
+
+def test_epochs_do_not_repeat():
+    assert len({new_epoch() for _ in range(100)}) == 100

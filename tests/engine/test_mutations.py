@@ -1,0 +1,240 @@
+"""The proof can fail: each rule of the scripts is broken once, and a test named here must notice.
+
+A row is what breaks, the text of the scripts, what replaces it, and the check. The mutated
+library runs beside the real one, under a name of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis.exceptions import ResponseError
+
+from tests.engine import test_choose as choose
+from tests.engine import test_load as load
+from tests.engine import test_settle as settle
+from tests.engine import test_waiting as waiting
+from tests.engine import test_window as window
+from tests.support.engine_machine import EngineMachine
+from tests.support.live_engine import NOON, LiveEngine, a_project, live_engine
+
+Check = Callable[[LiveEngine], object]
+
+QUICK = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=150,
+    stateful_step_count=40,
+    phases=[Phase.generate],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One rule broken."""
+
+    breaks: str
+    text: str
+    replacement: str
+    check: Check
+
+
+def machine(live: LiveEngine) -> None:
+    class Machine(EngineMachine):
+        pass
+
+    Machine.live = live
+    run_state_machine_as_test(Machine, settings=QUICK)
+
+
+def a_minute(live: LiveEngine) -> None:
+    window.test_a_booking_counts_for_the_minute_and_the_guard_to_the_ms(
+        live, {"tpm": 300}, {"tokens": 300}
+    )
+
+
+def a_minutes_requests(live: LiveEngine) -> None:
+    window.test_a_booking_counts_for_the_minute_and_the_guard_to_the_ms(
+        live, {"rpm": 3}, {"requests": 3}
+    )
+
+
+def a_plain_day(live: LiveEngine) -> None:
+    window.test_the_days_requests_come_back_at_pacific_midnight(live, NOON)
+
+
+def the_guard_of_a_day(live: LiveEngine) -> None:
+    window.test_a_request_within_the_guard_of_midnight_counts_in_both_days(live, 500, 1)
+
+
+def a_release_after_midnight(live: LiveEngine) -> None:
+    window.test_a_release_gives_the_day_back_what_it_counted(live, late=True)
+
+
+def a_later_cooldown(live: LiveEngine) -> None:
+    settle.test_a_later_cooldown_wins_over_an_earlier_one_in_either_order(live, "cool")
+
+
+def a_later_wide_cooldown(live: LiveEngine) -> None:
+    settle.test_a_later_cooldown_wins_over_an_earlier_one_in_either_order(live, "wide")
+
+
+def a_reset_at_the_same_instant(live: LiveEngine) -> None:
+    settle.test_an_answer_to_a_call_granted_at_or_before_a_reset_does_not_cool(
+        live, 0, applied=False
+    )
+
+
+def a_late_settlement(live: LiveEngine) -> None:
+    settle.test_after_its_window_a_settlement_changes_nothing_that_counts(live, 60_501)
+
+
+def a_restored_cooldown(live: LiveEngine) -> None:
+    load.test_a_restored_cooldown_holds_unless_a_reset_covers_its_call(live, "cool")
+
+
+def an_excluded_project(live: LiveEngine) -> None:
+    choose.test_a_project_that_offers_nothing_is_never_chosen(live, {"flags": 3})
+
+
+def on_project(check: Check) -> Check:
+    """A test of test_settle that starts with its project loaded."""
+
+    def run(live: LiveEngine) -> None:
+        live.load(a_project(rpm=100))
+        check(live)
+
+    return run
+
+
+def when_it_leaves(end: str) -> Check:
+    return lambda live: waiting.test_a_waiter_that_left_leaves_nothing_behind(live, end)
+
+
+def kept_free_until(end: str) -> Check:
+    return lambda live: (
+        waiting.test_a_project_kept_free_goes_to_others_the_moment_its_waiter_leaves(live, end)
+    )
+
+
+MUTATIONS = [
+    # the window
+    Mutation("a window one ms short", "local cutoff = now - ctx.window_ms", "local cutoff = now - ctx.window_ms + 1", a_minute),
+    Mutation("a window one ms long", "local cutoff = now - ctx.window_ms", "local cutoff = now - ctx.window_ms - 1", a_minute),
+    Mutation("one request too many", "> state.limit_requests then return 'rpm'", "> state.limit_requests + 1 then return 'rpm'", a_minutes_requests),
+    Mutation("one token too many", "> state.limit_tokens then return 'tpm'", "> state.limit_tokens + 1 then return 'tpm'", a_minute),
+    Mutation("an entry that leaves with its first booking", "  state.open_at = state.now\n", "  if state.open_requests == 0 then state.open_at = state.now end\n", window.test_bookings_a_quarter_second_apart_share_an_entry_that_leaves_with_the_last),
+    Mutation("entries wider than a quarter second", "state.gap_ms = exact and 0 or 250", "state.gap_ms = exact and 0 or 2500", window.test_bookings_further_apart_leave_one_by_one),
+    Mutation("entries shared below 1,000 requests a minute", "state.gap_ms = exact and 0 or 250", "state.gap_ms = 250", window.test_a_limit_lowered_below_what_is_booked_waits_until_it_fits),
+    Mutation("a ring that forgets what it held when it grows", "      .. redis.call('GETRANGE', name, 0, integer(from - 1)))", "      )", window.test_a_window_outlives_a_ring_that_grows_while_it_wraps),
+    Mutation("a full ring that merges", "grow_ring(ctx, state, min(2 * state.ring_slots, MOST_SLOTS))", "local _ = 0", window.test_entries_emptied_by_releases_do_not_blur_the_window),
+    Mutation("time that runs back", "local now = max(ctx.now, state.touched_at)", "local now = ctx.now", window.test_a_clock_that_jumps_back_and_forth_books_no_earlier_than_it_has_been),
+    Mutation("a clock set far back that frees the window", "state.open_requests, state.open_tokens = state.requests, state.tokens\n  state.open_from", "state.requests, state.tokens, state.open_requests, state.open_tokens = 0, 0, 0, 0\n  state.open_from", window.test_a_clock_set_far_back_counts_the_window_as_spent_just_now),
+    # the days
+    Mutation("no limit a day", "if day_opens_at(ctx, state, demand.requests) > 0 then return 'rpd' end", "", a_plain_day),
+    Mutation("a day that never ends", "if ctx.day_at > state.day_at then", "if false then", a_plain_day),
+    Mutation("no guard at midnight", "if ctx.now >= ctx.day_end - ctx.guard_ms then", "if false then", the_guard_of_a_day),
+    Mutation("a guard carried past its day", "(state.day_at == ctx.day_before) and state.day_carry or 0", "state.day_carry", the_guard_of_a_day),
+    Mutation("a full next day overlooked", "state.day_carry > most and ctx.day_after or ctx.day_end", "ctx.day_end", window.test_when_the_last_requests_of_a_day_fill_the_next_it_opens_a_day_later),
+    Mutation("a full next UTC day overlooked", "(state.utc_carry > most and 2 or 1)", "1", window.test_requests_near_the_end_of_the_utc_day_may_fill_the_next),
+    Mutation("the UTC day ignored", "if counts_both_days(state) and state.utc_requests > most then", "if false then", window.test_a_project_counted_by_both_days_waits_for_both),
+    Mutation("a release that the next day keeps", "if at >= state.day_at - guard then", "if at >= state.day_at then", a_release_after_midnight),
+    Mutation("a release from counts emptied since", "if lease.granted_at > state.emptied_at then uncount", "if true then uncount", window.test_a_release_does_not_take_from_counts_emptied_since),
+    Mutation("a midnight forgotten where one request fits", "  if day_opens_at(ctx, state, MOST_REQUESTS) == 0 then return expiry end", "  if true then return expiry end", window.test_several_requests_wait_for_midnight_where_one_still_fits),
+    # clients
+    Mutation("a client without limits", "  local client_at = client_refusal(ctx, client, demand)\n  local state = client_at == nil", "  local client_at = nil\n  local state = client_at == nil", window.test_a_clients_own_limits_hold_across_projects),
+    Mutation("a client told its own instant though the pool's is later", "if client_at and told[2] > 0 and client_at >= told[2] then", "if client_at then", window.test_a_client_is_told_the_later_of_its_own_instant_and_the_pools),
+    Mutation("a client told the pool's instant though a project is free", "if client_at and choose(ctx, pool, demand) then return { 0, client_at, 'client', 0 } end", "", window.test_a_client_at_its_limit_is_told_its_own_instant_though_a_project_is_free),
+    Mutation("a client's window not settled", "if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end", "", window.test_a_settled_count_corrects_the_clients_window_too),
+    # choosing
+    Mutation("spread that takes any", "if state.score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left),
+    Mutation("pack that takes any", "local policy = pool.policy == 1 and pack or spread", "local policy = spread", choose.test_pack_takes_the_project_with_the_least_left_that_fits),
+    Mutation("a lower priority before a lagging score", "    until not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
+    Mutation("ready sets remembered after they moved", "  ctx.ready = nil\n", "", choose.test_a_demand_after_many_waiters_were_served_finds_what_is_left),
+    Mutation("a preference for any project at all", "if not state or not member_of(state, pool.id) then return nil end", "if not state then return nil end", choose.test_a_preferred_project_is_taken_where_it_fits),
+    Mutation("a preference ignored", "by_affinity(ctx, pool, demand) or by_policy", "by_policy", choose.test_a_preferred_project_is_taken_where_it_fits),
+    Mutation("keys that take no turns", "state.picks % state.key_count", "0", choose.test_the_keys_of_a_project_take_turns),
+    Mutation("an excluded project offered", "and floor(flags / FLAG_EXCLUDED) % 2 == 0", "", an_excluded_project),
+    Mutation("an instant without what this call booked", "  commit(ctx) -- the sets must know what this call has booked\n", "", choose.test_a_batch_that_takes_the_last_room_says_when_the_next_comes),
+    Mutation("an instant told before a grant", "  ctx.told = nil\n", "", choose.test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed),
+    Mutation("instants of lagging scores overlooked", "  if not (any and best.at) then earliest_in(ctx, 'stale', pool, demand, best) end\n", "", choose.test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed),
+    Mutation("a search for an instant that ends too soon", "if best.at and tonumber(found[i + 1]) >= best.at then return true end", "if best.at then return true end", machine),
+    Mutation("an instant never told in a crowd", "if not best.at then best.at, best.why = max(opens, ctx.now + 1), 'rpm' end", "", choose.test_projects_of_other_pools_do_not_hide_when_one_of_ours_frees),
+    Mutation("too many due taken for none", "    ctx.tired = ctx.due >= MOST_DUE\n", "    ctx.tired = false\n", choose.test_with_too_many_projects_due_at_once_the_answer_is_to_ask_again),
+    # in flight
+    Mutation("no limit in flight", "if state.in_flight >= state.limit_in_flight then return 'in_flight' end", "", choose.test_a_lease_in_flight_is_counted_until_it_ends),
+    Mutation("one lease awaited where three must end", "local over = integer(state.in_flight - state.limit_in_flight)", "local over = '0'", choose.test_a_limit_lowered_below_what_is_in_flight_waits_for_enough_leases_to_end),
+    Mutation("an ended lease overlooked behind others", "  land(ctx, state)\n", "", choose.test_an_ended_lease_is_noticed_behind_many_others),
+    Mutation("leases that ended unnoticed taken for open", "  if state.in_flight >= state.limit_in_flight then land(ctx, state) end\n", "", choose.test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch),
+    Mutation("a due instant that comes too late", "  if ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end\n", "", a_later_cooldown),
+    Mutation("the next due instant forgotten", "  set_due(ctx, tonumber(first[2] or FAR))\n", "  set_due(ctx, FAR)\n", choose.test_leases_older_than_the_in_flight_limit_free_it_when_they_end),
+    Mutation("leases older than the limit overlooked", "== 0 then sweep(ctx, 64) end", "== 0 then return end", choose.test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others),
+    Mutation("a place lost with its lease's record", "or { status = 'o', project = tonumber(project), client_seq = 0 }", "or { status = 'x', project = 0, client_seq = 0 }", choose.test_a_lease_whose_record_is_gone_still_frees_its_place),
+    Mutation("a settlement that keeps its place in flight", "  close_lease(ctx, lease, state)\n  local applied", "  local applied", on_project(settle.test_a_settlement_replaces_the_reservation)),
+    # how leases end
+    Mutation("a settlement repeated", "if lease.status == 's' then return told_outcome(lease, false) end", "", on_project(settle.test_the_first_settlement_wins_and_its_answer_is_repeated)),
+    Mutation("a late settlement that corrects another entry", "if index < 0 or index > state.ring_count or", "if index > state.ring_count or", machine),
+    Mutation("a settlement after a release", "if lease.status == 'r' then return { 'released' } end", "", on_project(settle.test_a_lease_ends_once_one_way)),
+    Mutation("a release after a settlement", "if lease.status == 's' then return 'settled' end", "", on_project(settle.test_a_lease_ends_once_one_way)),
+    Mutation("a release done twice", "if lease.status ~= 'r' then touched", "if true then touched", on_project(settle.test_a_release_returns_everything)),
+    Mutation("another client's lease", "if lease.client ~= client or", "if", on_project(settle.test_unknown_leases_and_those_of_other_clients_are_missing)),
+    Mutation("an answer kept for ever", "lease.expires_at + KEEP_ANSWER_MS <= ctx.now", "false", on_project(settle.test_an_answer_is_repeated_for_ten_minutes_past_expiry_and_then_forgotten)),
+    # marks and resets
+    Mutation("an earlier cooldown that wins", "state.cool_until = max(state.cool_until, cool_time(ctx, state, mark))", "state.cool_until = cool_time(ctx, state, mark)", a_later_cooldown),
+    Mutation("an earlier wide cooldown that wins", "state.wide_until = max(state.wide_until, cool_time(ctx, state, mark))", "state.wide_until = cool_time(ctx, state, mark)", a_later_wide_cooldown),
+    Mutation("a cooldown not obeyed", "if cooled_until(state) > state.now then return 'cooldown' end", "", a_later_cooldown),
+    Mutation("a success that clears a cooldown", "if success then state.failures = 0 end", "if success then state.failures, state.cool_until = 0, 0 end", on_project(settle.test_a_success_clears_no_cooldown)),
+    Mutation("a success that keeps the back-off", "if success then state.failures = 0 end", "", settle.test_refusals_that_name_no_time_back_off_until_a_success),
+    Mutation("an old answer that cools after a reset", "elseif granted_at <= state.reset_at then", "elseif granted_at < state.reset_at then", a_reset_at_the_same_instant),
+    Mutation("a dead key that a reset saves", "  if kind == 'drop_key' then\n", "  if kind == 'drop_key' and granted_at > state.reset_at then\n", settle.test_evidence_of_a_dead_key_counts_even_after_a_reset),
+    Mutation("a dead key picked again", "if id ~= dropped then kept", "if true then kept", settle.test_evidence_of_a_dead_key_counts_even_after_a_reset),
+    Mutation("an old lease that corrects an emptied window", "state.seq = state.seq + state.ring_count + 1", "state.seq = state.seq + state.ring_count", settle.test_a_reset_of_counters_empties_windows_and_days_but_not_what_is_in_flight),
+    Mutation("a reset of counters that keeps the days", "  state.day_requests, state.day_carry, state.utc_requests, state.utc_carry = 0, 0, 0, 0\n", "", settle.test_a_reset_of_counters_empties_windows_and_days_but_not_what_is_in_flight),
+    # loading
+    Mutation("a cooldown restored past a reset", "if project[11] > state.reset_at then", "if true then", a_restored_cooldown),
+    Mutation("a shorter cooldown restored over a longer one", "state.cool_until = max(state.cool_until, project[10])", "state.cool_until = project[10]", load.test_a_live_cooldown_later_than_the_restored_one_stays),
+    Mutation("a project left in its old sets", "if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end", "", load.test_a_project_moves_between_priorities_and_pools),
+    Mutation("an older registry that wins", "if entered and ctx.meta.revision > revision then", "if false then", load.test_seals_only_go_forward),
+    Mutation("grants from an older registry", "or ctx.meta.revision < revision then", "then", load.test_seals_only_go_forward),
+    Mutation("leases that outlive their project's count", "  forget_leases(ctx, gone)\n", "", load.test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project),
+    # waiting
+    Mutation("new demands before those that wait", "  serve(ctx, pool)\n  local results", "  local results", waiting.test_a_new_demand_does_not_overtake_an_equal_one_that_waits),
+    Mutation("a settlement that serves nobody", "  for i, item in ipairs(items) do outcomes[i] = settle_item(ctx, item, touched) end\n  serve_pools_of(ctx, touched)\n", "  for i, item in ipairs(items) do outcomes[i] = settle_item(ctx, item, touched) end\n", lambda live: waiting.test_a_lease_that_ends_below_its_estimate_serves_the_waiter_at_once(live, "settle")),
+    Mutation("a load that serves nobody", "  serve_pools(ctx, pools)\n", "", waiting.test_a_raised_limit_serves_the_waiter_at_once),
+    Mutation("a reset that serves nobody", "      reset_state(ctx, state, counters, failures)\n    end\n  end\n  serve_pools_of(ctx, touched)\n", "      reset_state(ctx, state, counters, failures)\n    end\n  end\n", waiting.test_a_reset_serves_the_waiter_at_once),
+    Mutation("a cancelled waiter's project kept", "touched[#touched + 1] = leave_queue(ctx, waiter)", "leave_queue(ctx, waiter)", kept_free_until("cancelled")),
+    Mutation("a dead daemon's project kept", "  if not daemon_is_dead(ctx, waiter.daemon, alive) then return lease_id end", "  if true then return lease_id end", kept_free_until("its daemon died")),
+    Mutation("turns by arrival alone", "  redis.call('HSET', turns, client, integer(turn + 1))\n", "", waiting.test_turns_go_round_the_clients),
+    Mutation("turns that a newcomer was away for", "  pass_turn(ctx, waiter)\n", "", waiting.test_a_client_that_comes_later_does_not_get_the_turns_it_was_away),
+    Mutation("last come first served", "string.format('%012d:%d:%d:%d:%s', waiter.number,", "string.format('%012d:%d:%d:%d:%s', 999999999999 - waiter.number,", waiting.test_turns_go_round_the_clients),
+    Mutation("only the first waiter tried", "(holds or brief.tokens < too_large)", "holds", waiting.test_a_small_waiter_behind_many_large_ones_is_served),
+    Mutation("a large demand starved", "      if holds then\n        hold(ctx, pool, waiter)\n        holder = brief.lease_id\n      end\n", "", waiting.test_a_starved_demand_has_one_project_kept_free_and_is_served_within_a_window),
+    Mutation("a starved demand that nobody wakes", "    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end\n", "    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms * 6) end\n", waiting.test_a_pump_comes_when_a_demand_starts_to_starve),
+    Mutation("a project kept free that fits unnoticed", "  wake_by(ctx, at)\n", "", waiting.test_a_project_stays_kept_free_between_pumps_that_come_when_told),
+    Mutation("a closed project kept for ever", "if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end", "return state, at or ctx.now", waiting.test_a_project_kept_free_is_given_up_when_a_refusal_closes_it),
+    Mutation("a queue without end", ">= most_waiting then", "> most_waiting then", waiting.test_beyond_the_queue_limit_a_refusal_comes_at_once),
+    Mutation("waiting for what never comes", "  if not possible then return { 0, 0, 'none', 0 } end\n", "", waiting.test_a_demand_that_nothing_will_ever_take_does_not_wait),
+    Mutation("grants handed over twice", "if #grants > 0 then redis.call('DEL', list) end", "", waiting.test_grants_are_handed_over_once_and_to_the_daemon_that_waits),
+    Mutation("a silent wake-up", "  redis.call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)\n", "", waiting.test_a_daemon_is_told_that_its_grants_lie_ready),
+    Mutation("a waiter's record left", "  redis.call('HDEL', key(ctx, 'waiter'), waiter.lease_id)\n", "", when_it_leaves("served")),
+    Mutation("turns left", "if redis.call('EXISTS', queue) == 0 then", "if false then", when_it_leaves("cancelled")),
+    Mutation("late waiters left", "if tonumber(deadline) > ctx.now then", "if true then", waiting.test_a_waiter_whose_time_is_over_is_not_served_and_the_pump_says_when_that_is),
+    Mutation("dead daemons' waiters left", "if waiter and daemon_is_dead(ctx, waiter.daemon, alive) then", "if false then", when_it_leaves("its daemon died")),
+    Mutation("the deadline of a waiter forgotten", "      wake_by(ctx, tonumber(deadline))\n", "", waiting.test_a_waiter_whose_time_is_over_is_not_served_and_the_pump_says_when_that_is),
+    Mutation("a client's own instant forgotten", "if client_at then wake_by(ctx, client_at) end", "", waiting.test_a_client_at_its_own_limit_is_told_to_the_pump),
+    Mutation("a daemon that pumps as told taken for dead", "if ctx.waiting > 0 then wake_by(ctx, ctx.now + DEAD_DAEMON_MS / 2) end", "", waiting.test_a_daemon_that_pumps_when_told_to_is_never_taken_for_dead),
+    Mutation("another client's waiter cancelled", "    if waiter.client ~= client then return 'missing' end\n", "", waiting.test_another_client_cannot_cancel_a_waiter),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutation", [pytest.param(each, id=each.breaks) for each in MUTATIONS])
+def test_a_broken_rule_is_noticed(engine_url, mutation):
+    with live_engine(engine_url) as live:
+        live.mutate(mutation.text, mutation.replacement)
+        live.fresh()
+        # a refusal where a grant is due has other fields, and so on: that is noticed too
+        with pytest.raises((AssertionError, AttributeError, ResponseError, TypeError)):
+            mutation.check(live)
