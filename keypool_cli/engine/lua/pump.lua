@@ -65,6 +65,7 @@ local function explain(keys, argv)
   set_days(ctx, days)
   local pool = enter(ctx, pool_id)
   if not pool then return cmsgpack.pack({ ctx.now, -1, {} }) end
+  sweep(ctx, 256) -- leases that are over hold no slot
   local demand, reasons, names = demand_of(array), {}, {}
   local chosen = choose(ctx, pool, demand)
   for i, id in ipairs(ids) do names[i] = integer(id) end
