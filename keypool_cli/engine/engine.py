@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from time import time_ns
+from typing import Any
 
 import msgspec
 from redis.asyncio import RedisCluster
@@ -22,21 +23,19 @@ from keypool_cli.engine.types import (
     Acquired,
     Demand,
     Explanation,
-    Grant,
     LeaseEnd,
     LiveMark,
     LivePool,
     LiveProject,
     Pumped,
     Reason,
-    Refused,
     Settled,
     Settlement,
     Snapshot,
     Stale,
     View,
-    Waits,
 )
+from keypool_cli.engine.wire import pack_demand, pack_settlement, read_outcome, read_result
 
 LOOK_CHUNK = 100
 """Projects one snapshot call looks at: about 3 ms of the server's time."""
@@ -66,15 +65,6 @@ def _server_clock() -> int:
     return 0
 
 
-def _result(row: list[object]) -> Grant | Refused | Waits:
-    if row[0] == 1:
-        return Grant(*row[1:])  # type: ignore[arg-type]  # the script's own types
-    if row[0] == 2:
-        return Waits()
-    _, at, limit, project = row
-    return Refused(at or None, limit, project)  # type: ignore[arg-type]  # the script's own types
-
-
 class Engine:
     """One live store. ``now``: tests pass a clock in ms; 0 asks the server."""
 
@@ -86,19 +76,19 @@ class Engine:
         self._now = now
         self._prefix, self._library = library()
 
-    async def _call(self, verb: str, model: str, *args: object) -> list[object]:
-        now = self._now()
-        name = f"{self._prefix}_{verb}"
-        payload = _pack(args)
+    async def _call(self, verb: str, model: str, *args: object) -> list[Any]:
+        return _unpack(await self._send(verb, model, _pack(args)))  # type: ignore[no-any-return]  # scripts answer arrays
+
+    async def _send(self, verb: str, model: str, *words: bytes) -> Any:  # noqa: ANN401  # as scripts answer
+        name, now = f"{self._prefix}_{verb}", self._now()
         with self.store.errors():
             try:
-                answer = await self.store.client.fcall(name, 1, tag(model), now, payload)
+                return await self.store.client.fcall(name, 1, tag(model), now, *words)
             except ResponseError as err:
                 if "Function not found" not in str(err):
                     raise
                 await self.load_library()
-                answer = await self.store.client.fcall(name, 1, tag(model), now, payload)
-        return _unpack(answer)  # type: ignore[no-any-return]  # scripts answer arrays
+                return await self.store.client.fcall(name, 1, tag(model), now, *words)
 
     async def load_library(self) -> None:
         """Put the scripts on the server; a cluster needs them on every primary."""
@@ -114,36 +104,25 @@ class Engine:
 
         revision: the registry's, as the caller knows it. queue: how many may wait in the pool.
         """
-        row = await self._call("acquire", model, self._days(), revision, pool_id, queue, demands)
-        if row[0] == b"stale" or row[0] == "stale":
-            return Stale(revision=row[2])  # type: ignore[arg-type]
-        _, now, loaded, results = row
-        return Acquired(now, loaded, [_result(each) for each in results])  # type: ignore[arg-type,attr-defined]
+        head = _pack((self._days(), revision, pool_id, queue))
+        answer = await self._send("acquire", model, head, *map(pack_demand, demands))
+        known, now, loaded, *results = answer
+        if not known:
+            return Stale(loaded)
+        return Acquired(now, loaded, [read_result(each) for each in results])
 
     async def settle(self, model: str, items: Sequence[Settlement]) -> list[Settled | LeaseEnd]:
         """Close leases with what upstream said; the first settlement of a lease wins."""
-        wire = [
-            (
-                i.lease_id,
-                i.client,
-                -1 if i.tokens is None else i.tokens,
-                i.success,
-                i.mark or (),
-                i.answer,
-            )
-            for i in items
-        ]
-        _, outcomes = await self._call("settle", model, self._days(), wire)
-        if not outcomes:
-            return [LeaseEnd.MISSING] * len(items)
-        return [_outcome(row) for row in outcomes]  # type: ignore[attr-defined]
+        head = _pack((self._days(),))
+        _, *outcomes = await self._send("settle", model, head, *map(pack_settlement, items))
+        return [read_outcome(each) for each in outcomes]
 
     async def release(self, model: str, client: int, lease_ids: Sequence[str]) -> list[LeaseEnd]:
         """Give back leases whose calls were never made, and forget demands that wait."""
         _, outcomes = await self._call("release", model, self._days(), client, lease_ids)
         if not outcomes:
             return [LeaseEnd.MISSING] * len(lease_ids)
-        return [LeaseEnd(each) for each in outcomes]  # type: ignore[attr-defined]
+        return [LeaseEnd(each) for each in outcomes]
 
     async def mark(
         self,
@@ -158,7 +137,7 @@ class Engine:
         row = await self._call(
             "mark", model, self._days(), project_ids, mark, granted_at_ms, key_id
         )
-        return int(row[1])  # type: ignore[call-overload,no-any-return]
+        return int(row[1])
 
     async def reset(
         self,
@@ -170,7 +149,7 @@ class Engine:
     ) -> Snapshot:
         """Forget cooldowns (and, where asked, counts and failures); answers how it was before."""
         now, views = await self._call("reset", model, self._days(), project_ids, counters, failures)
-        return Snapshot(now, msgspec.convert(views, list[View]), 0)  # type: ignore[arg-type]
+        return Snapshot(now, msgspec.convert(views, list[View]), 0)
 
     async def load(self, model: str, projects: Sequence[LiveProject]) -> None:
         """Write what the registry says of projects; :meth:`seal` makes it count."""
@@ -202,10 +181,10 @@ class Engine:
 
     async def pump(self, model: str, daemon: str, pool_ids: Sequence[int]) -> Pumped:
         """Bring due projects to the present, serve waiters, and fetch this daemon's grants."""
-        now, grants, next_at, waiting = await self._call(
-            "pump", model, self._days(), daemon, pool_ids
-        )
-        return Pumped(now, [_result(row) for row in grants], next_at, waiting)  # type: ignore[arg-type,attr-defined,misc]
+        head = _pack((self._days(), daemon, pool_ids))
+        now, next_at, waiting, *grants = await self._send("pump", model, head)
+        found = [read_result(each) for each in grants]
+        return Pumped(now, found, next_at, waiting)  # type: ignore[arg-type]  # grants only
 
     async def snapshot(self, model: str, project_ids: Sequence[int]) -> Snapshot:
         """How projects stand on a model now."""
@@ -213,7 +192,7 @@ class Engine:
         for start in range(0, max(len(project_ids), 1), LOOK_CHUNK):
             chunk = project_ids[start : start + LOOK_CHUNK]
             row = await self._call("snapshot", model, self._days(), chunk)
-            now, revision = row[0], row[2]  # type: ignore[assignment]
+            now, revision = row[0], row[2]
             views += msgspec.convert(row[1], list[View])
         return Snapshot(now, views, revision)
 
@@ -221,11 +200,11 @@ class Engine:
         self, model: str, pool_id: int, demand: Demand, project_ids: Sequence[int]
     ) -> Explanation:
         """What acquire would do with a demand; reserves nothing."""
-        now, chosen, reasons = await self._call(
-            "explain", model, self._days(), pool_id, demand, project_ids
-        )
+        head = _pack((self._days(), pool_id, project_ids))
+        answer = await self._send("explain", model, head, pack_demand(demand))
+        now, chosen, reasons = _unpack(answer)
         found = None if chosen == -1 else chosen
-        return Explanation(now, found, msgspec.convert(reasons, list[Reason]))  # type: ignore[arg-type]
+        return Explanation(now, found, msgspec.convert(reasons, list[Reason]))
 
     async def rebuilding(self, model: str) -> int:
         """Note that a lost store is rebuilt; returns when its cooldown of one window ends, in ms."""
@@ -301,6 +280,11 @@ class Engine:
             found = await self.store.client.get(f"{tag(model)}:epoch")
         return _text(found) if found else None
 
+    async def queued(self, model: str) -> int:
+        """Return how many demands wait for a model, in all pools and daemons."""
+        with self.store.errors():
+            return int(await self.store.client.get(f"{tag(model)}:waiting") or 0)
+
     async def members(self, model: str) -> set[int]:
         """Return the ids of the projects loaded on a model."""
         with self.store.errors():
@@ -310,12 +294,6 @@ class Engine:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _outcome(row: list[object]) -> Settled | LeaseEnd:
-    if row[0] != LeaseEnd.SETTLED:
-        return LeaseEnd(str(row[0]))
-    return Settled(*row[1:])  # type: ignore[arg-type]
 
 
 def new_epoch() -> str:

@@ -1,5 +1,7 @@
 """A random walk with demands that wait: nothing is lost, granted twice, or left lying about."""
 
+from struct import Struct
+
 import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -16,11 +18,13 @@ from keypool_cli.engine.types import (
     Settlement,
     Waits,
 )
+from keypool_cli.engine.wire import read_result
 from tests.support.live_engine import LiveEngine, a_demand, a_project, raw
 from tests.support.oracle import Oracle
 
 DAEMONS = ("d1", "d2")
 QUEUE = 12
+_WAITER = Struct("<qqIB")
 
 projects = st.builds(
     a_project,
@@ -182,7 +186,7 @@ class WaitingMachine(RuleBasedStateMachine):
         for daemon in DAEMONS:
             name = f"{tag(self.live.model)}:grants:{daemon}"
             rows = self.live.run(self.live.client.lrange(name, 0, -1))
-            found += [Grant(*msgspec.msgpack.decode(raw(each))[1:]) for each in rows]
+            found += [read_result(raw(each)) for each in rows]
         new = [each for each in found if each.lease_id in self.waiting]
         served = [self.waiting.pop(each.lease_id) for each in new]
         for asked, grant in zip(served, new, strict=True):
@@ -211,11 +215,7 @@ class WaitingMachine(RuleBasedStateMachine):
         get, prefix = self.live.client, tag(self.live.model)
         holder = self.live.run(get.get(f"{prefix}:holder:1"))
         record = holder and self.live.run(get.hget(f"{prefix}:waiter", holder))
-        return (
-            (raw(holder).decode(), int(msgspec.msgpack.decode(raw(record))[3]))
-            if record
-            else (None, 0)
-        )
+        return (raw(holder).decode(), _held(raw(record))) if record else (None, 0)
 
     def _nothing_missed(self):
         self._nothing_fits_before(self.live.now + 1)
@@ -253,3 +253,9 @@ def _alike(one, other):
         other.requests,
         other.client_rpm,
     )
+
+
+def _held(record: bytes) -> int:
+    """The project kept free for a waiter, by its record in ``T:waiter``."""
+    size = _WAITER.unpack_from(record)[3]
+    return int(record[_WAITER.size : _WAITER.size + size])

@@ -1,13 +1,8 @@
 -- acquire: choose a project for each demand and reserve on it, park it, or say when one will fit.
 --
--- ARGV 2  {days, revision, pool id, most waiters, demands}
---         demand {lease id, requests, tokens, ttl ms, client (0 none), client's rpm, client's tpm
---         (-1 none), project preferred ('' none), deadline (0: does not wait), daemon,
---         projects it must not get: ',1,2,' ('' none)}
--- answers {'ok', now, revision, results} | {'stale', now, revision}: load this model first
---         result {1, lease id, project, key, granted_at, expires_at}
---              | {0, retry_at, limit, project}   retry_at 0: never, -1: ask again at once
---              | {2}                             it waits
+-- ARGV 2  {days, revision, pool id, most waiters}   3…  demands, see demand_of
+-- answers an array: 1, now, revision, a struct RESULT for each demand
+--                 | 0, now, revision: load this model first
 
 -- equal demands of one batch are told the same, until one of them is granted
 local function told_earliest(ctx, pool, demand)
@@ -16,31 +11,35 @@ local function told_earliest(ctx, pool, demand)
   local told = ctx.told[name]
   if not told then
     local best = earliest(ctx, pool, demand)
-    told = { 0, best.at or 0, best.why or 'none', tonumber(best.id or 0) }
+    told = { at = best.at or 0, why = best.why or 'none', project = tonumber(best.id or 0) }
     ctx.told[name] = told
   end
   return told
 end
 
 local function refused(ctx, pool, demand, client_at)
-  if client_at == false then return { 0, 0, 'client', 0 } end
-  if ctx.tired then return { 0, -1, 'rpm', 0 } end
-  if client_at and choose(ctx, pool, demand) then return { 0, client_at, 'client', 0 } end
+  if client_at == false then return { at = 0, why = 'client', project = 0 } end
+  if ctx.tired then return { at = -1, why = 'rpm', project = 0 } end
+  local own = client_at and { at = client_at, why = 'client', project = 0 }
+  if own and choose(ctx, pool, demand) then return own end
   local told = told_earliest(ctx, pool, demand)
-  if client_at and told[2] > 0 and client_at >= told[2] then return { 0, client_at, 'client', 0 } end
+  if own and told.at > 0 and client_at >= told.at then return own end
   return told
+end
+
+local function refusal_of(told, why)
+  return result_of(0, told.project, 0, told.at, 0, why or told.why)
 end
 
 -- Puts a demand in the queue, unless that is full or nothing will ever take the demand.
 local function park(ctx, pool, demand, client_at, most_waiting)
-  if redis.call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then
-    local told = refused(ctx, pool, demand, client_at)
-    return { 0, told[2], 'queue', told[4] }
+  if call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then
+    return refusal_of(refused(ctx, pool, demand, client_at), 'queue')
   end
   local possible = ctx.tired or (client_at and choose(ctx, pool, demand)) or earliest(ctx, pool, demand, true).at
-  if not possible then return { 0, 0, 'none', 0 } end
+  if not possible then return result_of(0, 0, 0, 0, 0, 'none') end
   enqueue(ctx, pool, demand)
-  return { 2 }
+  return result_of(2, 0, 0, 0, 0, '')
 end
 
 -- What was too large for one demand of this call is too large for the next.
@@ -60,26 +59,27 @@ local function settle_demand(ctx, pool, demand, most_waiting)
   if demand.deadline > ctx.now and client_at ~= false then
     return park(ctx, pool, demand, client_at, most_waiting)
   end
-  return refused(ctx, pool, demand, client_at)
+  return refusal_of(refused(ctx, pool, demand, client_at))
 end
 
 local function acquire(keys, argv)
   local ctx = open(keys, argv)
-  local days, revision, pool_id, most_waiting, demands = unpack(ctx.args)
+  local days, revision, pool_id, most_waiting = unpack(ctx.args)
   set_days(ctx, days)
   local pool = enter(ctx, pool_id)
   if not pool or ctx.meta.revision < revision then
-    return cmsgpack.pack({ 'stale', ctx.now, ctx.meta and ctx.meta.revision or 0 })
+    return { 0, ctx.now, ctx.meta and ctx.meta.revision or 0 }
   end
-  ctx.chunk = #demands
+  ctx.chunk = #argv - 2
+  if ctx.chunk > 1 then ctx.sets = {} end
   serve(ctx, pool)
-  local results = {}
-  for i, array in ipairs(demands) do
-    results[i] = settle_demand(ctx, pool, demand_of(array), most_waiting)
+  local results = { 1, ctx.now, ctx.meta.revision }
+  for i = 3, #argv do
+    results[i + 1] = settle_demand(ctx, pool, demand_of(argv[i]), most_waiting)
   end
   commit(ctx)
   if ctx.tidy then sweep(ctx, 64) end
-  return cmsgpack.pack({ 'ok', ctx.now, ctx.meta.revision, results })
+  return results
 end
 
 redis.register_function('NAME_acquire', acquire)

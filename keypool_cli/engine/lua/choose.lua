@@ -8,9 +8,10 @@ local MOST_DUE = 1024 -- projects one call brings to the present before it gives
 
 -- Brings projects whose instant has come to the present; answers how many.
 local function refresh(ctx, set, limit)
-  local due = redis.call('ZRANGE', key(ctx, set), '-inf', integer(ctx.now), 'BYSCORE', 'LIMIT', 0, limit)
+  local due = call('ZRANGE', key(ctx, set), '-inf', ctx.now, 'BYSCORE', 'LIMIT', 0, limit)
   if #due == 0 then return 0 end
-  get_states(ctx, due)
+  ctx.sets = ctx.sets or {}
+  get_states(ctx, due, 1)
   for _, id in ipairs(due) do
     local state = ctx.states[id]
     if state then
@@ -19,19 +20,18 @@ local function refresh(ctx, set, limit)
       state.stale_at = 0
       place(ctx, state)
     else
-      redis.call('ZREM', key(ctx, set), id)
+      call('ZREM', key(ctx, set), id)
     end
   end
   commit(ctx)
   return #due
 end
 
-local function ready_set(ctx, pool, priority)
-  local name = ready_key(ctx, pool, priority)
+local function ready_set(ctx, name)
   ctx.ready = ctx.ready or {}
   local ready = ctx.ready[name]
   if not ready then
-    ready = { name = name, members = {}, read = 0, lowest = math.huge }
+    ready = { name = name, read = 0, lowest = math.huge } -- and the records read, as an array
     ctx.ready[name] = ready
   end
   return ready
@@ -39,33 +39,44 @@ end
 
 local function read_more(ctx, ready)
   local chunk = max(ctx.chunk or 1, ready.read) -- doubles: mostly the first is the one
-  local found = redis.call('ZRANGE', ready.name, ready.read, ready.read + chunk - 1, 'REV', 'WITHSCORES')
-  local ids = {}
-  for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
-  get_states(ctx, ids)
-  for i, id in ipairs(ids) do
-    local state = ctx.states[id]
+  local found = call('ZRANGE', ready.name, ready.read, ready.read + chunk - 1, 'REV', 'WITHSCORES')
+  get_states(ctx, found, 2)
+  for i = 1, #found, 2 do
+    local state = ctx.states[found[i]]
     if state then
       advance(ctx, state)
-      ready.members[#ready.members + 1] = state
-      ready.lowest = tonumber(found[2 * i])
+      ready[#ready + 1] = state
+      ready.lowest = tonumber(found[i + 1])
     end
   end
-  ready.read = ready.read + #ids
-  if #ids < chunk then ready.lowest = -1 end
+  ready.read = ready.read + #found / 2
+  if #found < 2 * chunk then ready.lowest = -1 end
 end
 
 local function roomiest(ready, passed)
   local best, best_score = nil, 0
-  for _, state in ipairs(ready.members) do
-    if state.score > best_score and not passed[state.id] then best, best_score = state, state.score end
+  for _, state in ipairs(ready) do
+    if state.score > best_score and not (passed and passed[state.id]) then best, best_score = state, state.score end
   end
   return best, best_score
 end
 
+-- The top of a set this call has read nothing of; mostly it is the one.
+local function top(ctx, ready, demand)
+  if ctx.chunk ~= 1 then return nil end
+  for _, state in ipairs(ctx.order) do
+    if not state.is_client then return nil end
+  end
+  local id = call('ZRANGE', ready, 0, 0, 'REV')[1]
+  local state = id and get_state(ctx, id)
+  if not state then return nil end
+  advance(ctx, state)
+  if not refusal(ctx, state, demand) then return state end
+end
+
 -- most headroom first
-local function spread(ctx, ready, demand)
-  local passed = {}
+local function most_headroom(ctx, ready, demand)
+  local passed
   for _ = 1, BUDGET do
     local best, score = roomiest(ready, passed)
     if score < ready.lowest then
@@ -75,18 +86,23 @@ local function spread(ctx, ready, demand)
       if not refusal(ctx, best, demand) then return best end
       -- the top lacks tokens: so do all below it, as far as the set is up to date
       if best.tokens + demand.tokens > best.limit_tokens then return nil end
+      passed = passed or {}
       passed[best.id] = true
     end
   end
 end
 
+local function spread(ctx, name, demand)
+  return top(ctx, name, demand) or most_headroom(ctx, ready_set(ctx, name), demand)
+end
+
 -- least headroom that fits
-local function pack(ctx, ready, demand)
+local function pack(ctx, name, demand)
   commit(ctx)
-  local from = integer(demand.tokens * 4096 + 1)
+  local from = demand.tokens * 4096 + 1
   for offset = 0, BUDGET, 16 do
-    local ids = redis.call('ZRANGE', ready.name, from, '+inf', 'BYSCORE', 'LIMIT', offset, 16)
-    get_states(ctx, ids)
+    local ids = call('ZRANGE', name, from, '+inf', 'BYSCORE', 'LIMIT', offset, 16)
+    get_states(ctx, ids, 1)
     for _, id in ipairs(ids) do
       local state = ctx.states[id]
       if state then
@@ -107,7 +123,7 @@ end
 
 local function by_affinity(ctx, pool, demand)
   local id = demand.affinity
-  if not id or id == '' then return nil end
+  if id == '' then return nil end
   local state = get_state(ctx, id)
   if not state or not member_of(state, pool.id) then return nil end
   advance(ctx, state)
@@ -118,7 +134,7 @@ end
 local function unblock(ctx, limit)
   if ctx.opens_at > ctx.now then return 0 end
   local count = refresh(ctx, 'blocked', limit)
-  local first = redis.call('ZRANGE', key(ctx, 'blocked'), 0, 0, 'WITHSCORES')
+  local first = call('ZRANGE', key(ctx, 'blocked'), 0, 0, 'WITHSCORES')
   set_due(ctx, tonumber(first[2] or FAR))
   return count
 end
@@ -141,7 +157,7 @@ local function by_policy(ctx, pool, demand)
   local policy = pool.policy == 1 and pack or spread
   for _, priority in ipairs(pool.priorities) do
     repeat
-      local state = policy(ctx, ready_set(ctx, pool.id, priority), demand)
+      local state = policy(ctx, ready_key(ctx, pool.id, priority), demand)
       if state then return state end
     until not freshen(ctx)
   end
@@ -177,11 +193,9 @@ end
 local function earliest_in(ctx, set, pool, demand, best)
   local seen, page, opens = 0, 2, 0
   while seen < LOOK do
-    local found = redis.call('ZRANGE', key(ctx, set), seen, seen + page - 1, 'WITHSCORES')
-    local ids = {}
-    for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
-    get_states(ctx, ids)
-    if note_earliest(ctx, found, pool, demand, best) or #ids < page then return end
+    local found = call('ZRANGE', key(ctx, set), seen, seen + page - 1, 'WITHSCORES')
+    get_states(ctx, found, 2)
+    if note_earliest(ctx, found, pool, demand, best) or #found < 2 * page then return end
     seen, page, opens = seen + page, seen + page, tonumber(found[#found])
   end
   -- none found among many: it is no earlier than this

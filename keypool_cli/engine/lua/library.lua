@@ -4,7 +4,9 @@
 -- Every function takes KEYS[1] = the model's hash tag, '{kp:<model>}', and ARGV:
 --   1  now, ms since epoch; 0 asks the server (only tests pass another clock)
 --   2  a MessagePack array, described above each verb
--- and answers MessagePack. It changes everything or, on an error, nothing that counts.
+--   3… of acquire and settle: one packed record each
+-- and answers MessagePack, or an array of packed records where it says so. It changes everything
+-- or, on an error, nothing that counts.
 --
 -- Keys (T = the tag; P = a project's id, or 'c' + a client's id for a client's own window)
 --   T:meta            string   struct META, below
@@ -18,15 +20,15 @@
 --   T:stale           zset     projects in a ready set -> the instant their score may be too low, or its day ends
 --   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
---   T:lease:<id>      string   struct LEASE + the settled answer; kept 10 minutes past expires_at
+--   T:lease:<id>      string   struct LEASE + the caller's answer; kept 10 minutes past expires_at
 --   T:waiting         string   how many demands wait, in all pools
 --   T:queue:<id>      zset     waiting demands of pool <id>: '<number>:<since>:<tokens>:<deadline>:<lease id>' -> turn
 --   T:turns:<id>      hash     client -> its last turn; field '' the turn served last
---   T:waiter          hash     lease id -> the waiting demand, MessagePack
+--   T:waiter          hash     lease id -> the waiting demand: struct WAITER + project kept free + the demand
 --   T:holder:<id>     string   lease id of the waiter of pool <id> that a project is kept free for
 --   T:ticket          string   the last waiter's number
 --   T:daemon:<id>     string   when that daemon last asked for its grants; kept a minute
---   T:grants:<daemon> list     grants made to that daemon's waiters, MessagePack
+--   T:grants:<daemon> list     grants made to that daemon's waiters, struct RESULT + lease id
 --   T:members         set      ids of the projects loaded
 --   T:loading         string   token of the process that loads the model now
 --   T:rebuilt         string   end of the cooldown set when lost state was rebuilt
@@ -47,14 +49,23 @@ local LOOK = 64                 -- projects a search for the earliest instant ma
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
+local MOST_SPARE = 64           -- records kept from call to call
+local MOST_TAILS = 256          -- lists of ids kept from call to call
 
-local floor, max, min -- bound on the first call: Redis 7.0 has no globals while a library loads
+-- bound on the first call: Redis 7.0 has no globals while a library loads
+local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes
 
 local function key(ctx, name, id)
   if id then return ctx.tag .. ':' .. name .. ':' .. id end
-  return ctx.tag .. ':' .. name
+  local found = ctx.names[name]
+  if not found then
+    found = ctx.tag .. ':' .. name
+    ctx.names[name] = found
+  end
+  return found
 end
 
+-- as text; a number given to call() may stay one
 local function integer(value)
-  return string.format('%d', value)
+  return format('%d', value)
 end

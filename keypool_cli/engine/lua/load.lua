@@ -11,14 +11,14 @@ end
 
 local function pack_ids(ids)
   local packed = {}
-  for i, id in ipairs(ids) do packed[i] = struct.pack('<I4', id) end
+  for i, id in ipairs(ids) do packed[i] = pack_bytes('<I4', id) end
   return table.concat(packed)
 end
 
 local function leave_ready_sets(ctx, state)
   if state.was_score == 0 then return end
   for _, pool in ipairs(state.pools) do
-    redis.call('ZREM', ready_key(ctx, pool, state.priority), state.id)
+    call('ZREM', ready_key(ctx, pool, state.priority), state.id)
   end
   state.was_score = 0
 end
@@ -36,7 +36,7 @@ local function configure(ctx, state, project)
   if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end
   state.limit_requests, state.limit_tokens = limit_of(rpm), limit_of(tpm)
   state.limit_day, state.limit_in_flight = limit_of(rpd), limit_of(in_flight)
-  if state.limit_in_flight == UNLIMITED then redis.call('DEL', key(ctx, 'flight', state.id)) end
+  if state.limit_in_flight == UNLIMITED then call('DEL', key(ctx, 'flight', state.id)) end
   state.flags, state.priority, state.pools = flags, priority, pools
   state.key_count, state.pool_count = #key_ids, #pools
   state.tail = pack_ids(key_ids) .. pack_ids(pools)
@@ -65,7 +65,8 @@ local function load_projects(keys, argv)
   ctx.window_ms, ctx.guard_ms = meta[1], meta[2]
   local ids = {}
   for i, project in ipairs(projects) do ids[i] = integer(project[1]) end
-  get_states(ctx, ids)
+  ctx.sets = {}
+  get_states(ctx, ids, 1)
   for i, project in ipairs(projects) do
     local state = ctx.states[ids[i]] or new_state(ctx, ids[i], project)
     advance(ctx, state)
@@ -74,7 +75,7 @@ local function load_projects(keys, argv)
     place(ctx, state)
   end
   commit(ctx)
-  if #ids > 0 then redis.call('SADD', key(ctx, 'members'), unpack(ids)) end
+  if #ids > 0 then call('SADD', key(ctx, 'members'), unpack(ids)) end
   return cmsgpack.pack({ ctx.now, #projects })
 end
 
@@ -82,14 +83,14 @@ end
 --
 -- Their open leases are no longer counted, lest they be taken off a state that is loaded anew.
 local function forget_leases(ctx, gone)
-  for _, name in ipairs(redis.call('ZRANGE', key(ctx, 'leases'), 0, -1)) do
+  for _, name in ipairs(call('ZRANGE', key(ctx, 'leases'), 0, -1)) do
     local project, lease_id = string.match(name, '^(%d+):(.*)$')
-    local bytes = gone[project] and redis.call('GET', key(ctx, 'lease', lease_id))
-    if gone[project] then redis.call('ZREM', key(ctx, 'leases'), name) end
+    local bytes = gone[project] and call('GET', key(ctx, 'lease', lease_id))
+    if gone[project] then call('ZREM', key(ctx, 'leases'), name) end
     if bytes then
-      local lease = decode(LEASE, bytes)
+      local lease = LEASE.decode(bytes)
       lease.id, lease.status = lease_id, 'x'
-      save_lease(ctx, lease, nil, true)
+      save_lease(ctx, lease)
     end
   end
 end
@@ -101,10 +102,10 @@ local function unload(keys, argv)
     gone[id] = true
     local state = get_state(ctx, id)
     if state then leave_ready_sets(ctx, state) end
-    redis.call('ZREM', key(ctx, 'blocked'), id)
-    redis.call('ZREM', key(ctx, 'stale'), id)
-    redis.call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
-    redis.call('SREM', key(ctx, 'members'), id)
+    call('ZREM', key(ctx, 'blocked'), id)
+    call('ZREM', key(ctx, 'stale'), id)
+    call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
+    call('SREM', key(ctx, 'members'), id)
   end
   forget_leases(ctx, gone)
   return cmsgpack.pack({ ctx.now })
@@ -133,14 +134,14 @@ local function seal(keys, argv)
   local values = {}
   for _, pool in ipairs(pools) do
     local id, policy, priorities = unpack(pool)
-    values[#values + 1] = key(ctx, 'pool', integer(id))
-    values[#values + 1] = encode(POOL, { policy = policy, count = #priorities })
-      .. (#priorities > 0 and struct.pack('<' .. string.rep('i4', #priorities), unpack(priorities)) or '')
+    values[#values + 1] = key(ctx, 'pool', id)
+    values[#values + 1] = POOL.encode({ policy = policy, count = #priorities })
+      .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
   values[#values + 1] = key(ctx, 'meta')
-  values[#values + 1] = encode(META, { revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3] })
+  values[#values + 1] = META.encode({ revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3] })
   values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
-  redis.call('MSET', unpack(values))
+  call('MSET', unpack(values))
   serve_pools(ctx, pools)
   return cmsgpack.pack({ ctx.now, true })
 end

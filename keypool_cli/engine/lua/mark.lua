@@ -24,7 +24,7 @@ end
 --         and disabling too
 -- answers {now, states before, as snapshot gives them}
 local function empty_windows(ctx, state)
-  redis.call('DEL', key(ctx, 'ring', state.id))
+  call('DEL', key(ctx, 'ring', state.id))
   state.seq = state.seq + state.ring_count + 1
   state.ring_head, state.ring_count, state.requests, state.tokens = 0, 0, 0, 0
   state.open_requests, state.open_tokens = 0, 0

@@ -1,17 +1,17 @@
 -- pump: bring due projects to the present, end old leases, serve waiters, hand over grants.
 -- ARGV 2  {days, daemon ('' none), pools whose waiters to serve}
--- answers {now, grants as in acquire, next_at, waiting}   next_at 0: nothing is due
-local function collect(ctx, daemon)
-  local list, grants = key(ctx, 'grants', daemon), {}
-  for i, bytes in ipairs(redis.call('LRANGE', list, 0, -1)) do grants[i] = cmsgpack.unpack(bytes) end
-  if #grants > 0 then redis.call('DEL', list) end
-  return grants
+-- answers an array: now, next_at (0: nothing is due), waiting, a grant as in acquire for each
+local function collect(ctx, daemon, answer)
+  local list = key(ctx, 'grants', daemon)
+  local grants = call('LRANGE', list, 0, -1)
+  if #grants > 0 then call('DEL', list) end
+  for _, grant_bytes in ipairs(grants) do answer[#answer + 1] = grant_bytes end
 end
 
 local function next_due(ctx)
   local at = ctx.wake_at or math.huge
   for _, name in ipairs({ 'blocked', 'stale', 'leases' }) do
-    local first = redis.call('ZRANGE', key(ctx, name), 0, 0, 'WITHSCORES')
+    local first = call('ZRANGE', key(ctx, name), 0, 0, 'WITHSCORES')
     if first[2] then at = min(at, tonumber(first[2])) end
   end
   return at < math.huge and at or 0
@@ -21,7 +21,7 @@ local function pump(keys, argv)
   local ctx = open(keys, argv)
   local days, daemon, pools = unpack(ctx.args)
   set_days(ctx, days)
-  if not enter(ctx) then return cmsgpack.pack({ ctx.now, {}, 0, 0 }) end
+  if not enter(ctx) then return { ctx.now, 0, 0 } end
   sweep(ctx, 256)
   unblock(ctx, 256)
   refresh(ctx, 'stale', 256)
@@ -32,8 +32,9 @@ local function pump(keys, argv)
   end
   -- a daemon that pumps when told to is never taken for dead
   if ctx.waiting > 0 then wake_by(ctx, ctx.now + DEAD_DAEMON_MS / 2) end
-  local grants = daemon ~= '' and collect(ctx, daemon) or {}
-  return cmsgpack.pack({ ctx.now, grants, next_due(ctx), ctx.waiting })
+  local answer = { ctx.now, next_due(ctx), ctx.waiting }
+  if daemon ~= '' then collect(ctx, daemon, answer) end
+  return answer
 end
 
 -- snapshot: how projects stand now.  ARGV 2  {days, projects}   answers {now, views, revision}
@@ -45,7 +46,7 @@ local function snapshot(keys, argv)
   sweep(ctx, 256)
   local names, views = {}, {}
   for i, id in ipairs(ids) do names[i] = integer(id) end
-  get_states(ctx, names)
+  get_states(ctx, names, 1)
   for _, name in ipairs(names) do
     local state = ctx.states[name]
     if state then
@@ -57,19 +58,19 @@ local function snapshot(keys, argv)
 end
 
 -- explain: what acquire would do with a demand, and why each project could not take it.
--- ARGV 2  {days, pool id, demand, projects}
+-- ARGV 2  {days, pool id, projects}   3  the demand, see demand_of
 -- answers {now, chosen project (0 none), {project, limit ('' fits), at (0 never)}} | {now, -1, {}}
 local function explain(keys, argv)
   local ctx = open(keys, argv)
-  local days, pool_id, array, ids = unpack(ctx.args)
+  local days, pool_id, ids = unpack(ctx.args)
   set_days(ctx, days)
   local pool = enter(ctx, pool_id)
   if not pool then return cmsgpack.pack({ ctx.now, -1, {} }) end
   sweep(ctx, 256) -- leases that are over hold no slot
-  local demand, reasons, names = demand_of(array), {}, {}
+  local demand, reasons, names = demand_of(argv[3]), {}, {}
   local chosen = choose(ctx, pool, demand)
   for i, id in ipairs(ids) do names[i] = integer(id) end
-  get_states(ctx, names)
+  get_states(ctx, names, 1)
   for _, name in ipairs(names) do
     local state = ctx.states[name]
     if state then

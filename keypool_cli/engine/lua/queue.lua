@@ -7,30 +7,34 @@ local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
 local LOOK_AT = 256 -- waiters looked at in one go
 
 local function queue_key(ctx, pool)
-  return key(ctx, 'queue', integer(pool))
+  return key(ctx, 'queue', pool)
 end
 
 -- what serve looks at rides along, so that most waiters are passed over unread
 local function member_name(waiter)
-  return string.format('%012d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.tokens, waiter.deadline, waiter.lease_id)
+  return format('%012d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.tokens, waiter.deadline, waiter.lease_id)
 end
 
 local function save_waiter(ctx, waiter)
-  redis.call('HSET', key(ctx, 'waiter'), waiter.lease_id,
-    cmsgpack.pack({ waiter.array, integer(waiter.number), integer(waiter.since), waiter.held or '', integer(waiter.pool) }))
+  local held = waiter.held or ''
+  waiter.held_size = #held
+  call('HSET', key(ctx, 'waiter'), waiter.lease_id, WAITER.encode(waiter) .. held .. waiter.bytes)
 end
 
 local function read_waiter(bytes)
-  local stored = cmsgpack.unpack(bytes)
-  local waiter = demand_of(stored[1])
-  waiter.number, waiter.since = tonumber(stored[2]), tonumber(stored[3])
-  waiter.pool = tonumber(stored[5])
-  if stored[4] ~= '' then waiter.held, waiter.affinity = stored[4], stored[4] end
+  local stored, from = WAITER.decode(bytes)
+  local demand_at = from + stored.held_size
+  local waiter = demand_of(sub(bytes, demand_at))
+  waiter.number, waiter.since, waiter.pool = stored.number, stored.since, stored.pool
+  if stored.held_size > 0 then
+    waiter.held = sub(bytes, from, demand_at - 1)
+    waiter.affinity = waiter.held
+  end
   return waiter
 end
 
 local function seen_daemon(ctx, daemon)
-  redis.call('SET', key(ctx, 'daemon', daemon), integer(ctx.now), 'PX', 60000)
+  call('SET', key(ctx, 'daemon', daemon), ctx.now, 'PX', 60000)
 end
 
 local function wake_by(ctx, at)
@@ -39,15 +43,15 @@ end
 
 -- Puts a demand at the end of its client's line.
 local function enqueue(ctx, pool, demand)
-  local turns, client = key(ctx, 'turns', integer(pool.id)), integer(demand.client)
-  local known = redis.call('HMGET', turns, '', client)
+  local turns, client = key(ctx, 'turns', pool.id), integer(demand.client)
+  local known = call('HMGET', turns, '', client)
   local turn = max(tonumber(known[1] or 0), tonumber(known[2] or 0))
-  demand.number, demand.since, demand.pool = redis.call('INCR', key(ctx, 'ticket')), ctx.now, pool.id
-  redis.call('HSET', turns, client, integer(turn + 1))
-  redis.call('ZADD', queue_key(ctx, pool.id), integer(turn), member_name(demand))
+  demand.number, demand.since, demand.pool = call('INCR', key(ctx, 'ticket')), ctx.now, pool.id
+  call('HSET', turns, client, turn + 1)
+  call('ZADD', queue_key(ctx, pool.id), turn, member_name(demand))
   save_waiter(ctx, demand)
   seen_daemon(ctx, demand.daemon)
-  redis.call('INCR', key(ctx, 'waiting'))
+  call('INCR', key(ctx, 'waiting'))
   ctx.waiting = ctx.waiting + 1
 end
 
@@ -65,20 +69,20 @@ end
 -- Forgets a waiter; answers the project that this frees, if one was kept free for it.
 local function leave_queue(ctx, waiter)
   local queue = queue_key(ctx, waiter.pool)
-  if redis.call('ZREM', queue, member_name(waiter)) == 0 then return nil end
-  redis.call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
-  redis.call('DECR', key(ctx, 'waiting'))
+  if call('ZREM', queue, member_name(waiter)) == 0 then return nil end
+  call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
+  call('DECR', key(ctx, 'waiting'))
   ctx.waiting = ctx.waiting - 1
-  if waiter.held then redis.call('DEL', key(ctx, 'holder', integer(waiter.pool))) end
-  if redis.call('EXISTS', queue) == 0 then redis.call('DEL', key(ctx, 'turns', integer(waiter.pool))) end
+  if waiter.held then call('DEL', key(ctx, 'holder', waiter.pool)) end
+  if call('EXISTS', queue) == 0 then call('DEL', key(ctx, 'turns', waiter.pool)) end
   return let_go(ctx, waiter)
 end
 
 local function deliver(ctx, waiter, granted)
   local list = key(ctx, 'grants', waiter.daemon)
-  redis.call('RPUSH', list, cmsgpack.pack(granted))
-  redis.call('EXPIRE', list, 60)
-  redis.call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
+  call('RPUSH', list, granted)
+  call('EXPIRE', list, 60)
+  call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
 end
 
 -- The project kept for a waiter and when it fits; nil when it is worth no more waiting: it is
@@ -100,7 +104,7 @@ local function hold(ctx, pool, waiter)
     if not best.id or best.why == 'held' then return end
     state, at, waiter.held = ctx.states[best.id], best.at, best.id
     save_waiter(ctx, waiter)
-    redis.call('SET', key(ctx, 'holder', integer(pool.id)), waiter.lease_id)
+    call('SET', key(ctx, 'holder', pool.id), waiter.lease_id)
   end
   state.held_until, state.held_by = ctx.now + HOLD_MS, waiter.number
   place(ctx, state)
@@ -109,16 +113,16 @@ end
 
 local function daemon_is_dead(ctx, daemon, alive)
   if alive[daemon] == nil then
-    alive[daemon] = ctx.now - tonumber(redis.call('GET', key(ctx, 'daemon', daemon)) or 0) <= DEAD_DAEMON_MS
+    alive[daemon] = ctx.now - tonumber(call('GET', key(ctx, 'daemon', daemon)) or 0) <= DEAD_DAEMON_MS
   end
   return not alive[daemon]
 end
 
 -- Lets the turn of the waiter served become the queue's, which never goes back.
 local function pass_turn(ctx, waiter)
-  local turns = key(ctx, 'turns', integer(waiter.pool))
-  local turn = tonumber(redis.call('ZSCORE', queue_key(ctx, waiter.pool), member_name(waiter)))
-  if turn > tonumber(redis.call('HGET', turns, '') or 0) then redis.call('HSET', turns, '', integer(turn)) end
+  local turns = key(ctx, 'turns', waiter.pool)
+  local turn = tonumber(call('ZSCORE', queue_key(ctx, waiter.pool), member_name(waiter)))
+  if turn > tonumber(call('HGET', turns, '') or 0) then call('HSET', turns, '', turn) end
 end
 
 -- 'served', 'client' when its own limits hold it back, or nil when no project fits
@@ -138,14 +142,14 @@ local function try_waiter(ctx, pool, waiter)
 end
 
 local function find_waiter(ctx, lease_id)
-  local bytes = redis.call('HGET', key(ctx, 'waiter'), lease_id)
+  local bytes = call('HGET', key(ctx, 'waiter'), lease_id)
   return bytes and read_waiter(bytes)
 end
 
 -- The first waiters of a pool in their order, in brief; those whose time is over leave.
 local function line(ctx, pool)
   local briefs = {}
-  for _, member in ipairs(redis.call('ZRANGE', queue_key(ctx, pool.id), 0, LOOK_AT - 1)) do
+  for _, member in ipairs(call('ZRANGE', queue_key(ctx, pool.id), 0, LOOK_AT - 1)) do
     local since, tokens, deadline, lease_id = string.match(member, '^%d+:(%d+):(%d+):(%d+):(.*)$')
     if tonumber(deadline) > ctx.now then
       briefs[#briefs + 1] = { lease_id = lease_id, tokens = tonumber(tokens), since = tonumber(since) }
@@ -159,7 +163,7 @@ end
 
 -- the lease id of the waiter that a project is kept free for, while its daemon lives
 local function holder_of(ctx, pool, alive)
-  local lease_id = redis.call('GET', key(ctx, 'holder', integer(pool.id)))
+  local lease_id = call('GET', key(ctx, 'holder', pool.id))
   local waiter = lease_id and find_waiter(ctx, lease_id)
   if not waiter then return nil end
   if not daemon_is_dead(ctx, waiter.daemon, alive) then return lease_id end
@@ -191,7 +195,7 @@ local function serve(ctx, pool)
 end
 
 local function read_pool(ctx, id)
-  local bytes = redis.call('GET', key(ctx, 'pool', integer(id)))
+  local bytes = call('GET', key(ctx, 'pool', id))
   return bytes and parse_pool(id, bytes)
 end
 

@@ -27,9 +27,11 @@ local function day_opens_at(ctx, state, requests)
   return opens
 end
 
--- whether the demand names the project as one it must not get
+-- whether the demand names the project as one it must not get, or (``=,1,``) others it must get
 local function avoids(demand, state)
-  return demand.avoid and string.find(demand.avoid, ',' .. state.id .. ',', 1, true)
+  if not demand.avoid then return false end
+  local named = find(demand.avoid, ',' .. state.id .. ',', 1, true) ~= nil
+  return named ~= (sub(demand.avoid, 1, 1) == '=')
 end
 
 -- nil when it fits now, else the limit that refuses it
@@ -66,10 +68,10 @@ end
 -- When enough leases of a project at its in-flight limit will have run out. Leases older than the
 -- limit are not listed by project: while they are open, some lease must end first.
 local function flight_opens_at(ctx, state)
-  local over = integer(state.in_flight - state.limit_in_flight)
-  local ends = redis.call('ZRANGE', key(ctx, 'flight', state.id), over, over, 'WITHSCORES')
+  local over = state.in_flight - state.limit_in_flight
+  local ends = call('ZRANGE', key(ctx, 'flight', state.id), over, over, 'WITHSCORES')
   if ends[2] then return tonumber(ends[2]) end
-  ends = redis.call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES')
+  ends = call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES')
   return max(tonumber(ends[2] or 0), state.now + 1)
 end
 
@@ -129,24 +131,28 @@ local function place(ctx, state)
 end
 
 local function ready_key(ctx, pool, priority)
-  return key(ctx, 'ready', integer(pool) .. ':' .. integer(priority))
+  return key(ctx, 'ready', pool .. ':' .. priority)
 end
 
--- Sorted-set changes of one call, one command a set.
+-- Sorted-set changes: at once, or gathered to one command a set where a call makes many.
 local function set_add(ctx, name, score, member)
+  if not ctx.sets then
+    call('ZADD', name, score, member)
+    return
+  end
   local adds = ctx.sets[name]
   if not adds then
     adds = {}
     ctx.sets[name] = adds
   end
-  adds[#adds + 1] = integer(score)
+  adds[#adds + 1] = score
   adds[#adds + 1] = member
 end
 
 local function move(ctx, name, was, is, member)
   if is == was then return end
   if is == 0 then
-    redis.call('ZREM', name, member)
+    call('ZREM', name, member)
   else
     set_add(ctx, name, is, member)
   end
@@ -167,11 +173,11 @@ end
 -- Lets acquire pass over T:blocked, unread, until this instant.
 local function set_due(ctx, at)
   ctx.opens_at = at
-  redis.call('SET', key(ctx, 'due'), integer(at))
+  call('SET', key(ctx, 'due'), at)
 end
 
 local function bring_due_forward(ctx)
-  if not ctx.opens_at then ctx.opens_at = tonumber(redis.call('GET', key(ctx, 'due')) or 0) end
+  if not ctx.opens_at then ctx.opens_at = tonumber(call('GET', key(ctx, 'due')) or 0) end
   if ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end
   ctx.first_at = nil
 end
@@ -180,25 +186,32 @@ end
 -- ready sets may have moved.
 local function commit(ctx)
   ctx.ready = nil
-  local values = {}
+  local first, values = nil, nil -- mostly there is one only
   for _, state in ipairs(ctx.order) do
     if state.dirty then
       state.dirty = false
       if not state.is_client then save_places(ctx, state) end
       if state.ring_count == 0 and state.ring_head > 0 then
         state.ring_head = 0
-        redis.call('DEL', key(ctx, 'ring', state.id))
+        call('DEL', key(ctx, 'ring', state.id))
       end
-      values[#values + 1] = key(ctx, 'state', state.id)
-      values[#values + 1] = encode(STATE, state) .. state.tail
+      if not first then
+        first = state
+      else
+        values = values or { key(ctx, 'state', first.id), STATE.encode(first) .. first.tail }
+        values[#values + 1] = key(ctx, 'state', state.id)
+        values[#values + 1] = STATE.encode(state) .. state.tail
+      end
     end
   end
-  if #values == 2 then
-    redis.call('SET', values[1], values[2])
-  elseif #values > 0 then
-    redis.call('MSET', unpack(values))
+  if values then
+    call('MSET', unpack(values))
+  elseif first then
+    call('SET', key(ctx, 'state', first.id), STATE.encode(first) .. first.tail)
   end
   if ctx.first_at then bring_due_forward(ctx) end
-  for name, adds in pairs(ctx.sets) do redis.call('ZADD', name, unpack(adds)) end
-  ctx.sets = {}
+  if ctx.sets and next(ctx.sets) then
+    for name, adds in pairs(ctx.sets) do call('ZADD', name, unpack(adds)) end
+    ctx.sets = {}
+  end
 end

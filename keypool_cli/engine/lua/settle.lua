@@ -1,13 +1,9 @@
 -- settle: close leases with what upstream said; release: close them unused.
 --
--- settle ARGV 2  {days, items}
---         item {lease id, client (0 none), tokens (-1: the reservation), success, mark, answer}
---         mark {} or {kind, until, base, cap, jitter}: see apply_mark
---         answer  the caller's bytes, kept and repeated
--- answers {now, outcomes}
---         outcome {'settled', tokens, applied, until, answer, project, key, granted_at, first, first_tokens}
---                   first: false when an earlier settle had won, and the rest is its outcome
---               | {'released'} | {'missing'}
+-- settle ARGV 2  {days}   3…  items: struct ITEM, lease id, the caller's answer
+-- answers an array: now, an outcome for each item
+--         outcome '1' or '0' + struct LEASE + the caller's answer; '0' when the lease had ended
+--                 before, and this is how ('' there is none)
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
 
 -- What a refusal does to a project on this model; answers whether it applied and until when.
@@ -18,9 +14,9 @@ local function drop_key(state, dropped)
   local keys = numbers_at(state.tail, 1, state.key_count, 'I4')
   local kept = {}
   for _, id in ipairs(keys) do
-    if id ~= dropped then kept[#kept + 1] = struct.pack('<I4', id) end
+    if id ~= dropped then kept[#kept + 1] = pack_bytes('<I4', id) end
   end
-  state.tail = table.concat(kept) .. string.sub(state.tail, 1 + 4 * state.key_count)
+  state.tail = table.concat(kept) .. sub(state.tail, 1 + 4 * state.key_count)
   state.key_count = #kept
 end
 
@@ -37,6 +33,8 @@ local function set_flag(state, flag, on)
   if on and not has then state.flags = state.flags + flag end
   if not on and has then state.flags = state.flags - flag end
 end
+
+local MARKS = { 'cool', 'wide', 'exclude', 'disable', 'drop_key' }
 
 local function apply_mark(ctx, state, mark, granted_at, key_id)
   local kind = mark[1]
@@ -56,54 +54,59 @@ local function apply_mark(ctx, state, mark, granted_at, key_id)
   return true, 0
 end
 
-local function told_outcome(lease, first)
-  local stored = cmsgpack.unpack(lease.answer)
-  return { 'settled', lease.tokens, stored[1], stored[2], stored[3], lease.project, lease.key, lease.granted_at, first }
-end
-
 local function settle_lease(ctx, lease, item)
-  local _, _, tokens, success, mark, answer = unpack(item)
   local state, client = lease_states(ctx, lease)
-  local actual = tokens < 0 and lease.tokens or tokens
+  local actual = item.tokens < 0 and lease.tokens or item.tokens
   close_lease(ctx, lease, state)
   local applied, until_at = false, 0
   if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end
   if state then
     correct(ctx, state, lease.seq, 0, actual - lease.tokens)
-    if success then state.failures = 0 end
-    if #mark > 0 then applied, until_at = apply_mark(ctx, state, mark, lease.granted_at, lease.key) end
+    if item.success == 1 then state.failures = 0 end
+    if item.mark > 0 then
+      local mark = { MARKS[item.mark], item.until_at, item.base, item.cap, item.jitter }
+      applied, until_at = apply_mark(ctx, state, mark, lease.granted_at, lease.key)
+    end
     place(ctx, state)
   end
   lease.status, lease.tokens = 's', actual
-  lease.answer = cmsgpack.pack({ applied, until_at, answer })
-  save_lease(ctx, lease, lease.answer, true)
-  return told_outcome(lease, true), state
+  lease.applied, lease.until_at = applied and 1 or 0, until_at
+  return save_lease(ctx, lease, item.answer), state
+end
+
+local function item_of(bytes)
+  local item, from = ITEM.decode(bytes)
+  local answer_at = from + item.lease_size
+  item.lease_id, item.answer = sub(bytes, from, answer_at - 1), sub(bytes, answer_at)
+  return item
 end
 
 local function settle_item(ctx, item, touched)
-  local lease = find_lease(ctx, item[1], item[2])
-  if not lease then return { 'missing' } end
-  if lease.status == 'r' then return { 'released' } end
-  if lease.status == 's' then return told_outcome(lease, false) end
-  local outcome, state = settle_lease(ctx, lease, item)
+  local lease = find_lease(ctx, item.lease_id, item.client)
+  if not lease then return '' end
+  if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
+  local bytes, state = settle_lease(ctx, lease, item)
   touched[#touched + 1] = state
-  return outcome
+  return '1' .. bytes
 end
 
 local function settle(keys, argv)
   local ctx = open(keys, argv)
-  local days, items = unpack(ctx.args)
-  set_days(ctx, days)
-  if not enter(ctx) then return cmsgpack.pack({ ctx.now, false }) end
-  local outcomes, touched = {}, {}
-  for i, item in ipairs(items) do outcomes[i] = settle_item(ctx, item, touched) end
-  serve_pools_of(ctx, touched)
-  commit(ctx)
-  return cmsgpack.pack({ ctx.now, outcomes })
+  set_days(ctx, ctx.args[1])
+  local outcomes, touched, known = { ctx.now }, {}, enter(ctx)
+  if #argv > 3 then ctx.sets = {} end
+  for i = 3, #argv do
+    outcomes[i - 1] = known and settle_item(ctx, item_of(argv[i]), touched) or ''
+  end
+  if known then
+    serve_pools_of(ctx, touched)
+    commit(ctx)
+  end
+  return outcomes
 end
 
 local function release_one(ctx, lease_id, client, touched)
-  local bytes = redis.call('HGET', key(ctx, 'waiter'), lease_id)
+  local bytes = call('HGET', key(ctx, 'waiter'), lease_id)
   if bytes then
     local waiter = read_waiter(bytes)
     if waiter.client ~= client then return 'missing' end

@@ -62,11 +62,51 @@ local LEASE_FIELDS = {
   { 'key', 'I4' },
   { 'client', 'I4' },         -- 0: none
   { 'requests', 'I2' },
-  { 'tokens', 'I6' },         -- reserved; the settled count once settled
-  { 'seq', 'I6' },            -- entry in the project's window
-  { 'client_seq', 'I6' },     -- entry in the client's own window; 0: it has none
-  { 'granted_at', 'I6' },
-  { 'expires_at', 'I6' },
+  { 'tokens', 'i8' },         -- reserved; the settled count once settled
+  { 'seq', 'i8' },            -- entry in the project's window
+  { 'client_seq', 'i8' },     -- entry in the client's own window; 0: it has none
+  { 'granted_at', 'i8' },
+  { 'expires_at', 'i8' },
+  { 'applied', 'I1' },        -- once settled: 1 when its mark took effect
+  { 'until_at', 'i8' },       --   and until when, 0: none
+}
+-- What calls carry and answer, besides.
+local DEMAND_FIELDS = {
+  { 'requests', 'I2' },
+  { 'tokens', 'i8' },
+  { 'ttl_ms', 'I4' },
+  { 'client', 'I4' },         -- 0: none
+  { 'client_rpm', 'i8' },     -- -1: none
+  { 'client_tpm', 'i8' },
+  { 'deadline', 'i8' },       -- 0: it does not wait
+  { 'lease_size', 'I2' },     -- then the lease id,
+  { 'affinity_size', 'I1' },  --   the project preferred ('': none),
+  { 'daemon_size', 'I1' },    --   the daemon that waits,
+  { 'avoid_size', 'I2' },     --   and the projects it must not get: ',1,2,' ('': none)
+}
+local WAITER_FIELDS = {
+  { 'number', 'i8' },
+  { 'since', 'i8' },
+  { 'pool', 'I4' },
+  { 'held_size', 'I1' },      -- then the project kept free for it ('': none) and its demand
+}
+local RESULT_FIELDS = {
+  { 'kind', 'I1' },           -- 1 granted, 0 refused, 2 it waits
+  { 'project', 'I4' },        -- refused: the one that frees first, 0: none
+  { 'key', 'I4' },
+  { 'at', 'i8' },             -- granted at; refused: when to ask again, 0: never, -1: at once
+  { 'expires_at', 'i8' },
+}                             -- then the lease id; refused: the limit
+local ITEM_FIELDS = {
+  { 'client', 'I4' },         -- 0: none
+  { 'tokens', 'i8' },         -- -1: the reservation
+  { 'success', 'I1' },
+  { 'mark', 'I1' },           -- index into MARKS, 0: none
+  { 'until_at', 'i8' },       -- of the mark, see apply_mark
+  { 'base', 'i8' },
+  { 'cap', 'i8' },
+  { 'jitter', 'd' },
+  { 'lease_size', 'I2' },     -- then the lease id and the caller's answer, kept and repeated
 }
 
 -- A codec reads and writes every record of a call, so it is compiled: naming the fields one by one
@@ -77,36 +117,35 @@ local function codec(fields)
     formats[i + 1], names[i], values[i] = field[2], field[1], 'v' .. i
     sets[i], gets[i] = field[1] .. '=v' .. i, 'r.' .. field[1]
   end
-  local format = table.concat(formats)
-  local decode = 'local unpack, f = ... return function(bytes) local ' .. table.concat(values, ',')
+  local layout, given, got = table.concat(formats), table.concat(values, ','), table.concat(gets, ',')
+  local decode = 'local unpack, f = ... return function(bytes) local ' .. given
     .. ', next = unpack(f, bytes) return {' .. table.concat(sets, ',') .. '}, next end'
-  local encode = 'local pack, f = ... return function(r) return pack(f,' .. table.concat(gets, ',') .. ') end'
+  local refill = 'local unpack, f = ... return function(bytes, r) local next ' .. got
+    .. ', next = unpack(f, bytes) return next end'
+  local encode = 'local pack, f = ... return function(r) return pack(f,' .. got .. ') end'
   return {
-    names = names,
-    decode = loadstring(decode)(struct.unpack, format),
-    encode = loadstring(encode)(struct.pack, format),
+    names = names, layout = layout,
+    -- a record by field name, and where the bytes after it begin
+    decode = loadstring(decode)(struct.unpack, layout),
+    -- the same into a table that was one before
+    refill = loadstring(refill)(struct.unpack, layout),
+    encode = loadstring(encode)(struct.pack, layout),
   }
 end
 
-local STATE, META, POOL, LEASE
+local STATE, META, POOL, LEASE, DEMAND, WAITER, RESULT, ITEM
 
 local function bind()
-  floor, max, min = math.floor, math.max, math.min
+  call, floor, max, min = redis.call, math.floor, math.max, math.min
+  format, sub, rep, find = string.format, string.sub, string.rep, string.find
+  pack_bytes, unpack_bytes = struct.pack, struct.unpack
   STATE, META, POOL, LEASE = codec(STATE_FIELDS), codec(META_FIELDS), codec(POOL_FIELDS), codec(LEASE_FIELDS)
-end
-
--- a record by field name, and where the bytes after it begin
-local function decode(kind, bytes)
-  return kind.decode(bytes)
-end
-
-local function encode(kind, record)
-  return kind.encode(record)
+  DEMAND, WAITER, RESULT, ITEM = codec(DEMAND_FIELDS), codec(WAITER_FIELDS), codec(RESULT_FIELDS), codec(ITEM_FIELDS)
 end
 
 local function numbers_at(bytes, from, count, format)
   if count == 0 then return {} end
-  local found = { struct.unpack('<' .. string.rep(format, count), bytes, from) }
+  local found = { unpack_bytes('<' .. rep(format, count), bytes, from) }
   found[count + 1] = nil
   return found
 end
@@ -119,24 +158,63 @@ local function blank(now)
   return state
 end
 
+-- Records of one call are used again by the next: a table of so many fields is dear to make.
+local used, spare = 0, {}
+
+local function read_record(bytes)
+  used = used + 1
+  local state = spare[used]
+  if state then return state, STATE.refill(bytes, state) end
+  local from
+  state, from = STATE.decode(bytes)
+  if used <= MOST_SPARE then spare[used] = state end
+  return state, from
+end
+
+-- the ids at a record's end: few are told apart, so they are read once
+local tails, tail_count = {}, 0
+
+local function pools_in(tail, key_count, pool_count)
+  local pools = tails[tail]
+  if not pools or #pools ~= pool_count then
+    if tail_count >= MOST_TAILS then tails, tail_count = {}, 0 end
+    pools = numbers_at(tail, 1 + 4 * key_count, pool_count, 'I4')
+    tails[tail], tail_count = pools, tail_count + 1
+  end
+  return pools
+end
+
 local function parse_state(bytes)
-  local state, from = decode(STATE, bytes)
-  state.tail = string.sub(bytes, from)
-  state.pools = numbers_at(state.tail, 1 + 4 * state.key_count, state.pool_count, 'I4')
+  local state, from = read_record(bytes)
+  state.advanced, state.dirty, state.is_client = nil, nil, nil
+  state.tail = sub(bytes, from)
+  state.pools = pools_in(state.tail, state.key_count, state.pool_count)
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
   return state
 end
 
--- Context of one call: the clock, the days and the records it has read.
+-- what the last call read of its arguments, meta and pool: mostly the next one finds the same bytes
+local last = {}
+
+-- Context of one call: the clock, the days and the records it has read. The table is the last
+-- call's, emptied: a new one of so many fields is dear to make.
+local this_call = {}
+
 local function open(keys, argv)
   if not STATE then bind() end
-  local ctx = { tag = keys[1], states = {}, order = {}, sets = {}, waiting = 0 }
-  ctx.now = tonumber(argv[1])
-  if ctx.now == 0 then
-    local time = redis.call('TIME')
-    ctx.now = time[1] * 1000 + floor(time[2] / 1000)
+  local ctx = this_call
+  used = 0
+  local now = tonumber(argv[1])
+  if now == 0 then
+    local time = call('TIME')
+    now = time[1] * 1000 + floor(time[2] / 1000)
   end
-  ctx.args = cmsgpack.unpack(argv[2])
+  if last.args_bytes ~= argv[2] then last.args_bytes, last.args = argv[2], cmsgpack.unpack(argv[2]) end
+  if last.tag ~= keys[1] then last.tag, last.names = keys[1], {} end
+  ctx.tag, ctx.names, ctx.now, ctx.args = last.tag, last.names, now, last.args
+  ctx.states, ctx.order, ctx.waiting = {}, {}, 0
+  ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
+  ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil
   return ctx
 end
 
@@ -153,18 +231,15 @@ local function set_days(ctx, days)
   error({ err = 'KPCLOCK this machine and the live store differ by more than a day' })
 end
 
--- what the last call read of meta and its pool: mostly the next one finds the same bytes
-local last = {}
-
 local function read_meta(ctx, bytes)
-  if last.meta_bytes ~= bytes then last.meta_bytes, last.meta = bytes, decode(META, bytes) end
+  if last.meta_bytes ~= bytes then last.meta_bytes, last.meta = bytes, META.decode(bytes) end
   ctx.meta = last.meta
   ctx.window_ms, ctx.guard_ms = ctx.meta.window_ms, ctx.meta.guard_ms
 end
 
 local function parse_pool(id, bytes)
   if last.pool_bytes == bytes and last.pool.id == id then return last.pool end
-  local pool, from = decode(POOL, bytes)
+  local pool, from = POOL.decode(bytes)
   pool.id, pool.priorities = id, numbers_at(bytes, from, pool.count, 'i4')
   last.pool_bytes, last.pool = bytes, pool
   return pool
@@ -173,8 +248,8 @@ end
 -- Reads meta and the number of waiters; answers nil when this model was never loaded or its state
 -- is lost, else the pool named, if it is known, or true.
 local function enter(ctx, pool_id)
-  local names = { key(ctx, 'meta'), key(ctx, 'waiting'), key(ctx, 'due'), pool_id and key(ctx, 'pool', integer(pool_id)) }
-  local found = redis.call('MGET', unpack(names))
+  local meta, waiting, due = key(ctx, 'meta'), key(ctx, 'waiting'), key(ctx, 'due')
+  local found = pool_id and call('MGET', meta, waiting, due, key(ctx, 'pool', pool_id)) or call('MGET', meta, waiting, due)
   if not found[1] then return nil end
   read_meta(ctx, found[1])
   ctx.waiting, ctx.opens_at = tonumber(found[2] or 0), tonumber(found[3] or 0)
@@ -192,24 +267,25 @@ end
 local function get_state(ctx, id)
   local state = ctx.states[id]
   if state then return state end
-  local bytes = redis.call('GET', key(ctx, 'state', id))
+  local bytes = call('GET', key(ctx, 'state', id))
   if not bytes then return nil end
   return remember(ctx, id, parse_state(bytes))
 end
 
--- brings many records in with one command
-local function get_states(ctx, ids)
-  local wanted, names = {}, {}
-  for _, id in ipairs(ids) do
-    if not ctx.states[id] then
-      wanted[#wanted + 1], names[#names + 1] = id, key(ctx, 'state', id)
-    end
-  end
-  if #wanted < 2 then
-    if wanted[1] then get_state(ctx, wanted[1]) end
+-- Brings many records in with one command; ids: every step-th of the array is one.
+local function get_states(ctx, ids, step)
+  if #ids <= step then
+    if ids[1] then get_state(ctx, ids[1]) end
     return
   end
-  local found = redis.call('MGET', unpack(names))
+  local wanted, names = {}, {}
+  for i = 1, #ids, step do
+    if not ctx.states[ids[i]] then
+      wanted[#wanted + 1], names[#names + 1] = ids[i], key(ctx, 'state', ids[i])
+    end
+  end
+  if #wanted == 0 then return end
+  local found = call('MGET', unpack(names))
   for i, id in ipairs(wanted) do
     if found[i] then remember(ctx, id, parse_state(found[i])) end
   end

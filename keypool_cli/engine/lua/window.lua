@@ -3,7 +3,7 @@
 local function ring_entry(ctx, state, index, count)
   local slot = (state.ring_head + index) % state.ring_slots
   local from = slot * ENTRY_SIZE
-  return redis.call('GETRANGE', key(ctx, 'ring', state.id), integer(from), integer(from + count * ENTRY_SIZE - 1)), slot
+  return call('GETRANGE', key(ctx, 'ring', state.id), from, from + count * ENTRY_SIZE - 1), slot
 end
 
 -- Calls visit(at, requests, tokens) for each closed entry, oldest first, until it answers true.
@@ -14,7 +14,7 @@ local function each_entry(ctx, state, visit)
     local count = min(16, state.ring_count - index, state.ring_slots - slot)
     local bytes = ring_entry(ctx, state, index, count)
     for i = 0, count - 1 do
-      if visit(struct.unpack(ENTRY, bytes, 1 + i * ENTRY_SIZE)) then return end
+      if visit(unpack_bytes(ENTRY, bytes, 1 + i * ENTRY_SIZE)) then return end
     end
     index = index + count
   end
@@ -76,8 +76,8 @@ end
 
 local function close_open_entry(ctx, state)
   local slot = (state.ring_head + state.ring_count) % state.ring_slots
-  redis.call('SETRANGE', key(ctx, 'ring', state.id), integer(slot * ENTRY_SIZE),
-    struct.pack(ENTRY, state.open_at, state.open_requests, state.open_tokens))
+  call('SETRANGE', key(ctx, 'ring', state.id), slot * ENTRY_SIZE,
+    pack_bytes(ENTRY, state.open_at, state.open_requests, state.open_tokens))
   if state.ring_count == 0 then state.oldest_at = state.open_at end
   state.ring_count = state.ring_count + 1
   state.open_requests, state.open_tokens = 0, 0
@@ -89,8 +89,7 @@ local function grow_ring(ctx, state, slots)
   if state.ring_count > 0 and state.ring_head > 0 then
     local name, from = key(ctx, 'ring', state.id), state.ring_head * ENTRY_SIZE
     local last = state.ring_slots * ENTRY_SIZE - 1
-    redis.call('SET', name, redis.call('GETRANGE', name, integer(from), integer(last))
-      .. redis.call('GETRANGE', name, 0, integer(from - 1)))
+    call('SET', name, call('GETRANGE', name, from, last) .. call('GETRANGE', name, 0, from - 1))
   end
   state.ring_head, state.ring_slots = 0, slots
 end
@@ -140,9 +139,9 @@ local function correct(ctx, state, seq, requests, tokens)
     state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
   else
     local bytes, slot = ring_entry(ctx, state, index, 1)
-    local at, entry_requests, entry_tokens = struct.unpack(ENTRY, bytes)
-    redis.call('SETRANGE', key(ctx, 'ring', state.id), integer(slot * ENTRY_SIZE),
-      struct.pack(ENTRY, at, entry_requests + requests, entry_tokens + tokens))
+    local at, entry_requests, entry_tokens = unpack_bytes(ENTRY, bytes)
+    call('SETRANGE', key(ctx, 'ring', state.id), slot * ENTRY_SIZE,
+      pack_bytes(ENTRY, at, entry_requests + requests, entry_tokens + tokens))
   end
   state.requests, state.tokens = state.requests + requests, state.tokens + tokens
   state.dirty = true

@@ -25,7 +25,16 @@ from keypool_cli.core.day import day_starts
 from keypool_cli.engine.engine import Times
 from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.scripts import library
-from keypool_cli.engine.types import Demand, LivePool, LiveProject
+from keypool_cli.engine.types import (
+    Demand,
+    Grant,
+    LivePool,
+    LiveProject,
+    Refused,
+    Settlement,
+    Waits,
+)
+from keypool_cli.engine.wire import pack_demand, pack_settlement, read_result
 from tests.support.valkey import private_valkey
 
 SIZES = (10, 1_000, 100_000)
@@ -33,7 +42,6 @@ FULL = range(1, 1_001)
 ROUNDS, CALLS, BATCH, PIPELINE = 9, 384, 32, 64
 
 pack = msgspec.msgpack.Encoder().encode
-unpack = msgspec.msgpack.Decoder().decode
 
 
 @dataclass(slots=True)
@@ -44,10 +52,10 @@ class Bench:
     sha: str = ""
     rows: dict[str, list[float]] = field(default_factory=dict)
 
-    def call(self, verb: str, model: str, *args: object) -> list[Any]:
+    def call(self, verb: str, model: str, args: object, *records: bytes) -> Any:
+        """One call as the engine makes it; its answer as the script gives it."""
         name = f"{library()[0]}_{verb}"
-        reply: list[Any] = unpack(self.client.fcall(name, 1, tag(model), 0, pack(args)))
-        return reply
+        return self.client.fcall(name, 1, tag(model), 0, pack(args), *records)
 
     def measure(self, row: str, command: str, work: Callable[[], None], per: int = 1) -> None:
         """Add a round: the server's microseconds per call of ``command`` while ``work`` runs."""
@@ -76,18 +84,21 @@ def fill(bench: Bench, size: int) -> None:
             LiveProject(number, 1000, 40_000_000, -1, -1, 1, 0, [number], [1])
             for number in range(start, min(start + 250, size + 1))
         ]
-        bench.call("load", model, days(), Times().wire, chunk)
-    bench.call("seal", model, days(), 1, -1, Times().wire, [LivePool(1, 0, [0])], "e")
+        bench.call("load", model, (days(), Times().wire, chunk))
+    bench.call("seal", model, (days(), 1, -1, Times().wire, [LivePool(1, 0, [0])], "e"))
     for _ in range(0, size, PIPELINE):
         acquire(bench, model, PIPELINE)
 
 
 def acquire(bench: Bench, model: str, count: int) -> list[str]:
     """Lease ids of one call's grants."""
-    answer = bench.call("acquire", model, days(), 1, 1, 0, demands(count))
-    assert answer[0] == "ok", answer
-    assert all(each[0] == 1 for each in answer[3]), answer
-    return [each[1] for each in answer[3]]
+    return [each.lease_id for each in ask(bench, model, demands(count)) if isinstance(each, Grant)]
+
+
+def ask(bench: Bench, model: str, asked: Sequence[Demand]) -> list[Grant | Refused | Waits]:
+    found = bench.call("acquire", model, (days(), 1, 1, 0), *map(pack_demand, asked))
+    assert found[0] == 1, "the model is not loaded"
+    return [read_result(each) for each in found[3:]]
 
 
 def acquire_times(bench: Bench, model: str, calls: int, count: int) -> list[list[str]]:
@@ -97,29 +108,29 @@ def acquire_times(bench: Bench, model: str, calls: int, count: int) -> list[list
 def load_full(bench: Bench) -> None:
     chunk = [LiveProject(each, 1000, 40_000, -1, -1, 1, 0, [each], [1]) for each in FULL]
     for start in range(0, len(chunk), 250):
-        bench.call("load", "full", days(), Times().wire, chunk[start : start + 250])
-    bench.call("seal", "full", days(), 1, -1, Times().wire, [LivePool(1, 0, [0])], "e")
+        bench.call("load", "full", (days(), Times().wire, chunk[start : start + 250]))
+    bench.call("seal", "full", (days(), 1, -1, Times().wire, [LivePool(1, 0, [0])], "e"))
 
 
 def take_all(bench: Bench) -> None:
     """Leave every project of "full" room for 2,000 tokens at most."""
     while True:
         demand = Demand(secrets.token_urlsafe(16), 1, 19_000)
-        if bench.call("acquire", "full", days(), 1, 1, 0, [demand])[3][0][0] == 0:
+        if isinstance(ask(bench, "full", [demand])[0], Refused):
             return
 
 
 def refused_times(bench: Bench, calls: int, tokens: int) -> None:
     for _ in range(calls):
         demand = Demand(secrets.token_urlsafe(16), 1, tokens)
-        answer = bench.call("acquire", "full", days(), 1, 1, 0, [demand])
-        assert answer[3][0][0] == 0, answer
+        found = ask(bench, "full", [demand])[0]
+        assert isinstance(found, Refused), found
 
 
 def settle(bench: Bench, model: str, batches: Sequence[Sequence[str]]) -> None:
     for lease_ids in batches:
-        items = [(lease_id, 0, 150, True, (), "{}") for lease_id in lease_ids]
-        bench.call("settle", model, days(), items)
+        items = [Settlement(each, 0, 150, success=True, answer="{}") for each in lease_ids]
+        bench.call("settle", model, (days(),), *map(pack_settlement, items))
 
 
 def floor(bench: Bench, calls: int) -> None:
@@ -190,7 +201,7 @@ def main() -> int:
     """Measure, print the table and what it promises; 1 if a promise is broken."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        private_valkey(Path(folder)) as url,
+        private_valkey(Path(folder), options={"latency-tracking": "no"}) as url,
         redis.Redis.from_url(url, protocol=2) as client,
     ):
         bench = Bench(client)

@@ -1,0 +1,94 @@
+"""Packed records that the scripts of the hot path take and answer; their fields: ``lua/state.lua``."""
+
+from struct import Struct
+
+from keypool_cli.engine.types import (
+    Demand,
+    Grant,
+    LeaseEnd,
+    LiveMark,
+    MarkAction,
+    Refused,
+    Settled,
+    Settlement,
+    Waits,
+)
+
+_DEMAND = Struct("<HqIIqqqHBBH")
+_RESULT = Struct("<BIIqq")
+_ITEM = Struct("<IqBBqqqdH")
+_LEASE = Struct("<cIIIHqqqqqBq")
+
+_REFUSED, _GRANTED = 0, 1
+_MARKS = {action: index for index, action in enumerate(MarkAction, 1)}
+_NO_MARK = LiveMark(MarkAction.COOL)
+_WAITS = Waits()
+
+
+def pack_demand(demand: Demand) -> bytes:
+    """What acquire and explain take."""
+    lease_id = demand.lease_id.encode()
+    prefer, daemon = demand.prefer.encode(), demand.daemon.encode()
+    avoid = demand.avoid.encode()
+    head = _DEMAND.pack(
+        demand.requests,
+        demand.tokens,
+        demand.ttl_ms,
+        demand.client,
+        demand.client_rpm,
+        demand.client_tpm,
+        demand.deadline_ms,
+        len(lease_id),
+        len(prefer),
+        len(daemon),
+        len(avoid),
+    )
+    return b"".join((head, lease_id, prefer, daemon, avoid))
+
+
+def read_result(answer: bytes) -> Grant | Refused | Waits:
+    """One answer of acquire, or a grant of pump."""
+    kind, project, key, at, expires_at = _RESULT.unpack_from(answer)
+    if kind == _GRANTED:
+        return Grant(answer[_RESULT.size :].decode(), project, key, at, expires_at)
+    if kind == _REFUSED:
+        return Refused(at or None, answer[_RESULT.size :].decode(), project)
+    return _WAITS
+
+
+def pack_settlement(item: Settlement) -> bytes:
+    """What settle takes."""
+    lease_id = item.lease_id.encode()
+    mark = item.mark or _NO_MARK
+    head = _ITEM.pack(
+        item.client,
+        -1 if item.tokens is None else item.tokens,
+        item.success,
+        0 if item.mark is None else _MARKS[mark.action],
+        mark.until_ms,
+        mark.base_ms,
+        mark.cap_ms,
+        mark.jitter,
+        len(lease_id),
+    )
+    return b"".join((head, lease_id, item.answer.encode()))
+
+
+def read_outcome(answer: bytes) -> Settled | LeaseEnd:
+    """One answer of settle."""
+    if not answer:
+        return LeaseEnd.MISSING
+    found = _LEASE.unpack_from(answer, 1)
+    status, project, key, _, _, tokens, _, _, granted_at, _, applied, until_at = found
+    if status == b"r":
+        return LeaseEnd.RELEASED
+    return Settled(
+        tokens=tokens,
+        applied=bool(applied),
+        until_ms=until_at,
+        answer=answer[1 + _LEASE.size :].decode(),
+        project_id=project,
+        key_id=key,
+        granted_at_ms=granted_at,
+        first=answer[:1] == b"1",
+    )
