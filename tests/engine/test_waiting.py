@@ -206,6 +206,28 @@ def test_a_starved_demand_has_one_project_kept_free_and_is_served_within_a_windo
     assert small >= 3
 
 
+@pytest.mark.parametrize("projects", [1, 3])
+def test_two_thirds_of_capacity_is_used_while_a_large_demand_waits(live, projects):
+    """Small demands ask for twice the capacity all the time; used is what their grants come to."""
+    live.load(*[a_project(each, rpm=100_000) for each in range(1, projects + 1)])
+    step_ms, tokens = 500, 10
+    count = 2 * projects * 1000 * step_ms // (WINDOW_MS * tokens) + 1
+
+    def a_step() -> int:
+        live.now += step_ms
+        smalls = [a_demand(tokens) for _ in range(count)]
+        return sum(isinstance(each, Grant) for each in live.acquire_all(*smalls))
+
+    for _ in range(2 * WINDOW_MS // step_ms):
+        a_step()
+    large, start, used = waits(live, 800), live.now, 800
+    while large.lease_id not in granted(live):
+        used += tokens * a_step()
+        assert live.now - start <= WINDOW_MS + 10_000
+    waited_ms = live.now - start
+    assert used >= 2 / 3 * projects * 1000 * waited_ms / WINDOW_MS
+
+
 def test_a_pump_comes_when_a_demand_starts_to_starve(live):
     live.load(a_project(rpm=1000))
     live.grant(500)
