@@ -3,33 +3,22 @@
 import logging
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from time import monotonic
+from dataclasses import dataclass
 
-from keypool_cli.core.model import Pool
-from keypool_cli.daemon.auth import Auth, Caller
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
-from keypool_cli.daemon.leases import LARGEST_BODY, unless_gone
-from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
+from keypool_cli.daemon.leases import unless_gone
+from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_relay import relay
-from keypool_cli.daemon.proxy_request import (
-    deadline_s,
-    session_of,
-    target_of,
-    token_of,
-    wait_s,
-    wants_sse,
-)
-from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError
-from keypool_cli.http.message import read_body
+from keypool_cli.daemon.proxy_request import wants_sse
+from keypool_cli.daemon.resources import Noting
+from keypool_cli.daemon.resources_lists import Lists
+from keypool_cli.daemon.uploads import UploadCalls, upload_token
+from keypool_cli.errors import KeypoolError, NotFoundError
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.service.affinity import Affinity
-from keypool_cli.service.proxying import Attempt, Order, Proxying, Ticketing
-from keypool_cli.service.watch import Watch
-from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, read_call
-from keypool_cli.upstream.headers import to_upstream
+from keypool_cli.service.proxying import Proxying, Ticketing
+from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
-PREFIXES = ("/v1beta/", "/v1/", "/v1alpha/")
+PREFIXES = ("/v1beta/", "/v1/", "/v1alpha/", "/upload/", "/download/")
 
 _OPENAI = re.compile(r"/[^/]+/openai(?:/|$)")
 
@@ -39,17 +28,29 @@ Tickets = Mapping[Cost, Ticketing]
 log = logging.getLogger("keypool.proxy")
 
 
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """What handles calls that are more than one answer passed on."""
+
+    noting: Noting
+    lists: Lists
+    uploads: UploadCalls
+
+
 class Proxy:
     """Handlers of Gemini's paths."""
 
     def __init__(
-        self, watch: Watch, auth: Auth, proxying: Proxying, tickets: Tickets, affinity: Affinity
+        self,
+        ordering: Ordering,
+        proxying: Proxying,
+        tickets: Tickets,
+        desks: Desks,
     ) -> None:
-        self._watch = watch
-        self._auth = auth
+        self._ordering = ordering
         self._proxying = proxying
-        self._affinity = affinity
         self._tickets = tickets
+        self._desks = desks
 
     async def handle(self, scope: Scope, proto: Exchange) -> None:
         """Answer one call; our own errors take the shape that the path's clients read."""
@@ -62,77 +63,30 @@ class Proxy:
                 log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
 
     async def _serve(self, call: Call | None, scope: Scope, proto: Exchange) -> None:
-        caller = self._auth.holder(scope, token_of(scope))
-        caller.require("proxy")
+        if call is not None and call.touch is Touch.UPLOAD and (token := upload_token(scope)):
+            await self._desks.uploads.go_on(token, scope, proto)
+            return
+        caller = self._ordering.caller(scope)
         if call is None:
-            raise NotFoundError(
-                f"the proxy does not forward {scope.method} {scope.path}",
-                hint="files, uploads, caches and batches: call Gemini with a leased key",
-            )
-        order = await self._order(call, caller, scope, proto)
+            raise NotFoundError(f"the proxy does not forward {scope.method} {scope.path}")
+        asked = self._ordering.asked(call, caller, scope)
+        if call.touch is Touch.UPLOAD:
+            await self._desks.uploads.begin(asked, proto)
+        elif call.touch is Touch.LIST:
+            await self._desks.lists.answer(asked, proto)
+        else:
+            await self._forward(asked, proto)
+
+    async def _forward(self, asked: Asked, proto: Exchange) -> None:
+        call, order = await self._ordering.order(asked, proto)
         attempt = await self._proxying.answer(order, self._tickets[call.cost])
         try:
-            await self._keep(order, attempt)
+            await self._ordering.keep(order, attempt)
+            answer = await self._desks.noting.note(call, order, attempt)
             marks = mark(attempt.ticket.project.name, attempt.ticket.lease_id)
-            await relay(attempt.answer, scope, proto, marks=marks)
+            await relay(answer, asked.scope, proto, marks=marks)
         finally:
             await attempt.close()
-
-    async def _keep(self, order: Order, attempt: Attempt) -> None:
-        """Remember where a session went; without it, the next call of it may go elsewhere."""
-        project = attempt.ticket.project
-        if order.session and attempt.told is None and str(project.id) != order.prefer:
-            with suppress(UnreachableError):
-                await self._affinity.keep(order.pool, order.session, project.id)
-
-    async def _order(self, call: Call, caller: Caller, scope: Scope, proto: Exchange) -> Order:
-        headers, now = scope.headers, monotonic()
-        pool = caller.pool(self._watch.configured, headers.get("x-keypool-pool"))
-        waits = wait_s(headers, pool.wait_s)
-        deadline = now + deadline_s(headers)
-        body = (
-            await read_body(headers, proto, limit=LARGEST_BODY) if scope.method == "POST" else None
-        )
-        wanted = await _wanted(call, body or b"")
-        if wanted.model:
-            caller.check_model(wanted.model)
-        session = session_of(headers) or _session(caller, wanted)
-        return Order(
-            pool=pool,
-            client=caller.client,
-            model=wanted.model,
-            tokens=wanted.tokens,
-            requests=wanted.requests,
-            wait_until=min(now + waits, deadline),
-            deadline=deadline,
-            method=scope.method,
-            target=target_of(scope),
-            headers=to_upstream(headers.items()),
-            body=body,
-            session=session,
-            prefer=await self._preferred(pool, session) if call.cost is Cost.SPENDS else "",
-            bearer=call.family is Family.OPENAI,
-            whole=call.verb in WHOLE,
-        )
-
-    async def _preferred(self, pool: Pool, session: str) -> str:
-        if not session:
-            return ""
-        with suppress(UnreachableError):
-            return await self._affinity.project(pool, session)
-        return ""
-
-
-def _session(caller: Caller, wanted: Wanted) -> str:
-    """A session for calls whose prompts begin alike: its project may hold the beginning cached."""
-    client = caller.client.id if caller.client is not None else 0
-    return f"{client}:{wanted.model}:{wanted.prefix}" if wanted.prefix else ""
-
-
-async def _wanted(call: Call, body: bytes) -> Wanted:
-    if call.cost is Cost.FREE:
-        return Wanted(call.model or "", 0)
-    return await read_wanted(call, body)
 
 
 def _form(call: Call | None, scope: Scope) -> Form:

@@ -7,11 +7,13 @@ from hashlib import sha256
 
 import msgspec
 
-from keypool_cli.core.estimator import estimate_request, estimate_text
+from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.request_shape import json_text
 from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.errors import UsageError
-from keypool_cli.upstream.calls import Call
+from keypool_cli.service.estimating import SHIPPED, Estimates
+from keypool_cli.upstream.calls import Call, Cost
+from keypool_cli.upstream.names import may_mention, mentioned
 
 MOST_REQUESTS = 100
 """Upstream takes no larger batch of embeddings (gemini-facts 7)."""
@@ -26,30 +28,63 @@ _body = msgspec.json.Decoder(dict[str, object])
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to reserve for one call. prefix: what its prompt begins with; empty for a short one."""
+    """What to reserve for one call. prefix: what its prompt begins with; empty for a short one.
+
+    estimate: where tokens come from; None for a call that costs none. mentions: names of what only
+    one project has. passing: nothing that the call makes is kept upstream.
+    """
 
     model: str
     tokens: int
     requests: int = 1
     prefix: str = ""
+    estimate: Estimate | None = None
+    mentions: tuple[str, ...] = ()
+    passing: bool = False
 
 
-async def read_wanted(call: Call, body: bytes) -> Wanted:
+async def read_wanted(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
     """Read a body; long ones in a thread, for others not to wait. Raises UsageError."""
     if len(body) < LONG_REQUEST:
-        return wanted_of(call, body)
-    return await asyncio.to_thread(wanted_of, call, body)
+        return wanted_of(call, body, estimates)
+    return await asyncio.to_thread(wanted_of, call, body, estimates)
 
 
-def wanted_of(call: Call, body: bytes) -> Wanted:
+def _free(call: Call, body: bytes) -> Wanted:
+    request = _read(body) if body else {}
+    named = request.get("model")
+    model = call.model or (named.removeprefix("models/") if isinstance(named, str) else "")
+    return Wanted(model, 0, mentions=_mentions(request, body))
+
+
+def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
     """What a body asks for. Raises UsageError for one that upstream would refuse anyway."""
+    if call.cost is Cost.FREE:
+        return _free(call, body)
+    request = _read(body)
+    model = call.model or _named(request)
+    estimate = _estimate(call, request, model, estimates)
+    tokens = max(estimate.tokens + estimate.margin, 1)
+    return Wanted(
+        model,
+        tokens,
+        _requests(call, request),
+        _prefix(request, tokens),
+        estimate,
+        mentions=_mentions(request, body),
+        passing=request.get("store") is False,
+    )
+
+
+def _read(body: bytes) -> dict[str, object]:
     try:
-        request = _body.decode(body)
+        return _body.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise UsageError("Invalid JSON payload received. Expected an object.") from err
-    model = call.model or _named(request)
-    tokens = max(_tokens(call, request, model), 1)
-    return Wanted(model, tokens, _requests(call, request), _prefix(request, tokens))
+
+
+def _mentions(request: Mapping[str, object], body: bytes) -> tuple[str, ...]:
+    return tuple(mentioned(request)) if may_mention(body) else ()
 
 
 def _prefix(request: Mapping[str, object], tokens: int) -> str:
@@ -74,14 +109,14 @@ def _named(request: Mapping[str, object]) -> str:
     return named.removeprefix("models/")
 
 
-def _tokens(call: Call, request: Mapping[str, object], model: str) -> int:
-    if call.verb == "predict":
-        estimate = estimate_text(json_text(request.get("instances")))
-    elif call.verb == "images/generations":
-        estimate = estimate_text(json_text(request.get("prompt")))
-    else:
-        estimate = estimate_request(request, model=model)
-    return estimate.tokens + estimate.margin
+def _estimate(
+    call: Call, request: Mapping[str, object], model: str, estimates: Estimates
+) -> Estimate:
+    if call.verb in {"predict", "predictLongRunning"}:
+        return estimates.text(json_text(request.get("instances")), model=model)
+    if call.verb == "images/generations":
+        return estimates.text(json_text(request.get("prompt")), model=model)
+    return estimates.request(request, model=model)
 
 
 def _requests(call: Call, request: Mapping[str, object]) -> int:

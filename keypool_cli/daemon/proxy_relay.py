@@ -1,18 +1,31 @@
 """Pass an upstream answer on: small ones whole, all others part by part as they come."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from keypool_cli.http.connection import drop_client
 from keypool_cli.http.rsgi import Exchange, Header, Scope
-from keypool_cli.service.passage import Passage
 from keypool_cli.upstream.forward import UpstreamError
 
 SMALL = 1024 * 1024
 """Bytes of a declared length that are held, so that an answer broken off can still be refused."""
 
 
+class Relayed(Protocol):
+    """An answer on its way; see :class:`keypool_cli.service.passage.Passage`."""
+
+    status: int
+    headers: list[Header]
+    length: int | None
+    refusal: bytes | None
+
+    async def part(self) -> bytes | None:
+        """The next part; None at the end. Raises UpstreamError."""
+        ...
+
+
 async def relay(
-    passage: Passage, scope: Scope, proto: Exchange, *, marks: Sequence[Header]
+    passage: Relayed, scope: Scope, proto: Exchange, *, marks: Sequence[Header]
 ) -> None:
     """Answer the client. Raises UpstreamError when nothing has been sent yet, else ClientGone.
 
@@ -27,14 +40,14 @@ async def relay(
         await _stream(passage, scope, proto, headers)
 
 
-async def _whole(passage: Passage) -> bytes:
+async def _whole(passage: Relayed) -> bytes:
     parts = []
     while (part := await passage.part()) is not None:
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _stream(passage: Passage, scope: Scope, proto: Exchange, headers: list[Header]) -> None:
+async def _stream(passage: Relayed, scope: Scope, proto: Exchange, headers: list[Header]) -> None:
     stream = proto.response_stream(passage.status, headers)
     try:
         while (part := await passage.part()) is not None:

@@ -4,14 +4,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from keypool_cli.daemon.auth import Auth
-from keypool_cli.daemon.proxy import Proxy, Tickets
+from keypool_cli.daemon.proxy import Desks, Proxy, Tickets
+from keypool_cli.daemon.proxy_ordering import Ordering
+from keypool_cli.daemon.resources import Noting
+from keypool_cli.daemon.resources_lists import Lists
+from keypool_cli.daemon.uploads import UploadCalls
 from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying import Proxying
+from keypool_cli.service.proxying_egress import Egress
+from keypool_cli.service.resources import Resources
+from keypool_cli.service.resources_finding import Finding
+from keypool_cli.service.resources_places import Places
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.tickets import Closing, FreeUse, Leases
+from keypool_cli.service.uploads import Uploads
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.calls import Cost
@@ -19,16 +29,35 @@ from keypool_cli.upstream.forward import Forwarder
 
 
 @asynccontextmanager
-async def proxy_of(
-    ports: Ports, watch: Watch, waiting: Waiting, leasing: Leasing, settling: Settling, auth: Auth
+async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
+    ports: Ports,
+    watch: Watch,
+    waiting: Waiting,
+    leasing: Leasing,
+    settling: Settling,
+    auth: Auth,
+    *,
+    estimating: Estimating,
 ) -> AsyncIterator[Proxy]:
     """The proxy; at the end every settlement under way is made."""
-    forwarder, closing = Forwarder(), Closing(settling)
-    proxying = Proxying(forwarder, ports.settings.upstream_url)
+    forwarder, closing, egress = Forwarder(), Closing(settling), Egress(ports)
+    url = ports.settings.upstream_url
+    proxying = Proxying(forwarder, url, egress)
     free_use = FreeUse(watch, Observing(watch, waiting, settling))
-    tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing), Cost.FREE: free_use}
+    tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing, estimating), Cost.FREE: free_use}
+    affinity = Affinity(ports, watch)
+    resources = Resources(ports, watch, Finding(watch, forwarder, egress, url))
+    ordering = Ordering(watch, auth, affinity, resources, estimating)
+    noting = Noting(resources)
+    uploads = Uploads(ports, watch, forwarder, egress)
+    desks = Desks(
+        noting,
+        Lists(ordering, proxying, free_use, Places(ports, watch)),
+        UploadCalls(ordering, proxying, free_use, uploads, noting),
+    )
     try:
-        yield Proxy(watch, auth, proxying, tickets, Affinity(ports, watch))
+        yield Proxy(ordering, proxying, tickets, desks)
     finally:
         await closing.close()
+        await resources.close()
         await forwarder.close()

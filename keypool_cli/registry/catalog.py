@@ -69,6 +69,8 @@ def project_of(row: Row[Any]) -> Project:
         labels=row.labels,
         enabled=row.enabled,
         reset_at_ms=row.reset_at_ms,
+        egress_proxy=row.egress_proxy,
+        egress_sealed=row.egress_sealed,
     )
 
 
@@ -95,6 +97,7 @@ def pool_of(row: Row[Any], project_ids: frozenset[int]) -> Pool:
         policy=Policy(row.policy),
         wait_s=row.wait_s,
         project_ids=project_ids,
+        shared_resources=row.shared_resources,
     )
 
 

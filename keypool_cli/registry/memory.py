@@ -49,6 +49,19 @@ class Calibrations:
             upsert(done.connection, calibrations, [row], key="model")
             done.event("calibration.saved", model)
 
+    def keep(self, model: str, payload: Mapping[str, object]) -> None:
+        """Replace what is stored of a model without dating it anew, logging, or a new revision."""
+        row = {"model": model, "payload": dict(payload), "at_ms": self._database.now_ms()}
+        with self._database.write() as connection:
+            upsert(connection, calibrations, [row], key="model", keep=("at_ms",))
+
+    def get(self, model: str) -> Calibration | None:
+        """What is stored of one model."""
+        query = select(calibrations).where(calibrations.c.model == model)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Calibration(row.model, row.payload, row.at_ms)
+
     def all(self) -> dict[str, Calibration]:
         """Calibrations by model."""
         with self._database.read() as connection:

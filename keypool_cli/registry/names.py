@@ -28,7 +28,8 @@ def checked_name(name: str, what: str) -> str:
         raise UsageError(f"a {what} name has 1 to {MAX_NAME} characters, not {len(composed)}")
     if composed != composed.strip():
         raise UsageError(f"the {what} name {composed!r} begins or ends with white space")
-    if any(unicodedata.category(c) in _TORN or c in _DIRECTION for c in composed):
+    plain = composed.isascii() and composed.isprintable()  # nearly always, and quickly seen
+    if not plain and any(unicodedata.category(c) in _TORN or c in _DIRECTION for c in composed):
         raise UsageError(f"the {what} name {composed!r} holds a control character")
     return composed
 

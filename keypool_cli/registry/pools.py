@@ -90,6 +90,7 @@ def pool_row(done: Change, name: str, values: Mapping[str, object]) -> dict[str,
         "name": name,
         "policy": Policy.SPREAD.value,
         "wait_s": 0.0,
+        "shared_resources": False,
         "created_at_ms": done.at_ms,
     }
     return row | dict(values)

@@ -10,8 +10,10 @@ from keypool_cli.errors import ConflictError, UsageError
 from keypool_cli.registry.catalog import project_of
 from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
+from keypool_cli.registry.egress import egress_columns
 from keypool_cli.registry.lookup import named
 from keypool_cli.registry.names import checked_labels, checked_name, checked_tier
+from keypool_cli.registry.seals import Seals
 from keypool_cli.registry.tables import keys, projects
 from keypool_cli.registry.values import Actor, ProjectFields
 
@@ -21,8 +23,9 @@ MAX_PRIORITY = 1_000_000
 class Projects:
     """The registry's projects. Unknown names raise NotFoundError."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, seals: Seals) -> None:
         self._database = database
+        self._seals = seals
 
     def find(self, name: str) -> Project:
         """The project of this name."""
@@ -32,6 +35,7 @@ class Projects:
     def create(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
         """A new project without keys; raises ConflictError if the name is taken."""
         name, values = checked_name(name, "project"), _checked_fields(fields)
+        values |= egress_columns(fields, name, self._seals)
         with change(self._database, by) as done:
             if done.connection.scalar(select(projects.c.id).where(projects.c.name == name)):
                 raise ConflictError(f"a project named {name!r} exists already")
@@ -40,7 +44,7 @@ class Projects:
 
     def set(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
         """The project with ``fields`` changed; what is not named stays."""
-        values = _checked_fields(fields)
+        values = _checked_fields(fields) | egress_columns(fields, name, self._seals)
         with change(self._database, by) as done:
             before = named(done.connection, projects, name)
             changed = {k: v for k, v in values.items() if getattr(before, k) != v}
@@ -49,7 +53,8 @@ class Projects:
             here = projects.c.id == before.id
             done.connection.execute(update(projects).where(here).values(changed))
             was = {field: getattr(before, field) for field in changed}
-            done.event("project.changed", name, detail={"before": was, "after": changed})
+            detail = {"before": _shown(was), "after": _shown(changed)}
+            done.event("project.changed", name, detail=detail)
             return project_of(named(done.connection, projects, name))
 
     def remove(self, name: str, *, by: Actor, with_keys: bool = False) -> Project:
@@ -74,7 +79,7 @@ class Projects:
 
 def project_row(done: Change, name: str, values: Mapping[str, object]) -> dict[str, object]:
     """A row for a new project with a checked name, and its event."""
-    done.event("project.created", name, detail=values)
+    done.event("project.created", name, detail=_shown(values))
     row: dict[str, object] = {
         "name": name,
         "tier": None,
@@ -88,6 +93,10 @@ def project_row(done: Change, name: str, values: Mapping[str, object]) -> dict[s
     return row | dict(values)
 
 
+def _shown(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name != "egress_sealed"}
+
+
 def checked_priority(priority: int) -> int:
     """``priority``; raises UsageError beyond a million either way."""
     if abs(priority) > MAX_PRIORITY:
@@ -96,7 +105,7 @@ def checked_priority(priority: int) -> int:
 
 
 def _checked_fields(fields: ProjectFields) -> dict[str, object]:
-    values: dict[str, object] = dict(fields)
+    values: dict[str, object] = {k: v for k, v in fields.items() if k != "egress_proxy"}
     tier, account, labels = values.get("tier"), values.get("billing_account"), values.get("labels")
     if isinstance(tier, str):
         values["tier"] = checked_tier(tier)

@@ -15,6 +15,8 @@ from keypool_cli.registry.memory import Calibrations, LiveEpochs
 from keypool_cli.registry.pools import Pools
 from keypool_cli.registry.projects import Projects
 from keypool_cli.registry.quotas import Quotas
+from keypool_cli.registry.resources import Resources
+from keypool_cli.registry.seals import Seals
 
 
 class Registry:
@@ -31,7 +33,8 @@ class Registry:
         self._database = db
         self._lockbox = Lockbox(db, master_key)
         self.keys = Keys(db, self._lockbox)
-        self.projects = Projects(db)
+        self.seals = Seals(self._lockbox)
+        self.projects = Projects(db, self.seals)
         self.pools = Pools(db)
         self.quotas = Quotas(db)
         self.marks = Marks(db)
@@ -40,6 +43,7 @@ class Registry:
         self.calibrations = Calibrations(db)
         self.clients = Clients(db)
         self.events = Events(db)
+        self.resources = Resources(db)
 
     @classmethod
     def open(

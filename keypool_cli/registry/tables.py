@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -53,6 +54,8 @@ projects = Table(
     Column("enabled", Boolean, nullable=False),
     Column("reset_at_ms", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("egress_proxy", Text),  # as it may be shown
+    Column("egress_sealed", LargeBinary),  # with its password
     sqlite_autoincrement=True,
 )
 
@@ -81,6 +84,7 @@ pools = Table(
     Column("policy", String(20), nullable=False),
     Column("wait_s", Float, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("shared_resources", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 
@@ -196,4 +200,16 @@ events = Table(
     Index(None, "kind", "id"),
     Index(None, "subject", "id"),
     sqlite_autoincrement=True,
+)
+
+resources = Table(  # what upstream keeps in one project: files, caches, batches and the like
+    "resources",
+    metadata,
+    Column("name", Text, primary_key=True),  # ``files/…``; two projects may have the same
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("client_id", ForeignKey(clients.c.id)),  # who made it; empty: not through keypool
+    Column("at_ms", BigInteger, nullable=False),
+    Column("until_at_ms", BigInteger, index=True),  # surely gone upstream by then
+    Index(None, "client_id", "at_ms"),
+    Index(None, "project_id"),
 )

@@ -50,6 +50,7 @@ class ProjectFields(TypedDict, total=False):
     billing_account: str | None
     labels: Mapping[str, str]
     enabled: bool
+    egress_proxy: Secret | None
 
 
 class PoolFields(TypedDict, total=False):
@@ -57,6 +58,7 @@ class PoolFields(TypedDict, total=False):
 
     policy: Policy
     wait_s: float
+    shared_resources: bool
 
 
 @dataclass(frozen=True, slots=True)

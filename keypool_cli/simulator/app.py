@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from keypool_cli.http.address import Address
 from keypool_cli.http.rsgi import App, ClientGone, Exchange, Scope
 from keypool_cli.http.server import serve
-from keypool_cli.simulator import admin, gemini
+from keypool_cli.http.websocket import Handshake
+from keypool_cli.simulator import admin, gemini, live
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.world import World
 
@@ -30,6 +32,9 @@ def application(state: State) -> App:
     """The RSGI application over one state."""
 
     async def app(scope: Scope, exchange: Exchange) -> None:
+        if scope.proto == "ws":
+            await live.handle(state, scope, cast(Handshake, exchange))
+            return
         side = admin if scope.path.startswith(admin.PREFIX + "/") else gemini
         with suppress(ClientGone):
             await side.handle(state, scope, exchange)

@@ -5,20 +5,23 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.simulator import openai
+from keypool_cli.simulator import batches, openai, resources, uploads
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.embeddings import batch_embed, embed, predict
 from keypool_cli.simulator.generate import MOST_TOKENS, generate
 from keypool_cli.simulator.interactions import interact
-from keypool_cli.simulator.refusals import GeminiError, invalid_argument, key_invalid
+from keypool_cli.simulator.paging import page_of
+from keypool_cli.simulator.refusals import GeminiError, key_invalid
 from keypool_cli.simulator.reply import Json, modalities
 from keypool_cli.simulator.request import read_body, read_counted, read_json, read_key, read_path
 from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.sending import send_error
+from keypool_cli.simulator.shelf import check_mentions
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import count_prompt
+from keypool_cli.simulator.uploads import upload_id
 
-_PAGE, _LARGEST_PAGE = 50, 1000
+_PAGE = 50
 _DOES = ["generateContent", "countTokens"]
 
 
@@ -26,6 +29,9 @@ async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
     """Answer one call, and record how it ended."""
     streams = scope.path.endswith(":streamGenerateContent") and not wants_sse(scope)
     in_array = streams or scope.path.split("/")[2:3] == ["openai"]
+    if (own := upload_id(scope)) is not None:
+        await _go_on(state, own, scope, exchange)
+        return
     try:
         caller = _authenticated(state, scope, exchange)
     except GeminiError as err:
@@ -37,6 +43,14 @@ async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
     except GeminiError as err:
         state.refused(caller.project, caller.key, model=caller.call.model, kind=err.kind)
         send_error(exchange, err, in_array=in_array)
+
+
+async def _go_on(state: State, own: str, scope: Scope, exchange: Exchange) -> None:
+    try:
+        await uploads.go_on(state, own, scope, exchange)
+    except GeminiError as err:
+        state.outside[err.kind] += 1
+        send_error(exchange, err, in_array=False)
 
 
 def _authenticated(state: State, scope: Scope, exchange: Exchange) -> Caller:
@@ -61,7 +75,9 @@ async def _count(state: State, caller: Caller) -> None:
     body = await read_body(caller.scope, caller.exchange)
     await _apply_faults(state, caller, "count")
     _require_model(state, caller)
-    counted = count_prompt(read_counted(read_json(body)), state.count_text)
+    asked = read_json(body)
+    check_mentions(caller.project.shelf, asked)
+    counted = count_prompt(read_counted(asked), state.count_text)
     caller.project.keys[caller.key].counted += 1
     details = modalities(counted.text_tokens, counted.media_tokens)
     answer_json(
@@ -72,12 +88,10 @@ async def _count(state: State, caller: Caller) -> None:
 async def _list(state: State, caller: Caller) -> None:
     await _apply_faults(state, caller, "models")
     query = dict(query_pairs(caller.scope.query_string))
-    start, size = _number(query, "pageToken", 0), _number(query, "pageSize", _PAGE)
-    size = min(size or _PAGE, _LARGEST_PAGE)
-    names = state.model_names
-    answer: Json = {"models": [_model(name) for name in names[start : start + size]]}
-    if start + size < len(names):
-        answer["nextPageToken"] = str(start + size)
+    names, following = page_of(state.model_names, query, default=_PAGE)
+    answer: Json = {"models": [_model(name) for name in names]}
+    if following is not None:
+        answer["nextPageToken"] = following
     answer_json(caller.exchange, 200, answer)
 
 
@@ -98,13 +112,6 @@ async def _apply_faults(state: State, caller: Caller, on: str) -> None:
 def _require_model(state: State, caller: Caller) -> None:
     if not state.has_model(caller.model):
         raise unknown_model(caller)
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    text = query.get(name) or str(default)
-    if not text.isdecimal():
-        raise invalid_argument(f"Invalid value at '{name}' (TYPE_INT32), \"{text}\"")
-    return int(text)
 
 
 def _model(name: str) -> Json:
@@ -132,4 +139,27 @@ _HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
     "GET openai/models": openai.models,
     "list": _list,
     "get": _get,
+    "upload": uploads.begin,
+    **{
+        f"GET {name}": resources.listed
+        for name in ("files", "cachedContents", "batches", "fileSearchStores")
+    },
+    **{
+        f"GET {name}/*": resources.show
+        for name in ("files", "cachedContents", "fileSearchStores", "interactions")
+    },
+    **{
+        f"DELETE {name}/*": resources.removed
+        for name in ("files", "cachedContents", "batches", "fileSearchStores", "interactions")
+    },
+    "GET files/*:download": resources.download,
+    "POST cachedContents": resources.make_cache,
+    "PATCH cachedContents/*": resources.put_off,
+    "POST fileSearchStores": resources.make_store,
+    "POST batches/*:cancel": resources.cancelled,
+    "POST interactions/*:cancel": resources.cancelled,
+    "batchGenerateContent": batches.make,
+    "GET batches/*": batches.show,
+    "predictLongRunning": batches.predict_long,
+    "GET operations/*": batches.show_operation,
 }

@@ -10,7 +10,8 @@ from keypool_cli.simulator.reply import answers, in_chunks, reply_to, usage
 from keypool_cli.simulator.request import read_body, read_json, read_prompt
 from keypool_cli.simulator.scripted import Shape, refusal_of, shape_of
 from keypool_cli.simulator.sending import array_frames, send_stream, send_whole, sse_frames
-from keypool_cli.simulator.state import State
+from keypool_cli.simulator.shelf import check_mentions
+from keypool_cli.simulator.state import Project, State
 from keypool_cli.simulator.tokens import Counted, count_prompt
 
 MOST_TOKENS = 1_048_576
@@ -39,7 +40,7 @@ def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) ->
     if not state.has_model(model):
         raise unknown_model(caller)
     try:
-        counted = _read(state, body)
+        counted = _read(state, project, body)
     except GeminiError:
         state.admit(project, model, 0)
         raise
@@ -49,8 +50,10 @@ def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) ->
     return counted
 
 
-def _read(state: State, body: bytes) -> Counted:
-    counted = count_prompt(read_prompt(read_json(body)), state.count_text)
+def _read(state: State, project: Project, body: bytes) -> Counted:
+    asked = read_json(body)
+    check_mentions(project.shelf, asked)
+    counted = count_prompt(read_prompt(asked), state.count_text)
     if counted.tokens > MOST_TOKENS:
         raise invalid_argument(
             f"The input token count ({counted.tokens}) exceeds the maximum number of tokens "

@@ -1,4 +1,4 @@
-"""Interactions that are not stored: one turn, whole or as a stream of named events."""
+"""Interactions: one turn, whole or as a stream of named events, kept unless that is not wanted."""
 
 import msgspec
 
@@ -8,6 +8,7 @@ from keypool_cli.simulator.refusals import invalid_argument
 from keypool_cli.simulator.reply import Json, in_chunks, reply_to
 from keypool_cli.simulator.request import read_body, read_json
 from keypool_cli.simulator.sending import send_stream, send_whole
+from keypool_cli.simulator.shelf import check_mentions, new_id
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import Prompt
 
@@ -19,9 +20,13 @@ async def interact(state: State, caller: Caller) -> None:
     if not isinstance(model, str) or not given:
         raise invalid_argument("model and input must be specified")
     prompt = Prompt((given if isinstance(given, str) else str(given),), 1)
+    check_mentions(caller.project.shelf, body)
     (counted,), shape = await admitted(state, caller, [prompt], model=model)
     text = reply_to(prompt)
-    answer = _interaction(model, text, counted.tokens, state.count_text(text))
+    own = f"v1_{new_id()}"
+    answer = _interaction(own, model, text, counted.tokens, state.count_text(text))
+    if body.get("store") is not False:
+        caller.project.shelf.put(f"interactions/{own}", answer)
     if body.get("stream") is True:
         frames = _frames(answer, text)
         await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
@@ -29,9 +34,9 @@ async def interact(state: State, caller: Caller) -> None:
         await send_whole(caller.scope, caller.exchange, answer, shape=shape)
 
 
-def _interaction(model: str, text: str, tokens: int, said: int) -> Json:
+def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Json:
     return {
-        "id": "v1_simulated",
+        "id": own,
         "object": "interaction",
         "model": model,
         "status": "completed",
@@ -47,7 +52,9 @@ def _interaction(model: str, text: str, tokens: int, said: int) -> Json:
 
 
 def _frames(answer: Json, text: str) -> list[bytes]:
-    events: list[Json] = [
+    begun = {"id": answer["id"], "object": "interaction", "status": "in_progress"}
+    events: list[Json] = [{"event_type": "interaction.start", "interaction": begun}]
+    events += [
         {"event_type": "content.delta", "index": 0, "delta": {"type": "text", "text": part}}
         for part in in_chunks(text)
     ]

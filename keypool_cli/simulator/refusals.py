@@ -144,6 +144,22 @@ def model_unknown(model: str, version: str, method: str) -> GeminiError:
     return GeminiError("not_found", 404, body(404, "NOT_FOUND", message))
 
 
+def foreign(name: str) -> GeminiError:
+    """Another project's resource, or none at all; Gemini does not tell which."""
+    collection, _, own = name.partition("/")
+    message = "The caller does not have permission"
+    if collection == "files":
+        message = f"You do not have permission to access the File {own} or it may not exist."
+    elif collection == "cachedContents":
+        message = "CachedContent not found (or permission denied)"
+    return GeminiError("foreign", 403, body(403, "PERMISSION_DENIED", message))
+
+
+def name_taken(name: str) -> GeminiError:
+    """The project has something of this name already."""
+    return GeminiError("taken", 409, body(409, "ALREADY_EXISTS", f"{name} already exists"))
+
+
 def path_unknown() -> GeminiError:
     """Nothing lies at this path."""
     return GeminiError("not_found", 404, body(404, "NOT_FOUND", "Requested entity was not found."))

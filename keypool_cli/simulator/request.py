@@ -32,29 +32,56 @@ _SNAKE = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Where a call goes. model: None for the list of models. method: ``get`` or ``list`` there."""
+    """Where a call goes. model: None for the list of models. method: ``get`` or ``list`` there.
+
+    resource: the name, or the collection, of what one project keeps; then method is the HTTP
+    method and the kind, such as ``GET files/*``.
+    """
 
     version: str
     model: str | None
     method: str
+    resource: str = ""
 
 
 def read_path(scope: Scope) -> Call:
     """The call that method and path stand for; raises GeminiError for any other."""
-    match scope.method, scope.path.split("/"):
-        case "GET", ["", version, "models"] if version in _VERSIONS:
-            return Call(version, None, "list")
-        case "GET", ["", version, "models", model] if version in _VERSIONS:
-            return Call(version, model, "get")
-        case _, ["", version, "openai", *rest] if version in _VERSIONS:
-            return Call(version, None, f"{scope.method} openai/{'/'.join(rest)}")
-        case "POST", ["", version, "interactions"] if version in _VERSIONS:
-            return Call(version, None, "interactions")
-        case "POST", ["", version, "models", action] if version in _VERSIONS and ":" in action:
-            model, _, method = action.partition(":")
-            return Call(version, model, method)
+    match scope.path.split("/"):
+        case ["", "upload", version, "files"] if version in _VERSIONS:
+            return Call(version, None, "upload", "files")
+        case ["", "download", version, *rest] if version in _VERSIONS:
+            return _of_resource(scope.method, version, rest)
+        case ["", version, *rest] if version in _VERSIONS and rest:
+            return _of_version(scope.method, version, rest)
         case _:
             raise path_unknown()
+
+
+def _of_version(method: str, version: str, parts: list[str]) -> Call:
+    match method, parts:
+        case "GET", ["models"]:
+            return Call(version, None, "list")
+        case "GET", ["models", model]:
+            return Call(version, model, "get")
+        case _, ["openai", *rest]:
+            return Call(version, None, f"{method} openai/{'/'.join(rest)}")
+        case "POST", ["interactions"]:
+            return Call(version, None, "interactions")
+        case "POST", ["models", action] if ":" in action:
+            model, _, verb = action.partition(":")
+            return Call(version, model, verb)
+        case _:
+            return _of_resource(method, version, parts)
+
+
+def _of_resource(method: str, version: str, parts: list[str]) -> Call:
+    *inner, last = parts
+    own, _, verb = last.partition(":")
+    if inner[-1:] == ["cancel"] or last == "cancel":
+        inner, own, verb = inner[:-1], inner[-1], "cancel"
+    name = "/".join([*inner, own])
+    kind = f"{inner[-1]}/*" if inner else own
+    return Call(version, None, f"{method} {kind}{':' if verb else ''}{verb}", name)
 
 
 def read_key(scope: Scope) -> str:

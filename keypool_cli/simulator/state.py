@@ -10,6 +10,7 @@ from keypool_cli.simulator.faults import FaultBook
 from keypool_cli.simulator.limiter import DayCount, Ledger, SlidingLog, day_end_ms
 from keypool_cli.simulator.quota_bodies import not_offered, over_quota
 from keypool_cli.simulator.record import KeyTally, Tally
+from keypool_cli.simulator.shelf import Shelf
 from keypool_cli.simulator.tokens import CountText, counting
 from keypool_cli.simulator.world import ProjectSpec, World
 
@@ -21,7 +22,7 @@ _MS, _S = 10**6, 10**9
 class Project:
     """A project of the world, and what it has used.
 
-    number: the project number that some error bodies name.
+    number: the project number that some error bodies name. shelf: what it keeps.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Project:
     models: dict[str, Tally] = field(default_factory=dict)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     keys: dict[str, KeyTally] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 class State:
@@ -45,6 +47,7 @@ class State:
         self.outside: Counter[str] = Counter()
         self.projects: dict[str, Project] = {}
         self.revoked: set[str] = set()
+        self.uploads: dict[str, Any] = {}  # open ones, by their id
         self._clock_ns = clock_ns
         self._last_ns = 0
         self._owners: dict[str, Project] = {}

@@ -3,8 +3,11 @@
 Paths: gemini-facts 7. A call that is not listed here is not forwarded.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from keypool_cli.upstream.names import root_of
 
 VERSIONS = ("v1beta", "v1", "v1alpha")
 
@@ -15,11 +18,15 @@ _SPENDS = frozenset(
         "embedContent",
         "batchEmbedContents",
         "predict",
+        "predictLongRunning",
     }
 )
-_FREE = frozenset({"countTokens"})
+_MAKES_BATCH = frozenset({"batchGenerateContent", "asyncBatchEmbedContent"})
+_FREE = frozenset({"countTokens"}) | _MAKES_BATCH
 WHOLE = _SPENDS - {"streamGenerateContent"} | _FREE
 """Calls whose answer is one JSON object, as large as the client's own memory must take anyway."""
+
+_TUNED = WHOLE - _MAKES_BATCH - {"predictLongRunning"} | {"streamGenerateContent"}
 
 _OPENAI_SPENDS = frozenset({"chat/completions", "embeddings", "images/generations"})
 
@@ -38,11 +45,24 @@ class Family(StrEnum):
     OPENAI = "openai"  # the key goes as a bearer token there
 
 
+class Touch(StrEnum):
+    """What a call does to what one project keeps: files, caches, batches and the like."""
+
+    NONE = "none"  # nothing, beyond what its body mentions
+    MAKE = "make"  # the answer names something new
+    USE = "use"  # it is about one that the path names
+    WATCH = "watch"  # so it is, and the answer may name files that were made
+    REMOVE = "remove"  # so it is, and then that is gone
+    LIST = "list"  # it lists a collection
+    UPLOAD = "upload"  # it begins an upload, is one, or goes on with one
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call. model: the path's, without ``models/``; None where the body names it, or none does.
 
     in_array: upstream answers with a JSON array, errors too, unless SSE is asked for.
+    resource: what the path is about, ``files/…``; of LIST and UPLOAD the collection.
     """
 
     cost: Cost
@@ -50,23 +70,76 @@ class Call:
     model: str | None = None
     in_array: bool = False
     family: Family = Family.GEMINI
+    touch: Touch = Touch.NONE
+    resource: str = ""
+
+
+def _rule(methods: str, pattern: str, touch: Touch) -> tuple[list[str], re.Pattern[str], Touch]:
+    own = r"(?!\.+(?:[/:]|$))[\w.=+~-]{1,500}"
+    return methods.split(), re.compile(pattern.replace("ID", own), re.ASCII), touch
+
+
+_LISTED = "files|cachedContents|batches|tunedModels|fileSearchStores|corpora"
+_MADE = "cachedContents|fileSearchStores|corpora|tunedModels"
+
+# By method and path below the version. Verbs that are not listed might share what is one
+# client's, or hand it over.
+_RESOURCES = (
+    _rule("GET", f"({_LISTED})", Touch.LIST),
+    _rule("POST", f"({_MADE})", Touch.MAKE),
+    _rule("GET", "(batches/ID|(?:models/ID/)?operations/ID)", Touch.WATCH),
+    _rule("GET PATCH", f"((?:{_LISTED}|interactions)/ID)", Touch.USE),
+    _rule("DELETE", f"((?:{_LISTED}|interactions)/ID|(?:models/ID/)?operations/ID)", Touch.REMOVE),
+    _rule("GET", "(?:download:)?(files/ID):download", Touch.USE),
+    _rule("POST", "(batches/ID|(?:models/ID/)?operations/ID):cancel", Touch.USE),
+    _rule("PATCH", "(batches/ID):update(?:GenerateContent|EmbedContent)Batch", Touch.USE),
+    _rule("POST", "(interactions/ID)/cancel", Touch.USE),
+    _rule("POST", "(fileSearchStores/ID):importFile", Touch.USE),
+    _rule("POST", "(corpora/ID):query", Touch.USE),
+    _rule(
+        "GET POST PATCH DELETE",
+        "((?:tunedModels|fileSearchStores|corpora)/ID)"
+        "/(?:documents|chunks|operations|upload|media)(?:/ID)*",
+        Touch.USE,
+    ),
+    _rule("POST PUT", "upload:(files)", Touch.UPLOAD),
+    _rule("POST PUT", "upload:(fileSearchStores/ID):uploadToFileSearchStore", Touch.UPLOAD),
+)
 
 
 def read_call(method: str, path: str) -> Call | None:
     """The call a method and a decoded path stand for; None for what is not forwarded."""
-    match method, path.split("/"):
-        case _, ["", version, "openai", *rest] if version in VERSIONS:
-            return _of_openai(method, rest)
-        case "GET", ["", version, "models"] if version in VERSIONS:
-            return Call(Cost.FREE, "list")
-        case "GET", ["", version, "models", model] if version in VERSIONS and is_name(model):
-            return Call(Cost.FREE, "get", model)
-        case "POST", ["", version, "models", action] if version in VERSIONS:
-            return _of_model(action)
-        case "POST", ["", version, "interactions"] if version in VERSIONS:
-            return Call(Cost.SPENDS, "interactions")
+    match path.split("/"):
+        case ["", version, *rest] if version in VERSIONS:
+            return _of_version(method, rest)
+        case ["", ("upload" | "download") as kind, version, *rest] if version in VERSIONS:
+            return _of_resource(method, f"{kind}:{'/'.join(rest)}")
         case _:
             return None
+
+
+def _of_version(method: str, parts: list[str]) -> Call | None:
+    match method, parts:
+        case _, ["openai", *rest]:
+            return _of_openai(method, rest)
+        case "GET", ["models"]:
+            return Call(Cost.FREE, "list")
+        case "GET", ["models", model]:
+            return Call(Cost.FREE, "get", model) if is_name(model) else None
+        case "POST", [("models" | "tunedModels") as kind, action]:
+            return _of_model(action) if kind == "models" else _of_tuned(action)
+        case "POST", ["interactions"]:
+            return Call(Cost.SPENDS, "interactions", touch=Touch.MAKE, resource="interactions")
+        case _:
+            return _of_resource(method, "/".join(parts))
+
+
+def _of_resource(method: str, path: str) -> Call | None:
+    for methods, pattern, touch in _RESOURCES:
+        found = pattern.fullmatch(path) if method in methods else None
+        if found is not None:
+            return Call(Cost.FREE, touch.value, touch=touch, resource=found[1])
+    return None
 
 
 def is_name(text: str) -> bool:
@@ -78,9 +151,21 @@ def _of_model(action: str) -> Call | None:
     model, _, verb = action.rpartition(":")
     if not is_name(model):
         return None
+    if verb in _MAKES_BATCH:
+        return Call(Cost.FREE, verb, model, touch=Touch.MAKE, resource="batches")
+    if verb == "predictLongRunning":
+        return Call(Cost.SPENDS, verb, model, touch=Touch.MAKE, resource="operations")
     if verb in _SPENDS:
         return Call(Cost.SPENDS, verb, model, in_array=verb == "streamGenerateContent")
     return Call(Cost.FREE, verb, model) if verb in _FREE else None
+
+
+def _of_tuned(action: str) -> Call | None:
+    """A call of a model that one project has tuned for itself."""
+    own, _, verb = action.rpartition(":")
+    root = root_of(f"tunedModels/{own}")
+    call = _of_model(f"{own}:{verb}") if root is not None and verb in _TUNED else None
+    return replace(call, model=root, touch=Touch.USE, resource=root or "") if call else None
 
 
 def _of_openai(method: str, rest: list[str]) -> Call | None:

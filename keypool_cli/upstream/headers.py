@@ -45,7 +45,18 @@ _CLIENTS_OWN = frozenset(
 )
 _CLIENTS_OWN_PREFIXES = ("x-keypool-", "x-forwarded-", "sec-")
 
-_UPSTREAMS_OWN = frozenset({"alt-svc", "content-length", "set-cookie", "strict-transport-security"})
+# Whoever knows the URL or the id of an upload may go on with it, without any credential.
+_UPSTREAMS_OWN = frozenset(
+    {
+        "alt-svc",
+        "content-length",
+        "set-cookie",
+        "strict-transport-security",
+        "x-goog-upload-control-url",
+        "x-goog-upload-url",
+        "x-guploader-uploadid",
+    }
+)
 _UPSTREAMS_OWN_PREFIXES = ("x-keypool-",)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keypool_cli.upstream.calls import Call, Cost, read_call
+from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,62 @@ def test_a_known_call(method, path, expected):
     ],
 )
 def test_anything_else_is_no_call(method, path):
+    assert read_call(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "touch", "resource"),
+    [
+        ("GET", "/v1beta/files", Touch.LIST, "files"),
+        ("GET", "/v1/files/a", Touch.USE, "files/a"),
+        ("DELETE", "/v1beta/files/a", Touch.REMOVE, "files/a"),
+        ("GET", "/v1beta/files/a:download", Touch.USE, "files/a"),
+        ("GET", "/download/v1beta/files/a:download", Touch.USE, "files/a"),
+        ("POST", "/upload/v1beta/files", Touch.UPLOAD, "files"),
+        (
+            "POST",
+            "/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+            Touch.UPLOAD,
+            "fileSearchStores/s",
+        ),
+        ("POST", "/v1beta/cachedContents", Touch.MAKE, "cachedContents"),
+        ("PATCH", "/v1beta/cachedContents/c", Touch.USE, "cachedContents/c"),
+        ("POST", "/v1beta/models/m:batchGenerateContent", Touch.MAKE, "batches"),
+        ("POST", "/v1beta/models/m:asyncBatchEmbedContent", Touch.MAKE, "batches"),
+        ("GET", "/v1beta/batches/b", Touch.WATCH, "batches/b"),
+        ("POST", "/v1beta/batches/b:cancel", Touch.USE, "batches/b"),
+        ("POST", "/v1beta/models/m:predictLongRunning", Touch.MAKE, "operations"),
+        ("GET", "/v1beta/models/m/operations/o", Touch.WATCH, "models/m/operations/o"),
+        ("GET", "/v1beta/fileSearchStores/s/documents/d", Touch.USE, "fileSearchStores/s"),
+        ("POST", "/v1beta/fileSearchStores/s:importFile", Touch.USE, "fileSearchStores/s"),
+        ("POST", "/v1beta/interactions", Touch.MAKE, "interactions"),
+        ("GET", "/v1beta/interactions/v1_x", Touch.USE, "interactions/v1_x"),
+        ("POST", "/v1beta/interactions/v1_x/cancel", Touch.USE, "interactions/v1_x"),
+        ("DELETE", "/v1beta/interactions/v1_x", Touch.REMOVE, "interactions/v1_x"),
+        ("POST", "/v1beta/tunedModels/t:generateContent", Touch.USE, "tunedModels/t"),
+    ],
+)
+def test_a_call_about_what_one_project_keeps(method, path, touch, resource):
+    call = read_call(method, path)
+    assert call is not None
+    assert (call.touch, call.resource) == (touch, resource)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1beta/files:register"),
+        ("POST", "/v1beta/files/a"),
+        ("GET", "/v1beta/files/.."),
+        ("GET", "/v1beta/files/a/../b"),
+        ("GET", "/upload/v1beta/files"),
+        ("POST", "/upload/v1beta/anything"),
+        ("POST", "/v1beta/tunedModels/t:transferOwnership"),
+        ("GET", "/v1beta/tunedModels/t/permissions"),
+        ("GET", "/v1beta/fileSearchStores/s/documents/.."),
+        ("GET", "/v1beta/interactions"),
+        ("POST", "/v1beta/interactions/v1_x/share"),
+    ],
+)
+def test_what_might_lead_elsewhere_or_hand_things_over_is_no_call(method, path):
     assert read_call(method, path) is None

@@ -1,0 +1,146 @@
+"""From a client's call to an order: whose it is, where it may go, what it takes, what it sends."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from keypool_cli.core.model import Pool
+from keypool_cli.daemon.auth import Auth, Caller
+from keypool_cli.daemon.proxy_body import METHODS, read_plain
+from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
+from keypool_cli.daemon.proxy_request import deadline_s, session_of, target_of, token_of, wait_s
+from keypool_cli.errors import UnreachableError
+from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.proxying import Attempt, Order
+from keypool_cli.service.resources import Resources
+from keypool_cli.service.watch import Watch
+from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
+from keypool_cli.upstream.headers import to_upstream
+
+_ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
+_COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
+"""What one request may name several of, so that a client's own belong into one project."""
+
+Body = bytes | AsyncIterator[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, its caller, and how it came."""
+
+    call: Call
+    caller: Caller
+    scope: Scope
+    pool: Pool
+
+
+class Ordering:
+    """Makes orders of calls. Raises UsageError and what finding resources raises."""
+
+    def __init__(
+        self,
+        watch: Watch,
+        auth: Auth,
+        affinity: Affinity,
+        resources: Resources,
+        estimating: Estimating,
+    ) -> None:
+        self._estimating = estimating
+        self._watch = watch
+        self._auth = auth
+        self._affinity = affinity
+        self._resources = resources
+
+    def caller(self, scope: Scope) -> Caller:
+        """Who calls; raises NotPermittedError for a client that may not use the proxy."""
+        caller = self._auth.holder(scope, token_of(scope))
+        caller.require("proxy")
+        return caller
+
+    def asked(self, call: Call, caller: Caller, scope: Scope) -> Asked:
+        """A call on the pool that it names, or the caller's own."""
+        pool = caller.pool(self._watch.configured, scope.headers.get("x-keypool-pool"))
+        return Asked(call, caller, scope, pool)
+
+    async def order(self, asked: Asked, proto: Exchange) -> tuple[Call, Order]:
+        """The order for a call whose body is read whole; and the call as its body makes it."""
+        body = None
+        if asked.scope.method in METHODS:
+            body = await read_plain(asked.scope.headers, proto)
+        estimates = self._estimating.of(asked.caller.client)
+        wanted = await read_wanted(asked.call, body or b"", estimates)
+        if wanted.model:
+            asked.caller.check_model(wanted.model)
+        if wanted.passing and asked.call.touch is Touch.MAKE:
+            asked = replace(asked, call=replace(asked.call, touch=Touch.NONE))
+        return asked.call, await self.of(asked, wanted, body)
+
+    async def of(self, asked: Asked, wanted: Wanted, body: Body) -> Order:
+        """The order for a call with this body."""
+        call, pool, headers = asked.call, asked.pool, asked.scope.headers
+        now = monotonic()
+        deadline = now + deadline_s(headers)
+        session = session_of(headers) or _session(asked.caller, wanted)
+        names = [*wanted.mentions, *_own(call)]
+        only = None
+        if names:
+            only = await self._resources.project_of(names, pool, asked.caller.client)
+        return Order(
+            pool=pool,
+            client=asked.caller.client,
+            model=wanted.model,
+            tokens=wanted.tokens,
+            requests=wanted.requests,
+            estimate=wanted.estimate,
+            wait_until=min(now + wait_s(headers, pool.wait_s), deadline),
+            deadline=deadline,
+            method=asked.scope.method,
+            target=target_of(asked.scope),
+            headers=_headers(asked.scope, body),
+            body=body,
+            session=session,
+            prefer=str(only.id) if only is not None else await self._preferred(asked, session),
+            bearer=call.family is Family.OPENAI,
+            whole=call.verb in WHOLE,
+            only=only,
+        )
+
+    async def keep(self, order: Order, attempt: Attempt) -> None:
+        """Remember where a session went; without it, the next call of it may go elsewhere."""
+        project = attempt.ticket.project
+        if order.session and attempt.told is None and str(project.id) != order.prefer:
+            with suppress(UnreachableError):
+                await self._affinity.keep(order.pool, order.session, project.id)
+
+    async def _preferred(self, asked: Asked, session: str) -> str:
+        call, client = asked.call, asked.caller.client
+        makes = call.touch in {Touch.MAKE, Touch.UPLOAD} and call.resource in _COMBINED
+        with suppress(UnreachableError):
+            if session and (makes or call.cost is Cost.SPENDS):
+                return await self._affinity.project(asked.pool, session)
+            if makes:
+                return await self._resources.home(asked.pool, client)
+        return ""
+
+
+def _own(call: Call) -> list[str]:
+    """What the path itself names."""
+    store = call.touch is Touch.UPLOAD and "/" in call.resource
+    return [call.resource] if call.touch in _ON_ONE or store else []
+
+
+def _headers(scope: Scope, body: Body) -> list[tuple[str, str]]:
+    """The client's headers for upstream; what was unpacked is not called compressed any more."""
+    kept = to_upstream(scope.headers.items())
+    if isinstance(body, bytes):
+        return [each for each in kept if each[0] != "content-encoding"]
+    return kept
+
+
+def _session(caller: Caller, wanted: Wanted) -> str:
+    """A session for calls whose prompts begin alike: its project may hold the beginning cached."""
+    client = caller.client.id if caller.client is not None else 0
+    return f"{client}:{wanted.model}:{wanted.prefix}" if wanted.prefix else ""

@@ -1,0 +1,142 @@
+"""Lists over HTTP: several projects' collections as one, of which each client sees its own."""
+
+from dataclasses import replace
+from urllib.parse import quote_plus, unquote_plus
+
+import msgspec
+
+from keypool_cli.daemon.gemini_errors import mark
+from keypool_cli.daemon.proxy_demand import Wanted
+from keypool_cli.daemon.proxy_ordering import Asked, Ordering
+from keypool_cli.daemon.proxy_relay import relay
+from keypool_cli.daemon.proxy_request import target_of
+from keypool_cli.errors import UsageError
+from keypool_cli.http.message import answer_json, query_pairs
+from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.service.passage import Passage
+from keypool_cli.service.proxying import Attempt, Order, Proxying, Ticketing
+from keypool_cli.service.resources_places import Place, Places
+from keypool_cli.upstream.forward import UpstreamError
+from keypool_cli.upstream.names import root_of
+
+MOST_PAGES = 200
+"""Pages read upstream for one page of ours; beyond, it may be empty although another follows."""
+
+_PAGE = 50
+_MEMBERS = {"batches": "operations"}  # where upstream lists them under another name
+
+_page = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_item = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+
+
+class _RefusedPageError(Exception):
+    """Upstream's own refusal, to be passed on."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__()
+        self.attempt = attempt
+
+
+class Lists:
+    """Handles GET of a collection."""
+
+    def __init__(
+        self, ordering: Ordering, proxying: Proxying, tickets: Ticketing, places: Places
+    ) -> None:
+        self._ordering = ordering
+        self._proxying = proxying
+        self._tickets = tickets
+        self._places = places
+
+    async def answer(self, asked: Asked, proto: Exchange) -> None:
+        """Answer with one page."""
+        order = await self._ordering.of(asked, Wanted("", 0), None)
+        try:
+            items, following = await self._collected(asked, order)
+        except _RefusedPageError as refused:
+            attempt = refused.attempt
+            marks = mark(attempt.ticket.project.name, None)
+            await relay(attempt.answer, asked.scope, proto, marks=marks)
+            return
+        member = _MEMBERS.get(asked.call.resource, asked.call.resource)
+        page: dict[str, object] = {member: items} if items else {}
+        if following is not None:
+            page["nextPageToken"] = following
+        answer_json(proto, 200, page)
+
+    async def _collected(self, asked: Asked, order: Order) -> tuple[list[msgspec.Raw], str | None]:
+        collection, query = asked.call.resource, dict(query_pairs(asked.scope.query_string))
+        size = _size(query)
+        places = await self._places.of(asked.pool, asked.caller.client, collection)
+        place = self._places.at(query.get("pageToken"), places)
+        items: list[msgspec.Raw] = []
+        for _ in range(MOST_PAGES):
+            if place is None:
+                break
+            page = await self._page(asked, order, place, size - len(items) or _PAGE)
+            shown = _visible(page, collection, place)
+            # A token is only given for a page with something on it: Google's own client fails
+            # at an empty one.
+            if shown and len(items) >= size:
+                break
+            items += shown
+            place = self._places.next(place, places, _token(page))
+        return items, self._places.token(place) if place is not None else None
+
+    async def _page(
+        self, asked: Asked, order: Order, place: Place, size: int
+    ) -> dict[str, msgspec.Raw]:
+        target = _target(asked.scope, size, place.token)
+        attempt = await self._proxying.answer(
+            replace(order, only=place.project, target=target, whole=True), self._tickets
+        )
+        try:
+            passage = attempt.answer
+            if attempt.told is not None:
+                raise _RefusedPageError(attempt)
+            return await _decoded(passage)
+        finally:
+            await attempt.close()
+
+
+async def _decoded(passage: Passage) -> dict[str, msgspec.Raw]:
+    try:
+        return _page.decode(await passage.held())
+    except msgspec.DecodeError as err:
+        raise UpstreamError("upstream's list cannot be read") from err
+
+
+def _visible(page: dict[str, msgspec.Raw], collection: str, place: Place) -> list[msgspec.Raw]:
+    raw = page.get(_MEMBERS.get(collection, collection))
+    items = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not None else []
+    if place.own is None:
+        return items
+    return [each for each in items if _name(each) in place.own]
+
+
+def _name(item: msgspec.Raw) -> str | None:
+    try:
+        return root_of(_text.decode(_item.decode(item)["name"]))
+    except (KeyError, msgspec.DecodeError):
+        return None
+
+
+def _token(page: dict[str, msgspec.Raw]) -> str:
+    raw = page.get("nextPageToken")
+    return _text.decode(raw) if raw is not None else ""
+
+
+def _size(query: dict[str, str]) -> int:
+    said = query.get("pageSize", query.get("page_size")) or "0"
+    if not said.isdecimal() or len(said) > 6:
+        raise UsageError("pageSize is a whole number")
+    return int(said) or _PAGE
+
+
+def _target(scope: Scope, size: int, token: str) -> str:
+    path, _, query = target_of(scope).partition("?")
+    ours = {"pageSize", "page_size", "pageToken", "page_token"}
+    kept = [e for e in query.split("&") if e and unquote_plus(e.partition("=")[0]) not in ours]
+    paged = [*kept, f"pageSize={size}", *([f"pageToken={quote_plus(token)}"] if token else [])]
+    return f"{path}?{'&'.join(paged)}"

@@ -1,0 +1,168 @@
+"""Uploads over HTTP: begun with a client's token, gone on with by the URL alone, streamed."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import quote, urlsplit
+
+from keypool_cli.daemon.gemini_errors import mark
+from keypool_cli.daemon.proxy_demand import Wanted
+from keypool_cli.daemon.proxy_ordering import Asked, Ordering
+from keypool_cli.daemon.proxy_relay import relay
+from keypool_cli.daemon.proxy_request import token_of
+from keypool_cli.daemon.resources import Noting
+from keypool_cli.errors import NotPermittedError, UsageError
+from keypool_cli.http.message import query_pairs
+from keypool_cli.http.rsgi import Exchange, Header, Scope
+from keypool_cli.service.passage import Passage
+from keypool_cli.service.proxying import Attempt, Order, Proxying, Ticketing
+from keypool_cli.service.uploads import Session, Uploads
+from keypool_cli.upstream.forward import Outgoing, UpstreamError
+from keypool_cli.upstream.headers import to_upstream
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:]+\](?::\d{1,5})?")
+_GOOGLE = ".googleapis.com"
+
+
+def upload_token(scope: Scope) -> str | None:
+    """The token of an upload to go on with; None for a call that begins one."""
+    return next((v for n, v in query_pairs(scope.query_string) if n == "upload_id"), None)
+
+
+class UploadCalls:
+    """Handlers of what lies below ``/upload``."""
+
+    def __init__(
+        self,
+        ordering: Ordering,
+        proxying: Proxying,
+        tickets: Ticketing,
+        uploads: Uploads,
+        noting: Noting,
+    ) -> None:
+        self._ordering = ordering
+        self._proxying = proxying
+        self._tickets = tickets
+        self._uploads = uploads
+        self._noting = noting
+
+    async def begin(self, asked: Asked, proto: Exchange) -> None:
+        """Begin an upload, or pass on one that comes whole."""
+        _refuse_older_protocol(asked.scope)
+        if _only_begins(asked.scope):
+            _, order = await self._ordering.order(asked, proto)
+        else:
+            body = _counted(proto, _length(asked.scope))
+            order = await self._ordering.of(asked, Wanted("", 0), body)
+            order = replace(order, headers=[*order.headers, _length_of(asked.scope)])
+        attempt = await self._proxying.answer(order, self._tickets)
+        try:
+            await self._ordering.keep(order, attempt)
+            headers = self._session_headers(attempt, order, asked.scope)
+            await self._note(attempt.answer, attempt, order)
+            await relay(attempt.answer, asked.scope, proto, marks=headers)
+        finally:
+            await attempt.close()
+
+    async def go_on(self, token: str, scope: Scope, proto: Exchange) -> None:
+        """One step of an upload: more of it, its end, or a question how far it has come."""
+        session = self._uploads.session(token)
+        self._check(session, scope)
+        headers = [*to_upstream(scope.headers.items()), _length_of(scope)]
+        body = _counted(proto, _length(scope))
+        proxy = self._uploads.way_out(session)
+        outgoing = Outgoing(scope.method, session.url, headers, body, proxy)
+        passage = await self._uploads.send(outgoing)
+        try:
+            project = self._uploads.project(session)
+            if project is not None and _is_final(passage):
+                body_of = await passage.held()
+                await self._noting.note_file(body_of, project, session.client_id or None)
+            await relay(passage, scope, proto, marks=mark(project.name, None) if project else [])
+        finally:
+            await passage.close()
+
+    def _check(self, session: Session, scope: Scope) -> None:
+        """Raise NotPermittedError when the session's client is gone, or somebody else calls."""
+        client = self._uploads.client(session)
+        if session.client_id and (client is None or client.revoked_at_ms is not None):
+            raise NotPermittedError("the client of this upload has been revoked")
+        if token_of(scope):
+            caller = self._ordering.caller(scope).client
+            if caller is not None and caller.id != session.client_id:
+                raise NotPermittedError("this upload belongs to another client")
+
+    def _session_headers(self, attempt: Attempt, order: Order, scope: Scope) -> list[Header]:
+        project = attempt.ticket.project
+        headers = mark(project.name, None)
+        url = attempt.answer.told("x-goog-upload-url")
+        if attempt.told is None and url is not None:
+            if not _is_upstreams(url, self._proxying.url):
+                raise UpstreamError("upstream wants the upload to go somewhere else")
+            token = self._uploads.token(url, project, order.pool, order.client)
+            headers.append(("x-goog-upload-url", _own_url(scope, token)))
+        return headers
+
+    async def _note(self, passage: Passage, attempt: Attempt, order: Order) -> None:
+        if attempt.told is None:
+            client_id = order.client.id if order.client is not None else None
+            await self._noting.note_file(await passage.held(), attempt.ticket.project, client_id)
+
+
+def _refuse_older_protocol(scope: Scope) -> None:
+    """Its answers carry the session's URL where nobody looks for it."""
+    named = {(name, value.lower()) for name, value in query_pairs(scope.query_string)}
+    if ("uploadType", "resumable") in named:
+        raise UsageError(
+            "uploadType=resumable is not forwarded",
+            hint="send X-Goog-Upload-Protocol: resumable, as Google's clients do",
+        )
+
+
+def _only_begins(scope: Scope) -> bool:
+    """Whether the body only describes what is to be uploaded."""
+    return (scope.headers.get("x-goog-upload-command") or "").strip().lower() == "start"
+
+
+def _is_final(passage: Passage) -> bool:
+    is_good = passage.refusal is None and passage.status < 300
+    return is_good and passage.told("x-goog-upload-status") == "final"
+
+
+def _length(scope: Scope) -> int:
+    said = scope.headers.get("content-length") or ""
+    if not said.isdecimal():
+        # Without it, a body that was cut short could not be told from one that is all there.
+        raise UsageError("an upload needs a Content-Length", hint="send it in parts of known size")
+    return int(said)
+
+
+def _length_of(scope: Scope) -> Header:
+    return "content-length", str(_length(scope))
+
+
+async def _counted(proto: Exchange, length: int) -> AsyncIterator[bytes]:
+    """The body in parts. Raises ConnectionError when it ends too soon, which breaks the upload."""
+    async for part in proto:
+        length -= len(part)
+        yield bytes(part)
+    if length > 0:
+        raise ConnectionError("the client hung up")
+
+
+def _is_upstreams(url: str, upstream: str) -> bool:
+    wanted, found = urlsplit(upstream), urlsplit(url)
+    same = (found.scheme, found.netloc) == (wanted.scheme, wanted.netloc)
+    google = (wanted.hostname or "").endswith(_GOOGLE) and (found.hostname or "").endswith(_GOOGLE)
+    return same or (google and found.scheme == "https")
+
+
+def _own_url(scope: Scope, token: str) -> str:
+    """The way back to us, as the client sees us."""
+    headers = scope.headers
+    host = headers.get("x-forwarded-host") or headers.get("host") or scope.authority or ""
+    kind = headers.get("x-forwarded-proto") or scope.scheme
+    if not _HOST.fullmatch(host) or kind not in {"http", "https"}:
+        host, kind = scope.server, scope.scheme
+    path = quote(scope.path, safe="/:")
+    return f"{kind}://{host}{path}?upload_id={token}&upload_protocol=resumable"

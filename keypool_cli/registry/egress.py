@@ -1,0 +1,42 @@
+"""Egress proxies of projects: checked, sealed with their passwords, and shown without them."""
+
+from keypool_cli.config.urls import masked_url, split
+from keypool_cli.core.model import Project
+from keypool_cli.errors import UsageError
+from keypool_cli.registry.seals import Seals
+from keypool_cli.registry.values import ProjectFields
+
+SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def egress_columns(fields: ProjectFields, project: str, seals: Seals) -> dict[str, object]:
+    """What the fields make of a project's two columns. Raises UsageError for what is no proxy."""
+    if "egress_proxy" not in fields:
+        return {}
+    url = fields["egress_proxy"]
+    if url is None:
+        return {"egress_proxy": None, "egress_sealed": None}
+    _check(url.text)
+    return {
+        "egress_proxy": masked_url(url.text),
+        "egress_sealed": seals.seal(url, _purpose(project)),
+    }
+
+
+def egress_url(project: Project, seals: Seals) -> str | None:
+    """The URL of a project's egress proxy, password and all; None where it has none."""
+    if project.egress_sealed is None:
+        return None
+    return seals.unseal(project.egress_sealed, _purpose(project.name)).text
+
+
+def _purpose(project: str) -> str:
+    return f"egress proxy of {project}"
+
+
+def _check(url: str) -> None:
+    parts = split(url)
+    if parts is None or parts.scheme not in SCHEMES or not parts.hostname or parts.path.strip("/"):
+        raise UsageError(
+            f"{masked_url(url)!r} is no proxy's URL", hint="such as http://proxy.example:3128"
+        )

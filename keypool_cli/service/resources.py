@@ -1,0 +1,148 @@
+"""What upstream keeps in one project: where it is, who may use it, and what has just been made."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from keypool_cli.core.model import Client, Pool, Project
+from keypool_cli.errors import ConflictError, NotPermittedError, UnreachableError
+from keypool_cli.registry.resources import Resource
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.resources_finding import Finding
+from keypool_cli.service.watch import Watch
+
+_RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+
+log = logging.getLogger("keypool.proxy")
+
+
+class ForeignResourceError(NotPermittedError):
+    """Gemini's own refusal of what is another project's, or does not exist; so ours reads alike.
+
+    Words: gemini-facts 3.
+    """
+
+    def __init__(self, name: str) -> None:
+        collection, _, own = name.partition("/")
+        told = "The caller does not have permission"
+        if collection == "files":
+            told = f"You do not have permission to access the File {own} or it may not exist."
+        elif collection == "cachedContents":
+            told = "CachedContent not found (or permission denied)"
+        super().__init__(told)
+
+
+def isolated(pool: Pool, client: Client | None) -> bool:
+    """Whether a client sees only its own there. Without authentication nobody is another."""
+    return client is not None and not pool.shared_resources
+
+
+class Resources:
+    """Knows every resource's project, on every daemon alike."""
+
+    def __init__(self, ports: Ports, watch: Watch, finding: Finding) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._finding = finding
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def project_of(self, names: Sequence[str], pool: Pool, client: Client | None) -> Project:
+        """The one project that all of them are in.
+
+        Raises ForeignResourceError for one that is not the client's, or is nowhere in the pool;
+        ConflictError when they are in several projects.
+        """
+        known = await self._known(names, pool)
+        places: dict[str, int] = {}
+        for name in names:
+            here = [each for each in known if each.name == name]
+            places[name] = await self._place(name, here, pool, client)
+        if len(set(places.values())) > 1:
+            raise self._apart(places)
+        project = self._watch.configured.catalog.projects.get(places[names[0]])
+        if project is None:
+            raise ForeignResourceError(names[0])
+        return project
+
+    async def home(self, pool: Pool, client: Client | None) -> str:
+        """The id, as text, of the project where a client's next resource goes: to its others.
+
+        Requests may name several, and then these must be in one project. Empty for none yet.
+        """
+        last = self._ports.registry.resources.last_project
+        client_id = client.id if client is not None else None
+        found = await self._ports.call(last, client_id, pool.project_ids)
+        return "" if found is None else str(found)
+
+    async def owner(self, name: str, project: Project) -> int | None:
+        """The id of the client that made a resource; None when nobody knows."""
+        found = await self._ports.call(self._ports.registry.resources.find, [name])
+        return next((each.client_id for each in found if each.project_id == project.id), None)
+
+    async def keep(self, found: Collection[Resource], *, made: bool = True) -> None:
+        """Remember resources; later, while the database is away: upstream has them anyway."""
+        if not found:
+            return
+        self._finding.learn([each.name for each in found])
+        try:
+            await self._write(found, made=made)
+        except (UnreachableError, ConflictError) as err:
+            log.warning("%d resources are remembered later: %s", len(found), err)
+            task = asyncio.create_task(self._keep_later(found, made=made))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def forget(self, name: str, project: Project) -> None:
+        """A resource was deleted; while the database is away, upstream goes on telling so."""
+        with suppress(UnreachableError):
+            await self._ports.call(self._ports.registry.resources.forget, name, project.id)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        while self._late:
+            await asyncio.wait(self._late)
+
+    async def _known(self, names: Sequence[str], pool: Pool) -> list[Resource]:
+        found = await self._ports.call(self._ports.registry.resources.find, names)
+        return [each for each in found if each.project_id in pool.project_ids]
+
+    async def _place(
+        self, name: str, here: Sequence[Resource], pool: Pool, client: Client | None
+    ) -> int:
+        if here:
+            own = [each for each in here if client and each.client_id == client.id]
+            open_to_all = [
+                each for each in here if each.client_id is None or not isolated(pool, client)
+            ]
+            for each in (*own, *open_to_all):
+                return each.project_id
+            raise ForeignResourceError(name)
+        project_id = await self._finding.find(name, pool)
+        if project_id is None:
+            raise ForeignResourceError(name)
+        await self.keep([Resource(name, project_id)], made=False)
+        return project_id
+
+    def _apart(self, places: dict[str, int]) -> ConflictError:
+        projects = self._watch.configured.catalog.projects
+        told = ", ".join(
+            f"{name} is in project {projects[at].name if at in projects else at}"
+            for name, at in sorted(places.items())
+        )
+        return ConflictError(
+            f"this request needs several projects at once: {told}",
+            hint="make them again in one project: send one x-keypool-affinity with each upload",
+        )
+
+    async def _write(self, found: Collection[Resource], *, made: bool) -> None:
+        keep = self._ports.registry.resources.keep
+        await self._ports.call(keep, list(found), made=made)
+
+    async def _keep_later(self, found: Collection[Resource], *, made: bool) -> None:
+        for pause_s in _RETRIES_S:
+            await asyncio.sleep(pause_s)
+            with suppress(UnreachableError, ConflictError):
+                await self._write(found, made=made)
+                return
+        log.error("%d resources could not be remembered", len(found))

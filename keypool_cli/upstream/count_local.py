@@ -1,0 +1,86 @@
+"""Counting with a tokenizer that the user has: exact for the models whose vocabulary it is.
+
+keypool ships none: Gemma's vocabulary is Google's, and several megabytes.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from keypool_cli.errors import UsageError
+
+CountText = Callable[[str], int]
+"""Tokens of one text."""
+
+GOOGLE: Final = "google"
+"""Stands for google-genai's own LocalTokenizer, which fetches the vocabulary of a model once."""
+
+GEMMA3_SHA256: Final = "1299c11d7cf632ef3b4e11937501358ada021bbdf7c47638d13c0ee982f2e79c"
+"""Of Gemma 3's tokenizer.model, the vocabulary of Gemini 2.0 to 3 preview (gemini-facts 5)."""
+
+_FORMS: Final = f"give a tokenizer.model (SentencePiece), a tokenizer.json, or {GOOGLE!r}"
+
+
+def open_tokenizer(name: str, *, model: str) -> CountText:
+    """A tokenizer from a file, or google-genai's for a model.
+
+    Raises UsageError where the file is not one, or a package to read it is missing.
+    """
+    if name == GOOGLE:
+        return _google(model)
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"there is no tokenizer file {name}", hint=_FORMS)
+    return _tokenizer_json(path) if path.suffix == ".json" else _sentencepiece(path)
+
+
+def is_gemma3(path: Path) -> bool:
+    """Whether a tokenizer.model is exactly Gemma 3's."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() == GEMMA3_SHA256
+
+
+def _sentencepiece(path: Path) -> CountText:
+    package = _package("sentencepiece", "keypool[sentencepiece]")
+    try:
+        processor = package.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as err:
+        raise UsageError(f"{path} is no SentencePiece model", hint=_FORMS) from err
+    return lambda text: len(processor.encode(text))
+
+
+def _tokenizer_json(path: Path) -> CountText:
+    package = _package("tokenizers", "tokenizers")
+    try:
+        tokenizer = package.Tokenizer.from_file(str(path))
+    except Exception as err:  # the package raises no class of its own
+        raise UsageError(f"{path} is no tokenizer.json", hint=_FORMS) from err
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _google(model: str) -> CountText:
+    _package("sentencepiece", "keypool[sentencepiece]")
+    local = importlib.import_module("google.genai.local_tokenizer")
+    try:
+        tokenizer = local.LocalTokenizer(model_name=model)
+    except (ValueError, OSError, RuntimeError) as err:
+        raise UsageError(
+            f"google-genai has no local tokenizer for {model}: {err}",
+            hint="it knows some models only, and fetches a file once; or give the file itself",
+        ) from err
+    return lambda text: _google_count(tokenizer, text)
+
+
+def _google_count(tokenizer: Any, text: str) -> int:  # noqa: ANN401 - imported where it is used
+    return int(tokenizer.count_tokens(text).total_tokens or 0)
+
+
+def _package(name: str, wanted: str) -> Any:  # noqa: ANN401 - optional, so no types to name
+    if importlib.util.find_spec(name) is None:
+        raise UsageError(
+            f"the package {name} is needed to read this tokenizer",
+            hint=f"pip install '{wanted}'",
+        )
+    return importlib.import_module(name)
