@@ -140,6 +140,21 @@ def accuracy(scored: Sequence[Scored]) -> Accuracy:
     )
 
 
+def together(parts: Sequence[Accuracy]) -> Accuracy:
+    """The errors of several groups of probes as one group."""
+    samples = sum(part.samples for part in parts)
+    tokens = sum(part.tokens for part in parts)
+    return Accuracy(
+        samples=samples,
+        characters=sum(part.characters for part in parts),
+        tokens=tokens,
+        mape=sum(part.mape * part.samples for part in parts) / max(1, samples),
+        bias=sum(part.bias * part.samples for part in parts) / max(1, samples),
+        under=sum(part.under for part in parts),
+        over=sum(part.over * part.tokens for part in parts) / max(1, tokens),
+    )
+
+
 def by_kind(scored: Iterable[Scored]) -> dict[str, list[Scored]]:
     """Scores by kind, in order of appearance."""
     return _grouped((one.probe.kind, one) for one in scored)

@@ -6,7 +6,7 @@ Its bytes fall into words (runs of letters) and gaps (everything between two wor
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 UNKNOWN: Final = 255
@@ -91,7 +91,9 @@ _ARABIC_ONLY: Final = _only(_ARABIC)
 _GAPS: Final = bytes(_gap_byte(slot, char) for slot, char in enumerate(SLOTS))
 _CASES: Final = bytes(map(_case_byte, SLOTS))
 _MARKS: Final = bytes(slot for slot, char in enumerate(SLOTS) if char in TASHKEEL + TATWEEL)
-_HUMP: Final = re.compile(rb"([a-z])([A-Z])")
+# Runs without a capital right behind a small letter; the second form begins with a small one.
+_TAIL: Final = rb"(?:[a-z]+(?:[^a-zA-Z ][^a-z ]*)?)"
+_WORD: Final = re.compile(rb"[^a-z ]+" + _TAIL + rb"*|" + _TAIL + rb"+")
 
 
 def encode(text: str) -> bytes:
@@ -107,11 +109,23 @@ def latin_words(page: bytes) -> list[bytes]:
     """Runs of Latin letters in lower case, camelCase cut apart; only ALL CAPS keeps its case."""
     letters = page.translate(_LATIN_ONLY)
     cases = page.translate(_CASES)
-    if b"lU" in cases:
-        letters = _HUMP.sub(rb"\1 \2", letters)
-    if b"UU" not in cases:
+    has_humps, has_capitals = b"lU" in cases, b"UU" in cases
+    if not has_humps and not has_capitals:
         return letters.lower().split()
-    return [word if len(word) > 1 and word.isupper() else word.lower() for word in letters.split()]
+    words = list(_without_humps(letters.split())) if has_humps else letters.split()
+    if not has_capitals:
+        return b" ".join(words).lower().split()
+    return [word if len(word) > 1 and word.isupper() else word.lower() for word in words]
+
+
+def _without_humps(words: Iterable[bytes]) -> Iterator[bytes]:
+    """Words cut apart before each capital behind a small letter."""
+    for word in words:
+        # Most words are of one case, and asking that is much faster than the pattern.
+        if word.islower() or word.istitle() or word.isupper():
+            yield word
+        else:
+            yield from _WORD.findall(word)
 
 
 def arabic_words(page: bytes) -> list[bytes]:
@@ -119,9 +133,9 @@ def arabic_words(page: bytes) -> list[bytes]:
     return page.translate(_ARABIC_ONLY).split()
 
 
-def is_marked(word: bytes) -> bool:
-    """Whether an Arabic word carries tashkeel or tatweel."""
-    return len(word.translate(None, _MARKS)) != len(word)
+def is_marked(letters: bytes) -> bool:
+    """Whether an Arabic word, or any of several, carries tashkeel or tatweel."""
+    return len(letters.translate(None, _MARKS)) != len(letters)
 
 
 def gaps(page: bytes) -> list[bytes]:

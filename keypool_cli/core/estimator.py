@@ -4,7 +4,7 @@ The counts follow Gemma 3's vocabulary, which google-genai's LocalTokenizer uses
 the published rules: each content and a system instruction cost one token more, from 2.5 on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, sqrt
 from types import MappingProxyType
@@ -41,6 +41,9 @@ class Calibration:
 
 
 DEFAULT: Final = Calibration()
+
+_EXACT_SPARE: Final = 0.01  # upstream may count overheads that no probe has seen
+_EXACT_PARTS: Final = frozenset({"text", "overhead"})
 _UNUSUAL_SHARE: Final = 0.15
 
 
@@ -49,13 +52,16 @@ class Estimate:
     """Expected input tokens of one request.
 
     margin: tokens to reserve on top, so that about one request in a hundred costs more.
-    parts: expected tokens by group, and ``overhead``, ``media``, ``tools``, ``cached``; calibrated.
+    parts: expected tokens by group (``text`` where it was counted exactly), and ``overhead``,
+    ``media``, ``tools``, ``cached``; calibrated.
+    most: what the request can cost at all, by its bytes; None where that is not known.
     """
 
     tokens: int
     margin: int
     method: str
     parts: Mapping[str, float]
+    most: int | None = None
 
 
 def estimate_text(text: str, *, calibration: Calibration = DEFAULT) -> Estimate:
@@ -66,18 +72,26 @@ def estimate_text(text: str, *, calibration: Calibration = DEFAULT) -> Estimate:
 
 
 def estimate_request(
-    body: Mapping[str, object], *, model: str, calibration: Calibration = DEFAULT
+    body: Mapping[str, object],
+    *,
+    model: str,
+    calibration: Calibration = DEFAULT,
+    count_exactly: Callable[[str], int] | None = None,
 ) -> Estimate:
     """Input tokens of a whole request body; never raises, whatever JSON the body holds.
 
     Linear in the body's length, about 0.2 ms per 1,000 characters: long ones belong in a thread.
-    A response schema costs nothing on models from 2.5 on and is not counted.
+    A response schema costs nothing on models from 2.5 on and is not counted. count_exactly: the
+    model's own tokenizer; the method is then ``exact`` where the request holds text alone.
     """
     shape = read_request(body)
     generation = generation_of(model)
     ledger = _Ledger(calibration)
     for text in shape.texts:
-        ledger.add_text(text)
+        if count_exactly is None:
+            ledger.add_text(text)
+        else:
+            ledger.add_exact(count_exactly(text))
     for tool in shape.tools:
         ledger.add_tool(tool)
     for file in shape.files:
@@ -86,6 +100,11 @@ def estimate_request(
     ledger.add("overhead", _overhead(shape, generation, calibration))
     ledger.add("cached", CACHED_TOKENS * shape.cached)
     return ledger.close()
+
+
+def has_overhead(model: str) -> bool:
+    """Whether contents and system instructions of this model cost a token beside their text."""
+    return generation_of(model) >= _FIRST_WITH_OVERHEAD
 
 
 def deviation(tokens: float, *, share: float = 0.04) -> float:
@@ -147,6 +166,10 @@ class _Ledger:
         else:
             self._ordinary += total
 
+    def add_exact(self, tokens: int) -> None:
+        """Book one text whose tokens are known."""
+        self.add("text", tokens, tokens * _EXACT_SPARE)
+
     def add_tool(self, declaration: str) -> None:
         """Book a tool declaration, which upstream counts in a form of its own."""
         calibration = self._calibration
@@ -164,6 +187,9 @@ class _Ledger:
         wanted += calibration.unusual_z * deviation(self._unusual, share=_UNUSUAL_SHARE)
         total = sum(self._parts.values())
         tokens = max(1, round(total)) if total > 0 else 0
-        room = self._bytes_left + total - tokens
-        margin = max(0, min(ceil(wanted), ceil(room))) + ceil(self._spare)
-        return Estimate(tokens, margin, "estimator", MappingProxyType(self._parts))
+        room = max(0, ceil(self._bytes_left + total - tokens))
+        spare = ceil(self._spare)
+        margin = min(ceil(wanted), room) + spare
+        parts = MappingProxyType(self._parts)
+        method = "exact" if "text" in parts and parts.keys() <= _EXACT_PARTS else "estimator"
+        return Estimate(tokens, margin, method, parts, tokens + room + spare)

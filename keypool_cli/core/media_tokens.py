@@ -6,6 +6,7 @@ a PDF page) and …/docs/media-resolution (Gemini 3 sizes), read 2026-11-22.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -70,6 +71,7 @@ class MediaTokens:
     margin: float = 0.0
 
 
+@lru_cache(maxsize=256)
 def generation_of(model: str) -> tuple[int, int]:
     """The model's generation, (2, 5) for ``gemini-2.5-flash``; a name without one is new."""
     found = _GENERATION.search(model)

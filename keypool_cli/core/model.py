@@ -80,6 +80,7 @@ class Project:
     priority: larger is chosen first. billing_account: None means an account of its own.
     enabled: an operator's switch; marks from refusals are kept apart (:class:`Mark`).
     reset_at_ms: answers to calls granted at or before this instant no longer cool it.
+    egress_proxy: the proxy its calls leave through, its password masked; egress_sealed: the URL.
     """
 
     id: int
@@ -90,6 +91,8 @@ class Project:
     labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
     reset_at_ms: int = 0
+    egress_proxy: str | None = None
+    egress_sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Pool:
     """A named set of projects chosen from by one policy.
 
     wait_s: how long a demand without a wait of its own is parked when nothing has room.
+    shared_resources: every client of the pool may use files, caches and the like of every other.
     """
 
     id: int
@@ -123,6 +127,7 @@ class Pool:
     policy: Policy = Policy.SPREAD
     wait_s: float = 0.0
     project_ids: frozenset[int] = frozenset()
+    shared_resources: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def count_text(text: str, *, costs: Costs | None = None) -> TextTokens:
     symbols = max(0.0, _cost(costs.gaps, between) - digits)
     if text.isascii() and _UNKNOWN_BYTE not in page:
         return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text), unusual=False)
-    plain, marked = _arabic(costs.words, arabic_words(page))
+    plain, marked = _arabic(costs.words, page)
     unknown = page.count(_UNKNOWN_BYTE)
     return _bounded(
         (plain, marked, latin, digits, symbols, _other(text) if unknown else 0.0),
@@ -83,14 +83,16 @@ def _cost(costs: PieceCosts, pieces: list[bytes]) -> float:
     return total / UNITS if total > 0 else 0.0
 
 
-def _arabic(costs: PieceCosts, words: list[bytes]) -> tuple[float, float]:
+def _arabic(costs: PieceCosts, page: bytes) -> tuple[float, float]:
     """Tokens of plain words, and of those with tashkeel or tatweel, which are never in the table."""
+    words = arabic_words(page)
     known = costs.known
     unknown = [word for word in words if word not in known]
     total = sum(map(known.get, words, _ZEROS))
-    marked = [word for word in unknown if is_marked(word)]
+    marked = [word for word in unknown if is_marked(word)] if is_marked(page) else []
     if len(marked) < len(unknown):
-        total += costs.spelled([word for word in unknown if not is_marked(word)])
+        apart = frozenset(marked)
+        total += costs.spelled([word for word in unknown if word not in apart])
     marked_total = costs.spelled(marked) if marked else 0
     return max(0, total) / UNITS, max(0, marked_total) / UNITS
 

