@@ -3,15 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import cast
 
 from keypool_cli.daemon.auth import Auth, Caller
 from keypool_cli.daemon.leases import GoneError, Leases, WrongTypeError
+from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.message import Problem, answer_json, answer_problem, query_pairs
 from keypool_cli.http.rsgi import ClientGone, Exchange, Scope
+from keypool_cli.http.websocket import Handshake
 from keypool_cli.service.explaining import Question, explain
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.status import status
@@ -29,9 +33,10 @@ class App:
     """Routes calls to handlers; every error becomes one answer."""
 
     def __init__(
-        self, ports: Ports, watch: Watch, auth: Auth, leases: Leases, proxy: Proxy
+        self, ports: Ports, watch: Watch, auth: Auth, leases: Leases, proxy: Proxy, pages: Pages
     ) -> None:
         self._proxy = proxy
+        self._pages = pages
         self._ports = ports
         self._watch = watch
         self._auth = auth
@@ -47,6 +52,9 @@ class App:
 
     async def __call__(self, scope: Scope, proto: Exchange) -> None:
         """Answer one call."""
+        if scope.proto == "ws":
+            await self._pages.live.handle(scope, cast(Handshake, proto))
+            return
         try:
             await self._route(scope, proto)
         except (GoneError, ClientGone):
@@ -72,7 +80,14 @@ class App:
             await plain(proto)
             return
         if path.startswith(PREFIXES):
+            begun = perf_counter()
             await self._proxy.handle(scope, proto)
+            self._pages.proxied(perf_counter() - begun)
+            return
+        page = self._pages.get(path)
+        if page is not None:
+            _allow(method, "GET")
+            await page(scope, proto)
             return
         if not path.startswith(_API):
             raise NotFoundError("there is nothing at this path", hint="the API is at /keypool/v1/")

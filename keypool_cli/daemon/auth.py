@@ -61,9 +61,11 @@ class Caller:
 class Auth:
     """Verifies tokens against the registry as it is known now."""
 
-    def __init__(self, watch: Watch, *, required: bool) -> None:
+    def __init__(self, watch: Watch, *, required: bool, near: bool = False) -> None:
+        """near: only callers of this machine can reach us, so that metrics need no token."""
         self._watch = watch
         self._required = required
+        self._near = near
         self._hashes: dict[str, str] = {}
 
     def caller(self, scope: Scope) -> Caller:
@@ -88,6 +90,19 @@ class Auth:
                 "a client token is needed", hint="use it as the API key: kp_…"
             )
         return Caller(self.client(token))
+
+    def reader(self, scope: Scope) -> Caller:
+        """Identify a caller that may read what concerns everyone."""
+        caller = self.caller(scope)
+        caller.require("read")
+        return caller
+
+    def check_scraper(self, scope: Scope) -> None:
+        """Let in whoever may read metrics: without a token, callers of this machine only."""
+        if self._near and scope.headers.get("authorization") is None:
+            _refuse_rebinding(scope)
+        else:
+            self.reader(scope)
 
     def client(self, token: str) -> Client:
         """The client of a token. Raises UnauthenticatedError when it is unknown, revoked, expired."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from keypool_cli.core.estimator import Estimate, estimate_request
+from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller
 from keypool_cli.daemon.schema import (
@@ -23,6 +23,7 @@ from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, Us
 from keypool_cli.http.message import answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.estimating import Estimates, Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
 from keypool_cli.service.settling import Outcome, Report, Settling
@@ -52,12 +53,18 @@ class Leases:
     """Handlers of ``/keypool/v1/leases`` and what lies below."""
 
     def __init__(
-        self, watch: Watch, leasing: Leasing, settling: Settling, affinity: Affinity
+        self,
+        watch: Watch,
+        leasing: Leasing,
+        settling: Settling,
+        affinity: Affinity,
+        estimating: Estimating,
     ) -> None:
         self._watch = watch
         self._leasing = leasing
         self._settling = settling
         self._affinity = affinity
+        self._estimating = estimating
 
     async def grant(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases``."""
@@ -68,7 +75,7 @@ class Leases:
             raise UsageError("the body names no model")
         caller.check_model(model)
         pool = await self._pool(caller, body.pool)
-        estimate = await _estimate(body, model)
+        estimate = await _estimate(body, model, self._estimating.of(caller.client))
         request = LeaseRequest(
             model=model,
             pool=pool,
@@ -80,6 +87,7 @@ class Leases:
             prefer=await self._affinity.project(pool, body.affinity),
         )
         lease = await self._lease(request, proto)
+        self._estimating.expect(lease.lease_id, estimate, model=model, client=caller.client)
         # A preference that could not be kept costs no lease.
         with suppress(UnreachableError):
             await self._affinity.keep(pool, body.affinity, lease.project.id)
@@ -102,7 +110,10 @@ class Leases:
         caller.require("lease")
         body = _decoded(_settle_body, await _json_body(scope, proto, LARGEST_REPORT))
         report = Report(lease_id, caller.client, body.status, body.usage, body.error)
-        answer_json(proto, 200, _settle_answer(await self._settling.settle(report)))
+        outcome = await self._settling.settle(report)
+        if outcome.told is None:
+            self._estimating.settled(lease_id, body.usage)
+        answer_json(proto, 200, _settle_answer(outcome))
 
     async def release(self, caller: Caller, lease_id: str, proto: Exchange) -> None:
         """``DELETE /keypool/v1/leases/{id}``."""
@@ -125,7 +136,7 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise UsageError(f"the body is not understood: {err}") from err
 
 
-async def _estimate(body: LeaseBody, model: str) -> Estimate:
+async def _estimate(body: LeaseBody, model: str, estimates: Estimates) -> Estimate:
     if (body.tokens is None) == (body.request is msgspec.UNSET):
         raise UsageError("the body needs exactly one of tokens and request")
     if body.tokens is not None:
@@ -133,8 +144,8 @@ async def _estimate(body: LeaseBody, model: str) -> Estimate:
     raw = bytes(body.request)  # type: ignore[arg-type]  # one of the two is there
     request = _decoded(_request_body, raw)
     if len(raw) < LONG_REQUEST:
-        return estimate_request(request, model=model)
-    return await asyncio.to_thread(estimate_request, request, model=model)
+        return estimates.request(request, model=model)
+    return await asyncio.to_thread(estimates.request, request, model=model)
 
 
 async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:

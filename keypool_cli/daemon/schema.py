@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from keypool_cli.service.events import EventView
+
 MOST_TOKENS = 10**12
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -83,3 +85,10 @@ class Healthy(msgspec.Struct, frozen=True):
     """Health tells its state and nothing else."""
 
     status: Literal["ok"] = "ok"
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    """``GET /keypool/v1/events``: oldest first."""
+
+    schema: int
+    events: list[EventView]

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvloop
 
@@ -16,13 +16,20 @@ from keypool_cli.config import Settings
 from keypool_cli.daemon.app import App
 from keypool_cli.daemon.auth import Auth, is_loopback_host
 from keypool_cli.daemon.leases import Leases
+from keypool_cli.daemon.metrics import Counting
+from keypool_cli.daemon.pages import PageParts, pages_of
 from keypool_cli.daemon.proxy_wiring import proxy_of
 from keypool_cli.engine.keyspace import CHANGES, WAKE
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
+from keypool_cli.http.access_log import LogForm, logged
 from keypool_cli.http.address import Address, listen
 from keypool_cli.http.server import serve
+from keypool_cli.http.tls import Tls
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
+from keypool_cli.service.counting_shared import Seat, seats
+from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.instances import Reporting
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.ports import Ports, opened
 from keypool_cli.service.settling import Settling
@@ -35,11 +42,19 @@ log = logging.getLogger("keypool.daemon")
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """How to serve; see :func:`run_daemon`."""
+    """How to serve. One worker is this very process; several share the port, and end with it.
 
-    workers: int
-    auth: bool
-    behind_proxy: bool
+    auth: client tokens are needed. behind_proxy: something in front of us speaks TLS. tls: we do.
+    access_log: a line for each call goes to stderr, as text or as JSON; None for none.
+    seat: where one of several workers tells the others what it has counted.
+    """
+
+    workers: int = 1
+    auth: bool = True
+    behind_proxy: bool = False
+    tls: Tls | None = None
+    access_log: LogForm | None = None
+    seat: Seat | None = None
 
 
 def _say_ready(url: str) -> None:
@@ -48,21 +63,11 @@ def _say_ready(url: str) -> None:
 
 
 def run_daemon(
-    settings: Settings,
-    *,
-    workers: int = 1,
-    auth: bool = True,
-    behind_proxy: bool = False,
-    on_ready: Callable[[str], None] = _say_ready,
+    settings: Settings, options: ServeOptions, *, on_ready: Callable[[str], None] = _say_ready
 ) -> None:
-    """Serve until SIGTERM or SIGINT; on_ready is told the base URL. Raises before it serves.
-
-    One worker is this very process. Several share the port, and end when this process does.
-    auth: client tokens are needed. behind_proxy: something in front of us speaks TLS.
-    """
-    options = ServeOptions(workers, auth, behind_proxy)
+    """Serve until SIGTERM or SIGINT; on_ready is told the base URL. Raises before it serves."""
     _check(settings, options)
-    address = Address(host=settings.host, port=settings.port, reuse_port=options.workers > 1)
+    address = Address(settings.host, settings.port, reuse_port=options.workers > 1, tls=options.tls)
     if options.workers == 1:
         uvloop.run(_serve(settings, options, address, on_ready))
     else:
@@ -72,6 +77,8 @@ def run_daemon(
 def _check(settings: Settings, options: ServeOptions) -> None:
     if options.workers < 1:
         raise UsageError("at least one worker is needed")
+    if options.tls is not None:
+        options.tls.check()
     if is_loopback_host(settings.host):
         return
     if not options.auth:
@@ -79,10 +86,10 @@ def _check(settings: Settings, options: ServeOptions) -> None:
             "--no-auth is accepted on loopback only",
             hint="listen on 127.0.0.1, or use client tokens",
         )
-    if not options.behind_proxy:
+    if options.tls is None and not options.behind_proxy:
         raise UsageError(
             f"listening on {settings.host} would send tokens and keys in clear",
-            hint="put a TLS proxy in front and say --behind-proxy, or listen on 127.0.0.1",
+            hint="say --tls-cert and --tls-key, or --behind-proxy with a TLS proxy in front",
         )
 
 
@@ -93,12 +100,13 @@ def _run_workers(
     reserved, bound = listen(address)
     alive, ours = os.pipe()
     pids = []
-    for index in range(options.workers):
+    for index, seat in enumerate(seats(options.workers)):
         pid = os.fork()
         if pid == 0:
             os.close(ours)
             reserved.close()
-            _worker(settings, options, bound, alive, on_ready if index == 0 else lambda _: None)
+            mine = replace(options, seat=seat)
+            _worker(settings, mine, bound, alive, on_ready if index == 0 else lambda _: None)
         pids.append(pid)
     reserved.close()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,7 +157,8 @@ async def _serve(
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
             _rarely_collect()
-            await serve(app, address, on_ready=lambda bound: on_ready(bound.url))
+            served = logged(app, options.access_log) if options.access_log else app
+            await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
 
 
 def _rarely_collect() -> None:
@@ -166,19 +175,37 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     waiting = Waiting(ports.engine)
     books = Bookkeeping(ports)
     leasing = Leasing(ports, watch, waiting, books)
-    settling = Settling(ports, watch, waiting)
-    leases = Leases(watch, leasing, settling, Affinity(ports, watch))
-    work = (watch.run(), books.run(), _listen(ports, watch, waiting))
+    settling = Settling(ports, watch, waiting, books.activity)
+    reporting = Reporting(ports.engine, waiting, books.activity)
+    estimating = Estimating(ports, watch)
+    await estimating.refresh()
+    leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating)
+    work = (
+        watch.run(),
+        books.run(),
+        reporting.run(),
+        estimating.run(),
+        _listen(ports, watch, waiting),
+    )
     tasks = [asyncio.create_task(_forever(each)) for each in work]
-    auth = Auth(watch, required=options.auth)
+    near = is_loopback_host(ports.settings.host) and not options.behind_proxy
+    auth = Auth(watch, required=options.auth, near=near)
+    counting = Counting(books.activity.counts, options.seat)
+    pages = PageParts(ports, watch, waiting, leasing, settling, auth, counting)
     try:
-        async with proxy_of(ports, watch, waiting, leasing, settling, auth) as proxy:
-            yield App(ports, watch, auth, leases, proxy)
+        async with (
+            proxy_of(
+                ports, watch, waiting, leasing, settling, auth, estimating=estimating
+            ) as proxy,
+            pages_of(pages) as served,
+        ):
+            yield App(ports, watch, auth, leases, proxy, served)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await waiting.close()
+        await reporting.leave()
         with suppress(UnreachableError):
             await books.write()
 

@@ -1,7 +1,8 @@
-"""Break client connections, so that an answer cut short never looks complete.
+"""Reach below RSGI to a client's connection: break it, or write to it.
 
 RSGI ends a chunked answer properly even when the application fails in the middle of it, and
-gives no handle on the connection; the process does own its sockets, so it shuts them down.
+gives no handle on the connection; an answer cut short must never look complete. The process does
+own its sockets, so it shuts them down.
 """
 
 import os
@@ -17,6 +18,16 @@ _DESCRIPTORS = Path("/dev/fd")
 def drop_client(client: str) -> bool:
     """Break the TCP connection of ``scope.client``; False when there is none (any more)."""
     return _drop(lambda sock: _text(sock.getpeername()) == client) > 0
+
+
+def write_to_client(client: str, data: bytes) -> bool:
+    """Write raw bytes to ``scope.client`` behind what was sent; False when it cannot be done now."""
+    for sock in _own_sockets():
+        with sock, suppress(OSError):
+            if _text(sock.getpeername()) == client:
+                # Never blocks: the descriptor is shared with the server, which made it so.
+                return sock.send(data) == len(data)
+    return False
 
 
 def drop_clients_of(server: object) -> int:

@@ -17,6 +17,7 @@ from granian.server.embed import Server
 from keypool_cli.http.address import BACKLOG, Address, listen
 from keypool_cli.http.connection import drop_clients_of
 from keypool_cli.http.rsgi import App
+from keypool_cli.http.tls import Tls
 
 _CONNECTIONS = 65_536
 """Served at once. granian's default of 128 would let parked requests shut out all others."""
@@ -35,12 +36,14 @@ class _Server(Server):
     and it does not tell which port the system chose.
     """
 
-    def __init__(self, app: App, sock: socket.socket) -> None:
+    def __init__(self, app: App, sock: socket.socket, tls: Tls | None) -> None:
         super().__init__(
             app,
             backpressure=_CONNECTIONS,
             log_level=LogLevels.error,
             log_dictconfig=_QUIET,
+            ssl_cert=tls.cert if tls else None,
+            ssl_key=tls.key if tls else None,
         )
         self._sock = sock
 
@@ -64,11 +67,14 @@ async def serve(
     on_ready is called with the true port once connections are accepted. Draining refuses new
     connections, closes idle ones at once and waits for answers under way, at most ``drain_s``
     seconds; a second signal ends the wait. Cancelling stops without waiting. Must run in the
-    main thread. Raises ConflictError or UsageError when it cannot listen there.
+    main thread. Raises ConflictError or UsageError when it cannot listen there, NotPermittedError
+    for a TLS key that others may read.
     """
+    if address.tls is not None:
+        address.tls.check()
     sock, bound = listen(address)
     name = sock.getsockname()
-    server = _Server(app, sock)
+    server = _Server(app, sock, address.tls)
     try:
         with _stop_signals() as stop:
             running = asyncio.create_task(server.serve())

@@ -85,7 +85,7 @@ def test_what_a_refusal_says_of_limits_is_learned_for_that_project_alone(daemon,
 
 
 def test_one_clients_word_makes_no_alias(daemon, house, pool):
-    pool.add(), pool.add()
+    projects = [pool.add(), pool.add()]
     asked = unique("model")
     strangers = [daemon.known(house.add_client()) for _ in range(2)]
     quota = bodies.violation(bodies.DAY_ID, bodies.FREE_REQUESTS, model=FLASH, value="20")
@@ -98,6 +98,8 @@ def test_one_clients_word_makes_no_alias(daemon, house, pool):
 
     assert report(strangers[0]) is None
     assert report(strangers[1]) == FLASH
+    # What was booked under the old name counts on the true one.
+    assert sum(daemon.model(each, pool.name)["rpm"]["used"] for each in projects) == 2
 
 
 def test_a_repeated_settlement_answers_what_the_first_did(daemon, other, pool):

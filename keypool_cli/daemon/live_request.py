@@ -1,0 +1,81 @@
+"""What a Live conversation's handshake and setup say: whose it is, its model, its tokens."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from keypool_cli.core.estimator import estimate_request
+from keypool_cli.daemon.leases import LONG_REQUEST
+from keypool_cli.daemon.proxy_request import token_of
+from keypool_cli.errors import UsageError
+from keypool_cli.http.message import query_pairs
+from keypool_cli.http.rsgi import Scope
+
+# Google's Python client puts a second slash before it when the base URL ends with one.
+_PATH = re.compile(
+    r"/{1,2}(ws/google\.ai\.generativelanguage\.(?:v1beta|v1alpha|v1)"
+    r"\.GenerativeService\.BidiGenerateContent)"
+)
+_LONGEST_NAME = 200
+
+_object = msgspec.json.Decoder(dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a setup message asks for. resumes: the handle of the conversation it goes on with."""
+
+    model: str
+    tokens: int
+    resumes: str = ""
+
+
+def upstream_path(path: str) -> str | None:
+    """The path for upstream; None for what is no Live conversation that can be forwarded.
+
+    ``…Constrained`` takes a token that one project has minted, so it is not.
+    """
+    found = _PATH.fullmatch(path)
+    return f"/{found[1]}" if found else None
+
+
+def live_token(scope: Scope) -> str | None:
+    """The client token, from where Gemini's clients put their key; browsers have only the query."""
+    tokens = {v.strip() for n, v in query_pairs(scope.query_string) if n == "access_token"}
+    named = token_of(scope)
+    if named is not None:
+        tokens.add(named)
+    if len(tokens) > 1:
+        raise UsageError(
+            "Multiple authentication credentials received. Please pass only one.",
+            hint="send the client token once, where the API key goes",
+        )
+    return next(iter(tokens), None)
+
+
+async def read_setup(message: str | bytes) -> Setup:
+    """Read the first message; long ones in a thread, for others not to wait. Raises UsageError."""
+    if len(message) < LONG_REQUEST:
+        return setup_of(message)
+    return await asyncio.to_thread(setup_of, message)
+
+
+def setup_of(message: str | bytes) -> Setup:
+    """What a first message asks for. Raises UsageError for one that is no setup."""
+    try:
+        setup = _object.decode(message).get("setup")
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise UsageError("the first message must be a JSON object with a setup") from err
+    if not isinstance(setup, dict):
+        raise UsageError("the first message must be a setup")
+    model = setup.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= _LONGEST_NAME:
+        raise UsageError("the setup must name a model")
+    name = model.removeprefix("models/")
+    estimate = estimate_request(setup, model=name)
+    resumption = setup.get("sessionResumption", setup.get("session_resumption"))
+    handle = resumption.get("handle") if isinstance(resumption, dict) else None
+    resumes = handle if isinstance(handle, str) else ""
+    return Setup(name, max(estimate.tokens + estimate.margin, 1), resumes)

@@ -1,0 +1,73 @@
+"""The daemon's paths beside leases and proxy: metrics, events, its description, the dashboard."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from keypool_cli.daemon.auth import Auth
+from keypool_cli.daemon.dashboard import show_dashboard
+from keypool_cli.daemon.events import EventLog
+from keypool_cli.daemon.live import Live
+from keypool_cli.daemon.metrics import Counting, Metrics
+from keypool_cli.daemon.openapi import show_description
+from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.counting import Counts
+from keypool_cli.service.leasing import Leasing
+from keypool_cli.service.live import Conversing
+from keypool_cli.service.ports import Ports
+from keypool_cli.service.settling import Settling
+from keypool_cli.service.tickets import Closing
+from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.watch import Watch
+
+Page = Callable[[Scope, Exchange], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """What the pages are made of."""
+
+    ports: Ports
+    watch: Watch
+    waiting: Waiting
+    leasing: Leasing
+    settling: Settling
+    auth: Auth
+    counting: Counting
+
+
+class Pages:
+    """Handlers by path, each of which sees to its own authentication; and the Live API's.
+
+    proxied: notes how long a proxied call took, in seconds.
+    """
+
+    def __init__(self, pages: dict[str, Page], live: Live, counts: Counts) -> None:
+        self.get = pages.get
+        self.live = live
+        self.proxied = counts.proxied_s.observe
+
+
+@asynccontextmanager
+async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
+    """All of them; at the end every conversation is settled."""
+    ports, watch, auth = parts.ports, parts.watch, parts.auth
+    closing = Closing(parts.settling)
+    conversing = Conversing(parts.leasing, closing)
+    live = Live(watch, auth, conversing, Affinity(ports, watch), ports.settings.upstream_url)
+    metrics = Metrics(ports, watch, parts.waiting, auth, parts.counting)
+    found: dict[str, Page] = {
+        "/": show_dashboard,
+        "/metrics": metrics.handle,
+        "/keypool/v1/events": EventLog(ports, auth).handle,
+        "/keypool/v1/openapi.json": show_description,
+    }
+    telling = asyncio.create_task(metrics.run())
+    try:
+        yield Pages(found, live, parts.counting.counts)
+    finally:
+        telling.cancel()
+        await live.close()
+        await closing.close()

@@ -1,0 +1,249 @@
+"""Live conversations: a lease, a WebSocket upstream, its setup, and the settlement at the end.
+
+One reservation is made for a conversation, from its setup message. What each turn cost is added up
+as upstream tells it, and settled when the conversation ends.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import msgspec
+
+from keypool_cli.core.model import Client, Pool, Project, Secret
+from keypool_cli.core.redact import REDACTED
+from keypool_cli.core.refusal import classify
+from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, next_step, pause_s
+from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
+from keypool_cli.service.live_refusal import refusal_of_close
+from keypool_cli.service.proxying import shut
+from keypool_cli.service.settling import Report
+from keypool_cli.service.tickets import CLIENT_CLOSED, Closing
+from keypool_cli.service.verdicts import Told, told
+from keypool_cli.upstream.forward import Header, UpstreamError
+from keypool_cli.upstream.websocket import Closed, Declined, Wire, dial
+
+_TTL_S = 3600.0
+"""Longer than upstream keeps any connection."""
+
+SETUP_S = 30.0
+"""How long upstream may take to answer a setup."""
+
+POLICY = 1008
+
+
+class _Told(msgspec.Struct, rename="camel"):
+    """What matters to us in a message from upstream."""
+
+    usage_metadata: Mapping[str, object] | None = None
+    session_resumption_update: Mapping[str, object] | None = None
+
+
+_told = msgspec.json.Decoder(_Told)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LiveOrder:
+    """A conversation that a client wants. setup: its first message, as received.
+
+    url: upstream's, without a credential. wait_until: an instant of ``time.monotonic``. prefer:
+    the id of the project that holds what the conversation resumes, as text.
+    """
+
+    pool: Pool
+    client: Client | None
+    model: str
+    tokens: int
+    wait_until: float
+    url: str
+    headers: Sequence[Header]
+    setup: str | bytes
+    prefer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Upstream will not hold the conversation, and no other project is to be asked."""
+
+    closed: Closed
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How one attempt went: a conversation, or upstream's no and what it means."""
+
+    lease: Lease
+    conversation: "Conversation | None" = None
+    closed: Closed | None = None
+    told: Told | None = None
+
+
+class Conversation:
+    """An open conversation whose setup upstream has taken; whoever has it must end it.
+
+    first: upstream's answer to the setup, for the client.
+    """
+
+    def __init__(self, wire: Wire, lease: Lease, first: str | bytes) -> None:
+        self.project: Project = lease.project
+        self.first = first
+        self.handle = ""
+        self._wire = wire
+        self._lease = lease
+        self._spent: int | None = None
+        self._closed: Closed | None = None
+
+    async def send(self, message: str | bytes) -> None:
+        """Pass a message upstream; waits while upstream takes no more."""
+        await self._wire.send(message)
+
+    async def receive(self) -> str | bytes | Closed:
+        """Upstream's next message, or its end."""
+        message = await self._wire.receive()
+        if isinstance(message, Closed):
+            self._closed = message = _without_secret(message, self._lease.secret)
+            return message
+        message = _hidden(message, self._lease.secret)
+        self._note(message)
+        return message
+
+    def _note(self, message: str | bytes) -> None:
+        if not _mentions(message, "usageMetadata") and not _mentions(message, "sessionResumption"):
+            return
+        try:
+            said = _told.decode(message)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        if said.usage_metadata is not None:
+            self._spent = (self._spent or 0) + _prompt_tokens(said.usage_metadata)
+        if said.session_resumption_update is not None:
+            handle = said.session_resumption_update.get("newHandle")
+            self.handle = handle if isinstance(handle, str) else ""
+
+    def report(self, client: Client | None) -> Report:
+        """What became of it, for the settlement."""
+        usage = None if self._spent is None else {"promptTokenCount": self._spent}
+        refusal = refusal_of_close(self._closed) if self._closed is not None else None
+        error = refusal.body if refusal is not None else None
+        return Report(self._lease.lease_id, client, 200, usage, error, witnessed=True)
+
+    async def close(self) -> None:
+        """Let go of upstream."""
+        await self._wire.close()
+
+
+class Conversing:
+    """Opens conversations for clients, on one project after another where that is right."""
+
+    def __init__(self, leasing: Leasing, closing: Closing) -> None:
+        self._leasing = leasing
+        self._closing = closing
+
+    async def open(self, order: LiveOrder) -> Conversation | Refused:
+        """Set a conversation up. Raises what leasing raises, RefusedError and UpstreamError."""
+        avoid: frozenset[int] = frozenset()
+        retries = 0
+        while True:
+            attempt = await self._attempt(order, await self._lease(order, avoid))
+            if attempt.conversation is not None:
+                return attempt.conversation
+            if attempt.told is not None and attempt.told.action in SET_ASIDE:
+                avoid |= {attempt.lease.project.id}
+            pause = pause_s(retries, jitter=random.random())  # noqa: S311 - spreads retries only
+            match next_step(attempt.told, Progress(len(avoid), retries, SETUP_S), pause_s=pause):
+                case Step.MOVE:
+                    continue
+                case Step.AGAIN:
+                    retries += 1
+                    await asyncio.sleep(pause)
+                case Step.FAIL:
+                    raise shut(order.pool)
+                case Step.ANSWER:
+                    return _refused(attempt)
+
+    async def end(self, conversation: Conversation, client: Client | None) -> None:
+        """Close it, and settle what is known of its cost."""
+        self._closing.later(conversation.report(client))
+        await conversation.close()
+
+    async def _lease(self, order: LiveOrder, avoid: frozenset[int]) -> Lease:
+        return await self._leasing.lease(
+            LeaseRequest(
+                model=order.model,
+                pool=order.pool,
+                client=order.client,
+                tokens=order.tokens,
+                wait_s=max(order.wait_until - monotonic(), 0.0),
+                ttl_s=_TTL_S,
+                prefer=order.prefer,
+                avoid=avoid,
+            )
+        )
+
+    async def _attempt(self, order: LiveOrder, lease: Lease) -> _Attempt:
+        try:
+            async with asyncio.timeout(SETUP_S):
+                return await self._set_up(order, lease)
+        except (UpstreamError, TimeoutError):
+            return await self._no(order, lease, Closed(None), 0, None)
+        except asyncio.CancelledError:
+            report = Report(lease.lease_id, order.client, CLIENT_CLOSED, witnessed=True)
+            self._closing.later(report)
+            raise
+
+    async def _set_up(self, order: LiveOrder, lease: Lease) -> _Attempt:
+        headers = [*order.headers, ("x-goog-api-key", lease.secret.text)]
+        wire = await dial(order.url, headers)
+        if isinstance(wire, Declined):
+            body = wire.body.replace(lease.secret.text, REDACTED)
+            closed = Closed(POLICY, f"upstream answered {wire.status}")
+            return await self._no(order, lease, closed, wire.status, body)
+        try:
+            await wire.send(order.setup)
+            first = await wire.receive()
+        except BaseException:
+            await wire.close()
+            raise
+        if not isinstance(first, Closed):
+            return _Attempt(lease, Conversation(wire, lease, _hidden(first, lease.secret)))
+        refusal = refusal_of_close(first)
+        status, error = (refusal.status, refusal.body) if refusal is not None else (0, None)
+        return await self._no(order, lease, _without_secret(first, lease.secret), status, error)
+
+    async def _no(
+        self, order: LiveOrder, lease: Lease, closed: Closed, status: int, error: object
+    ) -> _Attempt:
+        """Make a refusal known before going on."""
+        report = Report(lease.lease_id, order.client, status, None, error, witnessed=True)
+        await self._closing.now(report)
+        verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+        return _Attempt(lease, closed=closed, told=told(verdict) if verdict is not None else None)
+
+
+def _refused(attempt: _Attempt) -> Refused:
+    closed = attempt.closed or Closed(None)
+    if closed.code is None:
+        raise UpstreamError("upstream did not answer")
+    return Refused(closed)
+
+
+def _mentions(message: str | bytes, word: str) -> bool:
+    return word in message if isinstance(message, str) else word.encode() in message
+
+
+def _hidden(message: str | bytes, secret: Secret) -> str | bytes:
+    """The message without our key: upstream's own words may repeat it."""
+    if isinstance(message, str):
+        return message.replace(secret.text, REDACTED)
+    return message.replace(secret.text.encode(), REDACTED.encode())
+
+
+def _without_secret(closed: Closed, secret: Secret) -> Closed:
+    return Closed(closed.code, closed.reason.replace(secret.text, REDACTED))
+
+
+def _prompt_tokens(usage: Mapping[str, object]) -> int:
+    counts = (usage.get(name) for name in ("promptTokenCount", "toolUsePromptTokenCount"))
+    return sum(each for each in counts if isinstance(each, int) and each >= 0)

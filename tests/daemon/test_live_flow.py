@@ -1,0 +1,183 @@
+"""Live conversations under pressure: slow sides, forced ends, and an upstream of the test's own."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
+
+from tests.support.daemon import FLASH, a_home, secret_of
+from tests.support.live import LIVE, a_setup, goodbye
+from tests.support.serving import serving
+
+pytestmark = pytest.mark.e2e
+
+PART = b"x" * 65_536
+HELD = 64 * 1024 * 1024
+"""More than the kernel's buffers on both ways together, less than a memory leak would be."""
+
+
+@asynccontextmanager
+async def upstream(path, converse, **options):
+    """A daemon before a WebSocket server of our own, and a function that connects to it."""
+    seen = []
+
+    async def handler(wire):
+        seen.append(wire.request)
+        await wire.recv()
+        await wire.send(b'{"setupComplete": {}}')
+        await converse(wire)
+
+    async with serve(handler, "127.0.0.1", 0, max_size=None, max_queue=1, **options) as server:
+        port = server.sockets[0].getsockname()[1]
+        with a_home(path, upstream=f"http://127.0.0.1:{port}") as home:
+            await asyncio.to_thread(home.add_project, "p")
+            token = await asyncio.to_thread(lambda: home.token)
+            with serving(home) as served:
+                url = f"{served.websocket_url}{LIVE}?key={token}"
+                yield served, lambda **more: connect(url, proxy=None, max_size=None, **more), seen
+
+
+async def stuck(send):
+    """Bytes sent until one more part is not taken for a second."""
+    count = 0
+    while count < 2 * HELD:
+        try:
+            async with asyncio.timeout(1):
+                await send(PART)
+        except TimeoutError:
+            break
+        count += len(PART)
+    return count
+
+
+async def test_a_client_that_does_not_read_holds_upstream_back(tmp_path):
+    told: asyncio.Queue[int] = asyncio.Queue()
+
+    async def converse(wire):
+        await told.put(await stuck(wire.send))
+        await wire.close()
+
+    async with (
+        upstream(tmp_path, converse) as (_, connecting, _seen),
+        connecting(max_queue=1) as client,
+    ):
+        await client.send(a_setup())
+        async with asyncio.timeout(30):
+            assert len(PART) < await told.get() < HELD
+            assert await goodbye(client) == (1000, "")
+
+
+async def test_an_upstream_that_does_not_read_holds_the_client_back(tmp_path):
+    done = asyncio.Event()
+
+    async def converse(_wire):
+        await done.wait()
+
+    async with upstream(tmp_path, converse) as (_, connecting, _seen), connecting() as client:
+        await client.send(a_setup())
+        await client.recv()
+        assert len(PART) < await stuck(client.send) < HELD
+        done.set()
+        client.transport.abort()
+
+
+async def test_one_credential_goes_upstream_and_nothing_of_the_clients_own(tmp_path):
+    async def converse(wire):
+        await wire.close(1000, "well done")
+
+    async with upstream(tmp_path, converse) as (_, connecting, seen):
+        headers = {"cookie": "c=1", "x-goog-user-project": "mine", "x-goog-api-client": "sdk/1"}
+        async with connecting(additional_headers=headers, origin="http://a.example") as client:
+            await client.send(a_setup())
+            assert await goodbye(client) == (1000, "well done")
+    (request,) = seen
+    assert request.path == LIVE
+    sent = {name.lower(): text for name, text in request.headers.raw_items()}
+    assert sent["x-goog-api-key"] == secret_of("p-key")
+    assert sent["x-goog-api-client"] == "sdk/1"
+    assert not sent.keys() & {"cookie", "authorization", "origin", "x-goog-user-project"}
+
+
+async def test_the_key_is_not_taken_along_to_where_upstream_points(tmp_path):
+    elsewhere = []
+
+    async def other(wire):
+        elsewhere.append(wire.request)
+
+    def point_away(connection, _request):
+        answer = connection.respond(302, "")
+        answer.headers["Location"] = f"ws://127.0.0.1:{port}/"
+        return answer
+
+    async with serve(other, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with (
+            upstream(tmp_path, other, process_request=point_away) as (_, connecting, _seen),
+            connecting() as client,
+        ):
+            await client.send(a_setup())
+            code, reason = await goodbye(client)
+    assert (code, reason) == (1008, "upstream answered 302")
+    assert elsewhere == []
+
+
+async def test_without_authentication_a_web_page_reaches_no_conversation(tmp_path):
+    with a_home(tmp_path) as home, serving(home, "--no-auth") as served:
+        url = served.websocket_url + LIVE
+        port = int(served.url.rpartition(":")[2])
+        rebound = connect(f"ws://rebound.example{LIVE}", host="127.0.0.1", port=port, proxy=None)
+        for page in (connect(url, proxy=None, origin=Origin("http://a.example")), rebound):
+            with pytest.raises(InvalidStatus) as refused:
+                await page
+            assert refused.value.response.status_code == 403
+        async with connect(url, proxy=None) as client:
+            await client.send(a_setup())
+            assert await goodbye(client) == (1008, "no pool named 'main'; see: keypool pool list")
+
+
+async def test_text_and_binary_messages_stay_what_they_are(tmp_path):
+    async def converse(wire):
+        async for message in wire:
+            await wire.send(message)
+
+    async with upstream(tmp_path, converse) as (_, connecting, _seen), connecting() as client:
+        await client.send(a_setup())
+        await client.recv()
+        for message in ("مرحبا", "مرحبا".encode(), b"", "", PART * 50):
+            await client.send(message)
+            assert await client.recv() == message
+
+
+async def test_a_daemon_that_ends_says_so_and_settles_its_conversations(tmp_path):
+    async def handler(wire):
+        await wire.recv()
+        await wire.send(b'{"setupComplete": {}}')
+        await wire.send(b'{"usageMetadata": {"promptTokenCount": 41}}')
+        await wire.wait_closed()
+        closed.append(wire.close_code)
+
+    closed: list[int] = []
+    with a_home(tmp_path) as home:
+        await asyncio.to_thread(home.add_project, "p")
+        token = await asyncio.to_thread(lambda: home.token)
+        async with serve(handler, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with (
+                home.daemon() as daemon,
+                serving(home, KEYPOOL_UPSTREAM_URL=f"http://127.0.0.1:{port}") as served,
+            ):
+                wire = await connect(f"{served.websocket_url}{LIVE}?key={token}", proxy=None)
+                await wire.send(a_setup())
+                await wire.recv()
+                await wire.recv()
+                served.process.terminate()
+                assert await goodbye(wire) == (1001, "this daemon is ending")
+                assert await asyncio.to_thread(served.process.wait, 10) == 0
+                model = daemon.model("p", model=FLASH)
+                assert (model["leases"], model["tpm"]["used"]) == (0, 41)
+                assert "Traceback" not in served.log.read_text()
+    assert closed == [1000]

@@ -1,0 +1,119 @@
+"""``keypool serve`` with words of a test's own, such as those for TLS; and a certificate for it.
+
+with serving(home, "--access-log", "text") as served:
+    httpx2.get(served.url + "/healthz")
+"""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.daemon import START_S, Home
+from tests.support.running import unique
+
+_URL = re.compile(r"^(https?://\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running daemon: its base URL and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    @property
+    def websocket_url(self) -> str:
+        """The same for WebSockets."""
+        return "ws" + self.url.removeprefix("http")
+
+
+@contextmanager
+def serving(home: Home, *words: str, **env: str) -> Iterator[Served]:
+    """A daemon on a port that the system chose; ended on leaving."""
+    log = home.path / f"{unique('serving')}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**home.env, **env},
+            cwd=home.path,
+        )
+    try:
+        yield Served(process, _await_url(process, log), log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = _URL.search(log.read_text())
+        if found:
+            return found[1]
+        assert process.poll() is None, f"the daemon did not start: {log.read_text()}"
+        time.sleep(0.01)
+    raise AssertionError(f"no daemon within {START_S:g} s: {log.read_text()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM files of a certificate that signs itself, for loopback."""
+
+    cert: Path
+    key: Path
+
+    @property
+    def words(self) -> list[str]:
+        """The options that serve it."""
+        return ["--tls-cert", str(self.cert), "--tls-key", str(self.key)]
+
+
+def a_certificate(folder: Path) -> Certificate:
+    """A certificate and its key, which only its owner may read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keypool test")])
+    now = datetime.now(UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    made = Certificate(folder / "cert.pem", folder / "key.pem")
+    made.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    made.key.touch(mode=0o600)
+    made.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return made
