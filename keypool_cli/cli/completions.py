@@ -1,0 +1,76 @@
+"""``completions``: scripts that complete verbs, options and names in bash, zsh and fish."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from keypool_cli.cli import output
+from keypool_cli.cli.options import Json, examples
+from keypool_cli.errors import KeypoolError, UsageError
+
+FILES = {"bash": "keypool.bash", "zsh": "_keypool", "fish": "keypool.fish"}
+"""By shell: the name under which its completion system looks for the script."""
+
+
+def completions(
+    ctx: typer.Context,
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"] | None, typer.Argument(help="Whose script to print.")
+    ] = None,
+    *,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write all three into this folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the completion script of a shell.
+
+    bash: eval "$(keypool completions bash)". fish: keypool completions fish | source. zsh: write
+    them to a folder of fpath, before compinit.
+    """
+    if (shell is None) == (write is None):
+        raise UsageError("name a shell, or --write DIR", hint="keypool completions bash|zsh|fish")
+    if write is not None:
+        written = _write(write)
+        if as_json:
+            output.print_json({"files": [str(each) for each in written]})
+        else:
+            output.print_table(ctx, ("FILE",), [(each,) for each in written])
+    elif shell is not None:
+        text = script_of(shell)
+        if as_json:
+            output.print_json({"shell": shell, "script": text})
+        else:
+            typer.echo(text, nl=False)
+
+
+def script_of(shell: str) -> str:
+    """The script of a shell, for the command line as it is."""
+    from keypool_cli.cli import completion_bash, completion_fish, completion_zsh
+    from keypool_cli.cli.command_tree import entries
+    from keypool_cli.cli.verbs import whole
+
+    makers = {
+        "bash": completion_bash.script,
+        "zsh": completion_zsh.script,
+        "fish": completion_fish.script,
+    }
+    return makers[shell](entries(whole()))
+
+
+def _write(folder: Path) -> list[Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for shell, name in FILES.items():
+            (folder / name).write_text(script_of(shell), encoding="utf-8")
+    except OSError as err:
+        raise KeypoolError(f"{folder} cannot be written: {err.strerror}") from err
+    return [folder / name for name in FILES.values()]
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the verb on the command line."""
+    app.command(epilog=examples("keypool completions bash", "keypool completions --write scripts"))(
+        completions
+    )

@@ -1,0 +1,60 @@
+"""The data folder and the files in it: who else may read or change them."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from keypool_cli.config import Settings
+from keypool_cli.errors import ExitCode
+from keypool_cli.service.doctor_finding import Finding, ok, problem, warning
+
+CHECK = "files"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_PRIVATE = ("master.key", "keypool.db", "keypool.db-wal", "keypool.db-shm")
+
+
+def file_findings(settings: Settings) -> list[Finding]:
+    """What is wrong with modes; one good finding where nothing is."""
+    found = [*_home(settings.home), *_in_home(settings.home), *_config_file()]
+    return found or [ok(CHECK, f"{settings.home} and its secrets are yours alone")]
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    mode = _mode(home)
+    if mode is None or not mode & _OTHERS:
+        return
+    remedy = f"run: chmod 700 '{home}'"
+    if mode & _OTHERS_MAY_WRITE:
+        text = f"others may write in {home} (mode {mode:04o})"
+        yield problem(CHECK, text, remedy, ExitCode.NOT_PERMITTED)
+    else:
+        yield warning(CHECK, f"others may look into {home} (mode {mode:04o})", remedy)
+
+
+def _in_home(home: Path) -> Iterator[Finding]:
+    folder = home / "valkey"
+    for path, right in [*((home / name, "600") for name in _PRIVATE), (folder, "700")]:
+        mode = _mode(path)
+        if mode is not None and mode & _OTHERS:
+            text = f"others may read or change {path} (mode {mode:04o})"
+            yield problem(CHECK, text, f"run: chmod {right} '{path}'", ExitCode.NOT_PERMITTED)
+
+
+def _config_file() -> Iterator[Finding]:
+    """The user's own settings may hold a master key, or a database's password."""
+    file = platformdirs.user_config_path("keypool") / "keypool.toml"
+    mode = _mode(file)
+    if mode is not None and mode & _OTHERS:
+        yield warning(
+            CHECK, f"others may read {file} (mode {mode:04o})", f"run: chmod 600 '{file}'"
+        )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None

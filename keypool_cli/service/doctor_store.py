@@ -1,0 +1,127 @@
+"""The live store: reachable, recent, persistent, and on time."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from time import time_ns
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from keypool_cli.config import Settings
+from keypool_cli.engine import store
+from keypool_cli.errors import ExitCode, KeypoolError
+from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
+
+LATE_MS = 2000
+"""A clock that is off by more moves the ends of days and what ``use_by`` means."""
+
+_AFTER_LOSS = "after a crash every project waits out one minute before it serves again"
+
+
+async def store_findings(settings: Settings) -> list[Finding]:
+    """What is found of the live store; an embedded one is started for it."""
+    try:
+        opened = await store.connect(settings)
+    except KeypoolError as err:
+        return [failed("live store", err)]
+    try:
+        with opened.errors():
+            info = await _information(opened.client)
+            before = _now_ms()
+            seconds, micros = await opened.client.time()
+            skew = seconds * 1000 + micros // 1000 - (before + _now_ms()) // 2
+    except KeypoolError as err:
+        return [failed("live store", err)]
+    finally:
+        await opened.close()
+    kind = "embedded" if opened.embedded is not None else settings.shown("redis_url")
+    return [*_server(info, kind), *persistence(info), clock(skew, "the live store")]
+
+
+async def _information(client: store.Client) -> Mapping[str, object]:
+    found: dict[Any, object] = {}
+    for section in ("server", "persistence", "replication", "memory"):
+        found |= await client.info(section)
+    # Managed servers often forbid CONFIG: then INFO's word has to do.
+    with suppress(ResponseError):
+        found |= await client.config_get("appendfsync", "maxmemory-policy", "save")
+    return {_text(name): _text(value) for name, value in found.items()}
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _server(info: Mapping[str, object], kind: str) -> Iterator[Finding]:
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get(f"{product.lower()}_version")
+    yield ok("live store", f"{product} {version} answers ({kind})")
+    if info.get("role") not in {"master", None}:
+        yield problem(
+            "live store",
+            f"it is a {info.get('role')}: nothing can be written there",
+            "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://",
+            ExitCode.UNREACHABLE,
+        )
+
+
+def persistence(info: Mapping[str, object]) -> list[Finding]:
+    """What INFO and CONFIG say of keeping state over a crash, and under a full memory."""
+    return [*_forgets(info), *_failing(info), *_log(info)]
+
+
+def _forgets(info: Mapping[str, object]) -> Iterator[Finding]:
+    policy = info.get("maxmemory-policy", info.get("maxmemory_policy"))
+    if policy not in {"noeviction", None}:
+        yield problem(
+            "persistence",
+            f"maxmemory-policy is {policy}: a full server would forget windows and cooldowns",
+            "set maxmemory-policy to noeviction on the server",
+            ExitCode.FAILURE,
+        )
+
+
+def _failing(info: Mapping[str, object]) -> Iterator[Finding]:
+    for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):
+        if info.get(name) not in {"ok", None}:
+            yield problem(
+                "persistence",
+                f"the server could not write its state to disk ({name}: {info.get(name)})",
+                "see the server's log: a full or failing disk is the usual cause",
+                ExitCode.FAILURE,
+            )
+
+
+def _log(info: Mapping[str, object]) -> Iterator[Finding]:
+    if info.get("aof_enabled") != "1":
+        saves = "only snapshots are kept" if info.get("save") else "nothing is kept on disk"
+        yield warning(
+            "persistence",
+            f"{saves}: {_AFTER_LOSS}",
+            "set appendonly yes and appendfsync everysec on the server",
+        )
+    elif info.get("appendfsync") == "no":
+        yield warning(
+            "persistence",
+            "appendfsync is no: a power cut may lose half a minute of bookings",
+            "set appendfsync everysec on the server",
+        )
+    else:
+        fsync = info.get("appendfsync")
+        yield ok("persistence", "append-only file" + (f", appendfsync {fsync}" if fsync else ""))
+
+
+def clock(skew_ms: int, whose: str) -> Finding:
+    """How far another clock is ahead of this machine's."""
+    if abs(skew_ms) <= LATE_MS:
+        return ok("clock", f"{whose} is within {LATE_MS // 1000} s of this machine")
+    way = "ahead of" if skew_ms > 0 else "behind"
+    return warning(
+        "clock",
+        f"{whose} is {abs(skew_ms) / 1000:.1f} s {way} this machine",
+        "let both follow network time (chrony, systemd-timesyncd)",
+    )
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000

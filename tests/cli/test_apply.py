@@ -1,0 +1,289 @@
+"""``apply``: the registry as a file declares it, and nothing more."""
+
+import re
+
+import pytest
+
+from keypool_cli.errors import ExitCode
+from tests.support.command_line import Keypool, Result, secret_of, terminal
+
+WHOLE = """
+[pools.main]
+policy = "pack"
+wait_s = 2
+shared_resources = true
+
+[projects.p1]
+tier = "Tier 1"
+priority = 3
+billing_account = "acme"
+labels = { team = "web" }
+pools = ["main", "batch"]
+
+[projects.p2]
+enabled = false
+egress_proxy = "http://proxy.example:3128"
+
+[keys.k1]
+project = "p1"
+secret_env = "K1"
+labels = { env = "prod" }
+
+[keys.k2]
+project = "p1"
+secret_file = "secrets/k2"
+enabled = false
+
+[[quotas]]
+project = "p1"
+model = "models/gemini-2.5-flash"
+rpm = 10
+tpm = 250_000
+rpd = "unlimited"
+
+[[quotas]]
+tier = "tier1"
+in_flight = 4
+
+[clients.web]
+pools = ["main"]
+rpm = 60
+expires = 2099-01-31
+token_file = "web.token"
+"""
+
+
+class Applying:
+    """``apply`` on a file that a test changes."""
+
+    def __init__(self, keypool, folder) -> None:
+        self.keypool: Keypool = keypool
+        self.file = folder / "pool.toml"
+
+    def __call__(self, text: str, *words: str) -> Result:
+        self.file.write_text(text)
+        return self.keypool("apply", "-f", str(self.file), "--json", *words)
+
+    def changes(self, text: str, *words: str) -> list[tuple[str, str, str]]:
+        found = self(text, *words).json["changes"]
+        return [(each["action"], each["kind"], each["name"]) for each in found]
+
+
+@pytest.fixture
+def apply(keypool, tmp_path, monkeypatch):
+    """The verb, with the secrets that the file names."""
+    monkeypatch.setenv("K1", secret_of("k1"))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "k2").write_text(secret_of("k2") + "\n")
+    return Applying(keypool, tmp_path)
+
+
+def test_an_empty_registry_becomes_what_is_declared(apply, keypool, registry, tmp_path):
+    result = apply(WHOLE)
+    assert (result.code, result.json["refused"]) == (0, 0)
+    pool = keypool("pool", "show", "main", "--json").json["pool"]
+    assert (pool["policy"], pool["wait_s"], pool["projects"]) == ("pack", 2.0, ["p1"])
+    p1 = keypool("project", "show", "p1", "--json").json["project"]
+    assert (p1["tier"], p1["priority"], p1["billing_account"]) == ("tier1", 3, "acme")
+    assert (sorted(p1["pools"]), p1["labels"]) == (["batch", "main"], {"team": "web"})
+    assert pool["shared_resources"] is True
+    p2 = keypool("project", "show", "p2", "--json").json["project"]
+    assert (p2["enabled"], p2["egress_proxy"]) == (False, "http://proxy.example:3128")
+    k1, k2 = keypool("list", "--json").json["keys"]
+    assert (k1["state"], k1["labels"], k2["state"]) == ("ready", {"env": "prod"}, "disabled")
+    assert registry.clients.by_token((tmp_path / "web.token").read_text().strip()).rpm == 60
+    assert (tmp_path / "web.token").stat().st_mode & 0o777 == 0o600
+    rows = {tuple(row[:2]): row[2:6] for row in keypool("quota", "list").rows}
+    assert rows == {
+        ("p1", "gemini-2.5-flash"): ["10", "250000", "unlimited", ""],
+        ("tier tier1", "every model"): ["", "", "", "4"],
+    }
+
+
+def test_twice_changes_nothing(apply, keypool):
+    apply(WHOLE)
+    before = keypool("events", "--json").json
+    again = apply(WHOLE, "--prune")
+    assert (again.code, again.json["changes"]) == (0, [])
+    assert keypool("events", "--json").json == before
+
+
+def test_a_dry_run_shows_the_same_and_changes_nothing(apply, keypool, tmp_path):
+    dry = apply(WHOLE, "--dry-run")
+    assert {each["outcome"] for each in dry.json["changes"]} == {"planned"}
+    assert keypool("events", "--json").json["events"] == []
+    assert not (tmp_path / "web.token").exists()
+    wet = apply(WHOLE)
+    plain = [{**each, "outcome": ""} for each in dry.json["changes"]]
+    assert [{**each, "outcome": ""} for each in wet.json["changes"]] == plain
+
+
+def test_only_what_differs_changes(apply, keypool):
+    apply(WHOLE)
+    text = WHOLE.replace("priority = 3", "priority = 4").replace("wait_s = 2", "wait_s = 5")
+    found = apply(text).json["changes"]
+    assert [(each["name"], each["before"], each["after"]) for each in found] == [
+        ("main", {"wait_s": 2.0}, {"wait_s": 5.0}),
+        ("p1", {"priority": 3}, {"priority": 4}),
+    ]
+    text = text.replace('pools = ["main", "batch"]', 'pools = ["batch"]')
+    [change] = apply(text).json["changes"]
+    assert change["after"] == {"pools": ["batch"]}
+    assert keypool("project", "show", "p1", "--json").json["project"]["pools"] == ["batch"]
+
+
+def test_what_is_not_named_stays(apply, keypool):
+    apply(WHOLE)
+    assert apply("[projects.p1]\n").json["changes"] == []
+    assert apply("[keys.k1]\nproject = 'p1'\n").json["changes"] == []
+    assert len(keypool("list").rows) == 2
+
+
+def test_a_limit_that_is_no_longer_in_its_row_is_unset(apply, keypool):
+    apply(WHOLE)
+    [change] = apply(WHOLE.replace("tpm = 250_000\n", "")).json["changes"]
+    assert (change["before"], change["after"]) == ({"tpm": 250_000}, {"tpm": None})
+    assert keypool("quota", "list").rows[-1][2:5] == ["10", "", "unlimited"]
+
+
+def test_another_secret_rotates_the_key(apply, keypool, registry, monkeypatch):
+    apply(WHOLE)
+    monkeypatch.setenv("K1", secret_of("other"))
+    assert apply.changes(WHOLE) == [("change", "key", "k1")]
+    key = registry.keys.find("k1")
+    assert keypool("events", "--kind", "key.rotated").rows[0][2] == "k1"
+    assert key.fingerprint != secret_of("other")
+
+
+def test_keys_are_disabled_and_enabled_as_declared(apply, keypool):
+    apply(WHOLE)
+    apply(WHOLE.replace("enabled = false\n\n[[", "enabled = true\n\n[[", 1))
+    assert keypool("show", "k2", "--json").json["key"]["state"] == "ready"
+    [change] = apply(WHOLE).json["changes"]
+    assert change["after"] == {"state": "disabled"}
+
+
+def test_pruning_removes_what_sections_that_are_there_do_not_name(apply, keypool):
+    apply(WHOLE)
+    keypool.add("extra", "px", "--pool", "spare")
+    keypool("client", "add", "old")
+    keypool("quota", "set", "--rpm", "3")
+    assert apply(WHOLE).json["changes"] == [], "nothing is removed unasked"
+    assert apply(WHOLE, "--prune").code == ExitCode.USAGE, "nobody there to ask"
+    assert apply.changes(WHOLE, "--prune", "--dry-run") == [
+        ("remove", "quota", "every project / every model"),
+        ("remove", "key", "extra"),
+        ("remove", "project", "px"),
+        ("remove", "pool", "spare"),
+        ("remove", "client", "old"),
+    ]
+    assert apply(WHOLE, "--prune", "--yes").code == 0
+    assert apply(WHOLE, "--prune").json["changes"] == []
+    assert [row[0] for row in keypool("project", "list").rows] == ["p1", "p2"]
+
+
+def test_sections_that_are_missing_are_not_pruned(apply):
+    apply(WHOLE)
+    assert apply("[pools.main]\n[pools.batch]\n", "--prune").json["changes"] == []
+    assert apply.changes("[clients]\n", "--prune", "--yes") == [("remove", "client", "web")]
+
+
+def test_a_key_with_a_mistake_is_not_pruned_for_it(apply, keypool, monkeypatch):
+    apply(WHOLE)
+    monkeypatch.delenv("K1")
+    result = apply(WHOLE, "--prune", "--yes")
+    assert result.code == ExitCode.FAILURE
+    assert [row[0] for row in keypool("list").rows] == ["k1", "k2"]
+    assert "K1 is not set" in result.json["changes"][0]["reason"]
+
+
+def test_pruning_asks_on_a_terminal(apply, home, keypool):
+    keypool.add("extra", "px")
+    apply.file.write_text("[keys]\n")
+    with terminal(home, "apply", "-f", str(apply.file), "--prune") as asking:
+        asking.read_until(lambda text: "[y/N]" in text)
+        assert "key extra" in asking.text
+        asking.type("n\n")
+        assert asking.end() == ExitCode.FAILURE
+    assert len(keypool("list").rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[keys.x]\nproject='p'\nsecret='AIzaSyAAAAAAAAAAAAAAAAAAAA'", "never stands in this file"),
+        ("[keys.x]\nproject='p'", "neither secret_env nor secret_file"),
+        ("[keys.x]\nproject='p'\nsecret_env='K1'\nsecret_file='y'", "both secret_env"),
+        ("[keys.x]\nsecret_env='K1'", "names no project"),
+        ("[keys.x]\nproject='p'\nsecret_file='nowhere'", "cannot be read"),
+        ("[keys.x]\nprojct='p'", "did you mean 'project'?"),
+        ("[pools.x]\npolicy='random'", "policy is one of"),
+        ("[pools.x]\nwait_s=true", "a number of seconds"),
+        ("[pools.x]\nwait_s=301", "between 0 and 300"),
+        ("[projects.x]\npriority='high'", "a whole number"),
+        ("[projects.x]\nenabled=1", "true or false"),
+        ("[projects.x]\negress_proxy='http://me:hunter2@h:1'", "a password does not stand"),
+        ("[projects.x]\negress_proxy='nonsense'", "no proxy's URL"),
+        ("[pools.x]\nshared_resources=1", "true or false"),
+        ("[[quotas]]\nproject='p'\ntier='t'\nrpm=1", "not for both"),
+        ("[[quotas]]\nproject='p'", "names none of"),
+        ("[[quotas]]\nproject='p'\nrpm=1", "no project named 'p'"),
+        ("[[quotas]]\nrpm=-1", "0 to 10^12"),
+        ("[[quotas]]\nrpm=1.5", "0 to 10^12"),
+        ("[[quotas]]\nrpm=1\n[[quotas]]\nrpm=2", "stands there twice"),
+        ("[clients.x]", "token_file"),
+        ("[clients.x]\nexpires='soon'\ntoken_file='t'", "is a date"),
+        ("[clients.x]\npools=['nope']\ntoken_file='t'", "no pool named"),
+        ("[clients.x]\nscopes=['root']\ntoken_file='t'", "scopes are some of"),
+        ("[clients.x]\ntoken_file='pool.toml'", "cannot be made"),
+    ],
+)
+def test_each_mistake_is_told_where_it_stands(apply, keypool, text, why):
+    result = apply(text + "\n[projects.good]\n")
+    assert result.code == ExitCode.PARTLY_DONE, result.err
+    reasons = [each["reason"] for each in result.json["changes"] if each["outcome"] == "refused"]
+    assert any(why in reason for reason in reasons), reasons
+    assert [row[0] for row in keypool("project", "list").rows][:1] == ["good"]
+    assert not re.search("AIzaSy|hunter2", result.out + result.err)
+
+
+def test_a_secret_that_two_keys_have_is_refused_once(apply, keypool):
+    text = "[keys.a]\nproject='p'\nsecret_env='K1'\n[keys.b]\nproject='p'\nsecret_env='K1'\n"
+    result = apply(text)
+    assert result.code == ExitCode.PARTLY_DONE
+    assert "key 'a' has the same secret" in result.out
+    assert [row[0] for row in keypool("list").rows] == ["a"]
+
+
+def test_what_cannot_change_says_what_to_do(apply, keypool):
+    apply(WHOLE)
+    moved = WHOLE.replace('[keys.k1]\nproject = "p1"', '[keys.k1]\nproject = "p2"')
+    assert "a key never moves" in apply(moved).out
+    assert "revoke it" in apply(WHOLE.replace("rpm = 60", "rpm = 61")).out
+    keypool("client", "revoke", "web", "--yes")
+    assert "was revoked" in apply(WHOLE).out
+
+
+@pytest.mark.parametrize(
+    "text", ["[keys", "[kyes.k1]", "keys = 3", "quotas = 3", "[projects]\np1 = 3\n[x]"]
+)
+def test_a_file_that_is_not_understood_changes_nothing(apply, text):
+    result = apply(text + "\n")
+    assert result.code == ExitCode.USAGE
+    assert "keypool guide apply" in result.err
+
+
+def test_a_secret_in_broken_toml_is_not_shown(apply):
+    result = apply("[keys.x]\nsecret = AIzaSyAAAAAAAAAAAAAAAAAAAA\n")
+    assert result.code == ExitCode.USAGE
+    assert "AIza" not in result.err
+
+
+def test_a_thousand_keys_are_one_step(apply, tmp_path):
+    for number in range(1000):
+        (tmp_path / "secrets" / f"s{number}").write_text(secret_of(f"s{number}"))
+    text = "".join(
+        f"[keys.s{n}]\nproject='p{n // 10}'\nsecret_file='secrets/s{n}'\n" for n in range(1000)
+    )
+    assert apply(text).json["changed"] == 1000
+    assert apply(text).json["changes"] == []

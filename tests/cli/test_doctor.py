@@ -1,0 +1,212 @@
+"""``doctor``: what it finds, what it advises, and how it ends."""
+
+import pytest
+
+from keypool_cli.core.model import Catalog, Event, Project, Provenance, QuotaRow
+from keypool_cli.errors import ExitCode
+from keypool_cli.registry.values import Actor, LearnedLimits
+from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
+from keypool_cli.service.doctor_store import clock, persistence
+from tests.support.command_line import terminal
+from tests.support.raw_upstream import raw_upstream
+from tests.support.simulator import simulator
+
+MODEL = "gemini-2.5-flash"
+GOOD = {"aof_enabled": "1", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+
+
+@pytest.fixture
+def two(keypool):
+    """Two projects of a tier, with a key each."""
+    keypool("add", "k1", "--project", "p1", "--tier", "free", "--from-stdin", stdin="AQ.first")
+    keypool("add", "k2", "--project", "p2", "--tier", "free", "--from-stdin", stdin="AQ.second")
+    return keypool
+
+
+def levels(result):
+    """The worst level of each check."""
+    order = ("ok", "note", "warning", "problem")
+    found: dict[str, str] = {}
+    for each in result.json["findings"]:
+        before = found.get(each["check"], "ok")
+        found[each["check"]] = max(before, each["level"], key=order.index)
+    return found
+
+
+def test_a_home_in_order_is_well(two):
+    result = two("doctor", "--offline", "--json")
+    assert result.code == 0
+    assert result.json["healthy"] is True
+    assert set(levels(result).values()) == {"ok"}
+    assert {"files", "database", "schema", "master key", "live store", "persistence", "clock"} <= {
+        *levels(result)
+    }
+
+
+def test_an_empty_home_is_no_problem_and_stays_empty(keypool, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    result = keypool("--home", str(nowhere), "doctor", "--offline")
+    assert (result.code, nowhere.exists()) == (0, False)
+    assert "keypool add" in result.out
+
+
+def test_another_master_key_ends_with_not_permitted(two, monkeypatch):
+    monkeypatch.setenv("KEYPOOL_MASTER_KEY", "cd" * 32)
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert levels(result)["master key"] == "problem"
+
+
+def test_a_missing_key_file_is_not_made_anew(two, home):
+    (home / "master.key").unlink()
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert not (home / "master.key").exists()
+    assert "backup" in result.err
+
+
+def test_open_files_are_named_with_the_command_that_closes_them(two, home):
+    (home / "keypool.db").chmod(0o644)
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert f"chmod 600 '{home}/keypool.db'" in result.err
+
+
+def test_a_store_that_cannot_be_reached_ends_with_unreachable(two, monkeypatch):
+    monkeypatch.setenv("KEYPOOL_REDIS_URL", "redis://127.0.0.1:9/0")
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.UNREACHABLE
+    assert levels(result)["live store"] == "problem"
+    assert levels(result)["master key"] == "ok", "one part's trouble hides no other's"
+
+
+def test_an_upstream_that_cannot_be_reached_ends_with_unreachable(two, monkeypatch):
+    monkeypatch.setenv("KEYPOOL_UPSTREAM_URL", "http://127.0.0.1:9")
+    assert two("doctor", "--json").code == ExitCode.UNREACHABLE
+    assert two("doctor", "--offline").code == 0
+
+
+def test_upstream_is_asked_the_time_without_any_key(two, monkeypatch):
+    with simulator({"projects": {"p1": {"keys": ["AQ.first"]}}}) as gemini:
+        monkeypatch.setenv("KEYPOOL_UPSTREAM_URL", gemini.url)
+        result = two("doctor", "--json")
+    assert result.code == 0
+    assert "Gemini's clock is within 2 s" in result.out
+
+
+def test_standard_keys_are_named(two):
+    two.add("old", "p1")
+    result = two("doctor", "--offline", "--json")
+    assert levels(result)["key kind"] == "warning"
+    assert "keypool rotate old" in result.out
+
+
+def test_a_limit_above_what_google_said_is_named_with_the_repair(two, registry):
+    two("quota", "set", "--project", "p1", "--model", MODEL, "--rpm", "10")
+    learned = LearnedLimits(registry.projects.find("p1").id, MODEL, {"rpm": 5}, at_ms=1)
+    registry.quotas.learn(learned, by=Actor("test", "here"))
+    result = two("doctor", "--offline", "--json")
+    assert f"keypool quota set --project p1 --model {MODEL} --rpm 5" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["quota", "set", "--project", "p1", "--tpm", "20"], "larger requests never fit"),
+        (["quota", "set", "--tier", "free", "--model", MODEL, "--rpm", "500"], "over 10 times"),
+        (["quota", "set", "--tier", "mine", "--rpm", "5"], "which no project has"),
+        (["pool", "set", "main", "--remove-project", "p2"], "in no pool"),
+        (["pool", "set", "b", "--create"], "pool b has no project"),
+        (["disable", "k1"], "without a key that may be used: p1"),
+        (["project", "set", "p1", "--tier", "none"], "only refusals hold them back: p1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_does_not_fit_together_is_told(two, words, text):
+    assert text not in two("doctor", "--offline").out
+    assert two(*words).code == 0
+    result = two("doctor", "--offline")
+    assert text in result.out
+    assert result.code == 0, "what merely is odd breaks nothing"
+
+
+def test_a_default_for_everything_is_a_limit(two):
+    two("project", "set", "p1", "--tier", "none")
+    two("quota", "set", "--rpm", "5")
+    assert "only refusals" not in two("doctor", "--offline").out
+
+
+@pytest.mark.usefixtures("two")
+def test_on_a_terminal_problems_come_first_and_no_line_is_cut(home):
+    (home / "keypool.db").chmod(0o644)
+    with terminal(home, "doctor", "--offline") as screen:
+        screen.end()
+    assert screen.text.replace("\x1b[1;31m", "").startswith("problem")
+    assert "…" not in screen.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "level"),
+    [
+        ({}, "ok"),
+        ({"aof_enabled": "0"}, "warning"),
+        ({"aof_enabled": "0", "save": "3600 1"}, "warning"),
+        ({"appendfsync": "no"}, "warning"),
+        ({"maxmemory-policy": "allkeys-lru"}, "problem"),
+        ({"aof_last_write_status": "err"}, "problem"),
+        ({"rdb_last_bgsave_status": "err"}, "problem"),
+    ],
+)
+def test_a_server_that_forgets_is_found(changed, level):
+    found = persistence({**GOOD, **changed})
+    order = ("ok", "note", "warning", "problem")
+    assert max((each.level for each in found), key=order.index) == level
+    assert all(each.remedy for each in found if each.level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("skew_ms", "level"), [(0, "ok"), (2000, "ok"), (-2000, "ok"), (2001, "warning")]
+)
+def test_a_clock_is_off_by_more_than_two_seconds(skew_ms, level):
+    assert clock(skew_ms, "it").level == level
+
+
+def test_a_clock_says_which_way_it_is_off():
+    assert "3.5 s ahead of" in clock(3500, "it").text
+    assert "3.5 s behind" in clock(-3500, "it").text
+
+
+def catalog(*quotas):
+    """A catalog with one project and these limits."""
+    projects = {1: Project(1, "p1")}
+    return Catalog(1, projects, {}, {}, quotas, (), {}, {})
+
+
+def test_unlimited_is_above_what_google_said():
+    rows = [
+        QuotaRow(Provenance.CONFIGURED, project_id=1, model=MODEL, rpd=-1),
+        QuotaRow(Provenance.LEARNED, project_id=1, model=MODEL, rpd=20),
+    ]
+    assert "rpd unlimited is set" in configured_findings(catalog(*rows))[0].text
+
+
+def test_a_project_number_in_two_projects_refusals_makes_them_suspect():
+    reason = "The API is off: “has not been used in project 123456789 before”."
+    events = [Event(n, 0, "refusal", "d", "h", f"p{n}", reason) for n in (1, 2, 3)]
+    known = Catalog(1, {n: Project(n, f"p{n}") for n in (1, 2)}, {}, {}, (), (), {}, {})
+    proofs = numbers_told(known, events)
+    assert proofs == {"p1": {"123456789"}, "p2": {"123456789"}}
+    [found] = shared_findings(proofs)
+    assert "p1, p2 seem to be one Google project" in found.text
+    assert shared_findings({"p1": {"1"}, "p2": {"2"}}) == []
+
+
+def test_projects_whose_keys_list_the_same_file_are_suspect(two, monkeypatch):
+    with raw_upstream() as upstream:
+        upstream.play = lambda line: line.answer(b'{"files":[{"name":"files/abc"}]}')
+        monkeypatch.setenv("KEYPOOL_UPSTREAM_URL", upstream.url)
+        result = two("doctor", "--json")
+        asked = [line.head.split(b" ")[1] for line in upstream.seen]
+    assert levels(result)["siblings"] == "warning"
+    assert "p1, p2 seem to be one Google project" in result.out
+    assert not any(b"AQ." in each for each in asked), "no secret stands in a URL"
