@@ -1,6 +1,20 @@
-"""``python -m keypool_cli``: the command line, where no ``keypool`` is on the path."""
+"""Where ``keypool`` and ``python -m keypool_cli`` begin."""
 
-from keypool_cli.cli.main import main
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line; always leaves by SystemExit."""
+    # Imported only now: a shell that completes a word must not wait for all the verbs.
+    if sys.argv[1:2] == ["__complete"]:
+        from keypool_cli.cli.complete import answer  # noqa: PLC0415
+
+        answer(sys.argv[2:])
+    from keypool_cli.cli.main import main as command_line  # noqa: PLC0415
+
+    command_line()
+
 
 if __name__ == "__main__":
     main()

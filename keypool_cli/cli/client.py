@@ -82,16 +82,27 @@ def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
     if as_json:
         output.print_json({"clients": found})
     elif found:
-        columns = ("CLIENT", "STATE", "POOLS", "SCOPES", "RPM", "TPM", "LAST USED", "EXPIRES")
+        columns = (
+            "CLIENT",
+            "STATE",
+            "POOLS",
+            "MODELS",
+            "SCOPES",
+            "RPM",
+            "TPM",
+            "LAST USED",
+            "EXPIRES",
+        )
         rows = [
             (
                 each.name,
                 each.state,
                 ",".join(each.pools) if each.pools is not None else "every pool",
+                ",".join(each.models) if each.models is not None else "every model",
                 ",".join(each.scopes),
                 each.rpm,
                 each.tpm,
-                each.last_used_at,
+                each.last_used_at or "never",
                 each.expires_at,
             )
             for each in found

@@ -1,4 +1,21 @@
-"""Spans of time as people read them."""
+"""Spans of time as people read and write them."""
+
+from keypool_cli.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds from ``90s``, ``15m``, ``2h``, ``3d``, or a plain number. Raises UsageError."""
+    number = text.strip().lower()
+    unit = _UNITS.get(number[-1:], 0)
+    try:
+        seconds = float(number[:-1]) * unit if unit else float(number)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 1e9:
+        raise UsageError(f"a span of time is like 90s, 15m, 2h or 3d, not {text!r}")
+    return seconds
 
 
 def in_words(seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 """``events``: who did what, and every refusal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,7 @@ from keypool_cli.cli import output, wiring
 from keypool_cli.cli.options import Json, examples
 
 if TYPE_CHECKING:
+    from keypool_cli.errors import UnreachableError
     from keypool_cli.registry.values import EventFilter
     from keypool_cli.service.events import EventView
     from keypool_cli.service.ports import Ports
@@ -24,34 +26,68 @@ def events(
     subject: Annotated[
         str | None, typer.Option(help="About this key, project, pool or client.")
     ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="SPAN", help="Not older than 90s, 15m, 2h or 3d.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest that many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the audit log, the newest last. With --follow --json, one JSON object a line."""
+    """Show the audit log, the newest last: who did what from which host, and every refusal.
+
+    With --follow --json, one JSON object a line. Piped, the detail is JSON as well.
+    """
     from keypool_cli.registry.values import EventFilter
     from keypool_cli.service import events as log
 
-    wanted = EventFilter(kind=kind, subject=subject, limit=limit)
+    wanted = EventFilter(kind=kind, subject=subject, limit=limit, since_ms=_since_ms(since))
     if follow:
-        wiring.read(ctx, lambda ports: _follow(ports, wanted, as_json=as_json))
+        wiring.read(ctx, lambda ports: _follow(ctx, ports, wanted, as_json=as_json))
         return
     found = wiring.read(ctx, lambda ports: log.list_events(ports, wanted))
     if as_json:
         output.print_json({"events": found})
     elif found:
-        output.print_table(ctx, COLUMNS, [_row(each) for each in found])
+        _print(ctx, found)
+    elif kind or subject or since:
+        output.say(ctx, "no event is as asked")
     else:
         output.say(ctx, "no events to list")
         output.hint(ctx, "every change is logged: keypool add NAME --project PROJECT")
 
 
-async def _follow(ports: "Ports", wanted: "EventFilter", *, as_json: bool) -> None:
+def _since_ms(since: str | None) -> int | None:
+    import time
+
+    from keypool_cli.cli.durations import seconds_of
+
+    return None if since is None else int((time.time() - seconds_of(since)) * 1000)
+
+
+def _print(ctx: typer.Context, found: "Sequence[EventView]") -> None:
+    if not output.on_terminal():
+        output.print_table(ctx, COLUMNS, [_row(each) for each in found])
+        return
+    from keypool_cli.cli.event_text import detail_text, when, who
+
+    rows = [(when(e), e.kind, e.subject, who(e), e.reason, detail_text(e.detail)) for e in found]
+    output.print_table(ctx, ("AT (UTC)", "KIND", "SUBJECT", "BY", "REASON", "DETAIL"), rows)
+
+
+async def _follow(
+    ctx: typer.Context, ports: "Ports", wanted: "EventFilter", *, as_json: bool
+) -> None:
+    from keypool_cli.cli.event_text import line_of
     from keypool_cli.service.events import follow_events
 
-    async for each in follow_events(ports, wanted):
+    def away(err: "UnreachableError") -> None:
+        output.say(ctx, f"{err}; going on as soon as it is back")
+
+    async for each in follow_events(ports, wanted, away=away):
         if as_json:
             output.print_json_line(each)
+        elif output.on_terminal():
+            output.line(line_of(each))
         else:
             output.line("\t".join(_row(each)))
 
@@ -66,6 +102,10 @@ def _row(event: "EventView") -> tuple[str, ...]:
 
 def register(app: typer.Typer) -> None:
     """Hang the verb on the command line."""
-    app.command(epilog=examples("keypool events --kind key. -n 20", "keypool events --subject k1"))(
-        events
-    )
+    app.command(
+        epilog=examples(
+            "keypool events --kind key. -n 20",
+            "keypool events --subject k1",
+            "keypool events --kind refusal --since 15m",
+        )
+    )(events)

@@ -1,5 +1,6 @@
 """``explain``: which project a request would get, and why each other would not be chosen."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,13 @@ from keypool_cli.errors import NoCapacityError
 if TYPE_CHECKING:
     from keypool_cli.service.explaining import Explained, ProjectVerdict, Question
     from keypool_cli.service.ports import Ports
+
+COLUMNS = ("PROJECT", "WHY", "FITS AT", "IN", "RPM", "TPM", "RPD", "PRIORITY")
+
+MOST_ROWS = 50
+"""Projects a person is shown; the chosen one and those that fit come first."""
+
+_BEFORE = {"spread": "another has more room", "pack": "another has less room to spare"}
 
 _LIMITS = {
     "rpm": "requests of this minute are used up",
@@ -45,13 +53,11 @@ def explain(
     if as_json:
         output.print_json(found)
     else:
-        output.line(_answer(found))
-        rows = [(each.project, _why(each), each.at, in_words(each.in_s)) for each in found.projects]
-        output.print_table(ctx, ("PROJECT", "WHY", "FITS AT", "IN"), rows)
+        _print(ctx, found, question)
     if found.chosen is None:
         raise NoCapacityError(
             f"pool {found.pool!r} has no room for {tokens} tokens on {found.model}",
-            hint=f"see how it stands: keypool status --pool {found.pool}",
+            hint=f"see how it stands: keypool status --pool {shlex.quote(found.pool)}",
         )
 
 
@@ -64,6 +70,40 @@ async def _explain(ports: "Ports", question: "Question") -> "Explained":
     return await ask(ports, await read_configured(ports), question)
 
 
+def _print(ctx: typer.Context, found: "Explained", question: "Question") -> None:
+    output.line(_answer(found))
+    if question.model != found.model:
+        output.say(ctx, f"{question.model} is counted as {found.model}")
+    if found.waiting:
+        output.say(ctx, f"{found.waiting} demands for {found.model} are waiting already")
+    if output.on_terminal():
+        _print_for_a_person(ctx, found)
+    else:
+        output.print_table(ctx, COLUMNS, [_row(found, each) for each in found.projects])
+
+
+def _print_for_a_person(ctx: typer.Context, found: "Explained") -> None:
+    """Short cells, and the reasons below them, where there is room for whole sentences."""
+    from keypool_cli.cli.status_text import clock
+    from keypool_cli.cli.status_view import use_cell
+
+    shown = found.projects[:MOST_ROWS]
+    rows = [
+        (
+            each.project,
+            _LIMITS.get(each.limit, each.limit) if each.limit else _why(found, each),
+            clock(each.at, found.at) if each.at else "",
+            in_words(each.in_s),
+            *(use_cell(use, bars=False) for use in (each.rpm, each.tpm, each.rpd)),
+        )
+        for each in shown
+    ]
+    output.print_table(ctx, COLUMNS[:-1], rows)
+    output.lines(f"  {each.project}: {_reason(each)}" for each in shown if each.reason)
+    if len(shown) < len(found.projects):
+        output.say(ctx, f"{len(found.projects) - len(shown)} more projects: piped, all are printed")
+
+
 def _answer(found: "Explained") -> str:
     request = f"{found.tokens} tokens on {found.model}"
     if found.chosen is not None:
@@ -73,14 +113,32 @@ def _answer(found: "Explained") -> str:
     return f"{found.pool}: no project has room for {request}{when}"
 
 
-def _why(verdict: "ProjectVerdict") -> str:
+def _row(found: "Explained", verdict: "ProjectVerdict") -> tuple[object, ...]:
+    from keypool_cli.cli.status_text import use_text
+
+    uses = map(use_text, (verdict.rpm, verdict.tpm, verdict.rpd))
+    when = verdict.at, in_words(verdict.in_s)
+    return (verdict.project, _why(found, verdict), *when, *uses, verdict.priority)
+
+
+def _why(found: "Explained", verdict: "ProjectVerdict") -> str:
     if verdict.chosen:
         return "chosen"
     if verdict.limit is None:
-        return "fits, but another comes first"
-    return _LIMITS.get(verdict.limit, verdict.limit) + (
-        f": {verdict.reason}" if verdict.reason else ""
-    )
+        return _why_not_first(found, verdict)
+    limit = _LIMITS.get(verdict.limit, verdict.limit)
+    return f"{limit}: {_reason(verdict)}" if verdict.reason else limit
+
+
+def _reason(verdict: "ProjectVerdict") -> str:
+    return f"{verdict.reason} ({verdict.rule})" if verdict.rule else f"{verdict.reason}"
+
+
+def _why_not_first(found: "Explained", verdict: "ProjectVerdict") -> str:
+    first = next((each for each in found.projects if each.chosen), None)
+    if first is not None and first.priority > verdict.priority:
+        return f"fits, but {first.project} has priority {first.priority}"
+    return f"fits, but {_BEFORE.get(found.policy, 'another comes first')}"
 
 
 def register(app: typer.Typer) -> None:

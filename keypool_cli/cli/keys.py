@@ -1,5 +1,6 @@
 """``add``, ``list``, ``show``, ``disable``, ``enable``, ``remove``, ``rotate``: keys one by one."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,6 +66,8 @@ def add(
     else:
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
+        name = shlex.quote(added.name)
+        output.hint(ctx, f"to ask Gemini about it: keypool check {name}; then: keypool serve")
 
 
 def list_(

@@ -1,81 +1,16 @@
-"""``keypool``: the verbs, the options before them, and how every run ends."""
+"""``keypool``: how a run begins, and how every run ends."""
 
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
-from keypool_cli.cli import (
-    bulk,
-    client,
-    config,
-    demo,
-    events,
-    explain,
-    keys,
-    pool,
-    project,
-    quota,
-    reset,
-    serve,
-    status,
-)
-from keypool_cli.cli.wiring import Session
+from keypool_cli.cli.status import with_watch_interval
+from keypool_cli.cli.verbs import app_for
 from keypool_cli.errors import ExitCode, KeypoolError
-
-app = typer.Typer(
-    help="Administer a shared pool of Gemini API keys.",
-    epilog="New here? keypool demo; then: keypool add NAME --project PROJECT",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-for verbs in (keys, bulk, reset, status, explain, events, config, serve, demo):
-    verbs.register(app)
-for noun, group in (
-    ("quota", quota.group),
-    ("project", project.group),
-    ("pool", pool.group),
-    ("client", client.group),
-    ("config", config.group),
-):
-    app.add_typer(group, name=noun)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(f"keypool {version('keypool')}")
-        except PackageNotFoundError:  # run from a source tree
-            typer.echo("keypool (not installed)")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def before_the_verb(
-    ctx: typer.Context,
-    *,
-    home: Annotated[Path | None, typer.Option(help="Data folder.", metavar="DIR")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No words on stderr.")] = False,
-    color: Annotated[
-        bool | None, typer.Option("--color/--no-color", help="Colour, whatever the terminal.")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it.")
-    ] = False,
-) -> None:
-    """Keep the options that stand before the verb."""
-    del debug, version
-    ctx.obj = Session(home=home, quiet=quiet, color=color)
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
 
 
 def main() -> NoReturn:
@@ -94,7 +29,8 @@ def main() -> NoReturn:
 def _run(words: Sequence[str]) -> int:
     try:
         # Not standalone: Typer then neither prints nor ends, and every error is told in one way.
-        ended = app(status.with_watch_interval(words), prog_name="keypool", standalone_mode=False)
+        app = app_for(words)
+        ended = app(with_watch_interval(words), prog_name="keypool", standalone_mode=False)
     except KeypoolError as err:
         if "--debug" in words:
             raise

@@ -4,7 +4,7 @@ A table on a terminal, tab-separated lines without a header when piped, JSON whe
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,7 +25,9 @@ def on_terminal() -> bool:
 
 def clean(text: str) -> str:
     """``text`` on one line and without control characters, which could steer a terminal."""
-    return "".join(c if c.isprintable() or c == " " else " " for c in text)
+    if text.isprintable():  # nearly always, and a hundred times as fast
+        return text
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def say(ctx: typer.Context, text: str) -> None:
@@ -41,7 +43,12 @@ def hint(ctx: typer.Context, text: str) -> None:
 
 def line(text: str) -> None:
     """Print one line of data, at once: whoever follows must not wait for a full buffer."""
-    sys.stdout.write("\t".join(map(clean, text.split("\t"))) + "\n")
+    lines([text])
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines of data together."""
+    sys.stdout.writelines("\t".join(map(clean, text.split("\t"))) + "\n" for text in texts)
     sys.stdout.flush()
 
 

@@ -54,6 +54,7 @@ def show(ctx: typer.Context, pool: Name, *, as_json: Json = False) -> None:
     epilog=examples(
         "keypool pool set main --policy pack --wait 5",
         "keypool pool set batch --create --add-project p1",
+        "keypool pool set main --shared-resources",
     ),
 )
 def set_(
@@ -69,6 +70,13 @@ def set_(
     ] = None,
     add_project: Projects = None,
     remove_project: Projects = None,
+    shared_resources: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared-resources/--own-resources",
+            help="Whether clients may use each other's files, caches and batches.",
+        ),
+    ] = None,
     create: Annotated[bool, typer.Option("--create", help="Make the pool first.")] = False,
     reason: Reason = None,
     yes: Yes = False,
@@ -84,6 +92,8 @@ def set_(
         fields["policy"] = Policy(policy)
     if wait is not None:
         fields["wait_s"] = wait
+    if shared_resources is not None:
+        fields["shared_resources"] = shared_resources
     if not (fields or add_project or remove_project or create):
         raise UsageError("nothing to change is named", hint="see: keypool pool set --help")
     wanted = pools.PoolChange(fields, add_project or (), remove_project or (), create)
@@ -95,6 +105,7 @@ def set_(
         output.line(
             f"{view.name}: policy {view.policy}, wait {view.wait_s:g} s, "
             f"projects {', '.join(view.projects) or 'none'}"
+            f"{', resources shared' if view.shared_resources else ''}"
         )
 
 

@@ -9,6 +9,7 @@ from keypool_cli.cli.options import Json, Labels, Reason, Yes, examples, new_gro
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from keypool_cli.core.model import Secret
     from keypool_cli.registry.values import ProjectFields
 
 group = new_group("Google Cloud projects: the holders of quota.")
@@ -74,6 +75,7 @@ def show(ctx: typer.Context, project: Name, *, as_json: Json = False) -> None:
     epilog=examples(
         "keypool project set p1 --tier tier1 --priority 10",
         "keypool project set p9 --create --billing-account acme",
+        "keypool project set p1 --egress-proxy http://proxy.example:3128",
     ),
 )
 def set_(
@@ -84,6 +86,13 @@ def set_(
     priority: Annotated[int | None, typer.Option(help="Larger is chosen first.")] = None,
     billing_account: Annotated[
         str | None, typer.Option(help="Its billing account; `none` clears it.")
+    ] = None,
+    egress_proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Proxy its calls leave through; `-` reads it from stdin, `none` clears it.",
+        ),
     ] = None,
     label: Labels = None,
     enabled: Annotated[
@@ -99,6 +108,8 @@ def set_(
 
     del yes  # nothing is asked here
     fields = _fields(tier, priority, billing_account)
+    if egress_proxy is not None:
+        fields["egress_proxy"] = _proxy(egress_proxy)
     if label is not None:
         fields["labels"] = pairs(label)
     if enabled is not None:
@@ -116,7 +127,25 @@ def set_(
             f"{view.name}: tier {view.tier or NOTHING}, priority {view.priority}, "
             f"billing account {view.billing_account or NOTHING}, "
             f"{'enabled' if view.enabled else 'disabled'}"
+            f"{f', leaves through {view.egress_proxy}' if view.egress_proxy else ''}"
         )
+
+
+def _proxy(url: str) -> "Secret | None":
+    """The proxy's URL; with a password, it must not come by way of the command line."""
+    from keypool_cli.config.urls import masked_url
+    from keypool_cli.core.model import Secret
+
+    if url == NOTHING:
+        return None
+    if url == "-":
+        return Secret(asking.stdin_text().strip())
+    if masked_url(url) != url:
+        raise UsageError(
+            "a password in the command line is seen by others",
+            hint="give the URL on stdin: keypool project set PROJECT --egress-proxy -",
+        )
+    return Secret(url)
 
 
 def _fields(tier: str | None, priority: int | None, billing_account: str | None) -> "ProjectFields":

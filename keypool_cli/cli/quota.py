@@ -1,10 +1,10 @@
-"""``quota list|set|unset``: limits by project, tier and model."""
+"""``quota list|set|unset|import``: limits by project, tier and model."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keypool_cli.cli import asking, output, wiring
+from keypool_cli.cli import asking, output, quota_import, wiring
 from keypool_cli.cli.options import Json, Reason, Yes, examples, limit, new_group
 from keypool_cli.errors import UsageError
 
@@ -206,3 +206,6 @@ def _place(project: str | None, tier: str | None, model: str | None) -> str:
 
 def _owner(project: str | None, tier: str | None) -> str:
     return project or (f"tier {tier}" if tier else "every project")
+
+
+quota_import.register(group)

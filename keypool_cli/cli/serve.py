@@ -7,9 +7,11 @@ import typer
 
 from keypool_cli.cli import output, wiring
 from keypool_cli.cli.options import Json, examples
+from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.http.address import Address
+    from keypool_cli.http.tls import Tls
 
 
 def serve(
@@ -24,6 +26,15 @@ def serve(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A proxy before it speaks TLS.")
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Speak TLS with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key (PEM, mode 0600).")
+    ] = None,
+    access_log: Annotated[
+        str | None, typer.Option(metavar="text|json", help="A line on stderr for each call.")
+    ] = None,
     insecure_upstream: Annotated[
         bool | None, typer.Option("--insecure-upstream", help="Accept http:// beyond loopback.")
     ] = None,
@@ -33,7 +44,8 @@ def serve(
 
     Prints its URL when it is ready.
     """
-    from keypool_cli.daemon.server import run_daemon
+    from keypool_cli.daemon.server import ServeOptions, run_daemon
+    from keypool_cli.http.access_log import log_form
     from keypool_cli.http.server import end_process
 
     def ready(url: str) -> None:
@@ -41,8 +53,18 @@ def serve(
         output.hint(ctx, "for applications: keypool client add NAME, then: keypool env")
 
     chosen = wiring.settings(ctx, host=host, port=port, insecure_upstream=insecure_upstream)
-    run_daemon(chosen, workers=workers, auth=auth, behind_proxy=behind_proxy, on_ready=ready)
+    form = log_form(access_log) if access_log is not None else None
+    how = ServeOptions(workers, auth, behind_proxy, _tls(tls_cert, tls_key), form)
+    run_daemon(chosen, how, on_ready=ready)
     end_process()
+
+
+def _tls(cert: Path | None, key: Path | None) -> "Tls | None":
+    from keypool_cli.http.tls import Tls
+
+    if (cert is None) != (key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    return Tls(cert, key) if cert is not None and key is not None else None
 
 
 def simulate(

@@ -1,31 +1,23 @@
 """``status``: the answer first, then why, then the command that helps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keypool_cli.cli import output, wiring
-from keypool_cli.cli.options import Json, examples
-from keypool_cli.errors import NoCapacityError, UsageError
+from keypool_cli.cli.options import Json, Labels, examples, pairs
+from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from keypool_cli.service.ports import Ports
-    from keypool_cli.service.status import PoolStatus, Status
+    from keypool_cli.cli.status_filter import Shown, Thresholds
+    from keypool_cli.service.configured import Configured
+    from keypool_cli.service.mirror import Look
+    from keypool_cli.service.standing import Status
 
 WATCH_S = 2.0
 
 Some = Annotated[list[str] | None, typer.Option(help="Only this one. Repeatable.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Which rows to show; empty shows all. The headline always speaks of the whole pool."""
-
-    projects: frozenset[str]
-    models: frozenset[str]
-    states: frozenset[str]
 
 
 def status(
@@ -38,6 +30,11 @@ def status(
         list[str] | None,
         typer.Option(help="Only ready, full, cooling, excluded, disabled or dead. Repeatable."),
     ] = None,
+    label: Labels = None,
+    sort: Annotated[
+        str,
+        typer.Option(help="Rows by problems, project, model, rpm, tpm, rpd, leases or left."),
+    ] = "problems",
     watch: Annotated[
         float | None,
         typer.Option(
@@ -50,6 +47,10 @@ def status(
     min_ready: Annotated[
         int, typer.Option(metavar="N", min=1, help="With --check: projects needed.")
     ] = 1,
+    max_used: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="With --check: exit 8 above this share of a limit."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show who is ready and what is used of what.
@@ -57,17 +58,19 @@ def status(
     Limits are marked: c configured, l learned from a refusal, d keypool's default.
     Piped, the headline of each pool comes first, then a tab-separated line for each project and
     model: pool, project, model, state, rpm, tpm, rpd, leases, seconds left, reason, keys.
+    A label is a project's own or one of its keys'. --max-used counts, for each pool and model,
+    what all projects that can serve have used together.
     """
+    from keypool_cli.cli.status_filter import Shown, Thresholds, share_of
+
     if watch is not None and check:
         raise UsageError("--watch and --check exclude each other")
-    pools, shown = pool or [], _shown(project, model, state)
-    if watch is not None:
-        wiring.live(ctx, lambda ports: _watch(ctx, ports, pools, shown, (watch, as_json)))
-        return
-    found = wiring.live(ctx, lambda ports: _once(ports, pools, shown))
-    _print(ctx, found, as_json=as_json)
-    if check:
-        _check(found, min_ready)
+    asked = Thresholds(min_ready, share_of(max_used)) if check else None
+    if max_used is not None and not check:
+        raise UsageError("--max-used belongs to --check")
+    names = (frozenset(project or ()), frozenset(model or ()), _states(state))
+    shown = Shown(*names, labels=pairs(label), sort=order(sort))
+    wiring.look(ctx, lambda look: _show(ctx, look, pool or [], shown, (watch, asked, as_json)))
 
 
 def with_watch_interval(words: Sequence[str]) -> list[str]:
@@ -80,58 +83,80 @@ def with_watch_interval(words: Sequence[str]) -> list[str]:
     return done
 
 
-def _shown(projects: list[str] | None, models: list[str] | None, states: list[str] | None) -> Shown:
-    from keypool_cli.service.status import STATES
+def _states(names: Sequence[str] | None) -> frozenset[str]:
+    from keypool_cli.service.standing import STATES
 
-    unknown = set(states or ()) - set(STATES)
+    unknown = set(names or ()) - set(STATES)
     if unknown:
         raise UsageError(
             f"no state is called {min(unknown)!r}", hint=f"states are: {', '.join(STATES)}"
         )
-    return Shown(frozenset(projects or ()), frozenset(models or ()), frozenset(states or ()))
+    return frozenset(names or ())
 
 
-async def _once(ports: "Ports", pools: Sequence[str], shown: Shown) -> "Status":
-    from keypool_cli.service.status import status as read_status
-    from keypool_cli.service.sync import read_configured
+def order(name: str) -> str:
+    """A name that rows can be sorted by. Raises UsageError."""
+    from keypool_cli.cli.status_text import ORDERS
 
-    # Looked up in SQL first: its errors name what is alike.
-    for name in pools:
-        await ports.call(ports.registry.pools.find, name)
-    for name in sorted(shown.projects):
-        await ports.call(ports.registry.projects.find, name)
-    found = await read_status(ports, await read_configured(ports), pools=pools)
-    return _filtered(found, shown)
+    if name not in ORDERS:
+        raise UsageError(
+            f"rows cannot be sorted by {name!r}", hint=f"--sort takes: {', '.join(ORDERS)}"
+        )
+    return name
 
 
-def _filtered(found: "Status", shown: Shown) -> "Status":
-    from msgspec.structs import replace
+async def _show(
+    ctx: typer.Context,
+    look: "Look",
+    pools: Sequence[str],
+    shown: "Shown",
+    how: "tuple[float | None, Thresholds | None, bool]",
+) -> None:
+    """how: seconds between pictures, what to check, and whether JSON is wanted."""
+    from keypool_cli.cli.status_filter import check
 
-    if not (shown.projects or shown.models or shown.states):
-        return found
-    return replace(found, pools=[_filtered_pool(each, shown) for each in found.pools])
-
-
-def _filtered_pool(pool: "PoolStatus", shown: Shown) -> "PoolStatus":
-    from msgspec.structs import replace
-
-    projects = []
-    for project in pool.projects:
-        models = [
-            each
-            for each in project.models
-            if (not shown.models or each.model in shown.models)
-            and (not shown.states or each.state in shown.states)
-        ]
-        fits = not shown.projects or project.project in shown.projects
-        whole = not shown.models and (not shown.states or project.state in shown.states)
-        if fits and (models or whole):
-            projects.append(replace(project, models=models))
-    return replace(pool, projects=projects)
+    every_s, asked, as_json = how
+    if every_s is not None:
+        await _watch(ctx, look, pools, shown, (every_s, as_json))
+    whole, chosen = await ask(look, pools, shown)
+    _print(ctx, chosen, shown.sort, as_json=as_json)
+    if look.away is not None:
+        output.say(ctx, away_text(look))
+    if asked is not None:
+        check(whole, asked)
 
 
-def _print(ctx: typer.Context, found: "Status", *, as_json: bool) -> None:
+async def ask(look: "Look", pools: Sequence[str], shown: "Shown") -> "tuple[Status, Status]":
+    """The status of the pools, whole and with the chosen rows only. Raises NotFoundError."""
+    import asyncio
+
+    from keypool_cli.cli.status_filter import filtered
+    from keypool_cli.service.status import stand
+
+    configured = await look.configured()
+    await find_pools(look, configured, pools)
+    for name in shown.projects - configured.projects.keys():
+        await asyncio.to_thread((await look.registry()).projects.find, name)
+    whole = await stand(look.engine, configured, pools=pools)
+    return whole, filtered(whole, shown.among(configured))
+
+
+async def find_pools(look: "Look", configured: "Configured", names: Sequence[str]) -> None:
+    """Raise NotFoundError if a pool is unknown, with names that are alike: SQL knows them."""
+    import asyncio
+
+    for name in set(names) - configured.pools.keys():
+        await asyncio.to_thread((await look.registry()).pools.find, name)
+
+
+def away_text(look: "Look") -> str:
+    """What to say when the database cannot be used, and only the live store's word is shown."""
+    return f"{look.away}; names and limits are shown as the live store last heard of them"
+
+
+def _print(ctx: typer.Context, found: "Status", sort: str, *, as_json: bool) -> None:
     from keypool_cli.cli import status_text
+    from keypool_cli.cli.status_filter import hides_all
 
     if as_json:
         output.print_json(found)
@@ -139,29 +164,24 @@ def _print(ctx: typer.Context, found: "Status", *, as_json: bool) -> None:
     if output.on_terminal() and found.pools:
         from keypool_cli.cli.status_view import picture
 
-        output.console(ctx).print(picture(found))
+        output.console(ctx).print(picture(found, sort=sort))
     else:
-        for text in status_text.lines(found):
-            output.line(text)
+        output.lines(status_text.lines(found, sort))
     advice = status_text.advice(found)
     if not found.pools:
         output.say(ctx, "nothing is configured yet: there are no pools, projects or keys")
+    elif hides_all(found):
+        output.say(ctx, "no row is as asked")
+        return
     if advice is not None:
         output.hint(ctx, advice)
 
 
-def _check(found: "Status", min_ready: int) -> None:
-    short = [each.pool for each in found.pools if each.ready + each.full < min_ready]
-    if short or not found.pools:
-        names = f"pool {', '.join(map(repr, short))}" if short else "the registry, being empty,"
-        raise NoCapacityError(f"{names} has fewer than {min_ready} projects able to serve")
-
-
 async def _watch(
     ctx: typer.Context,
-    ports: "Ports",
+    look: "Look",
     pools: Sequence[str],
-    shown: Shown,
+    shown: "Shown",
     how: tuple[float, bool],
 ) -> None:
     """Show the status again and again, until interrupted. how: seconds between, and whether JSON."""
@@ -171,18 +191,21 @@ async def _watch(
     terminal = output.console(ctx) if output.on_terminal() and not as_json else None
     if terminal is None or terminal.is_dumb_terminal:
         while True:
-            _print(ctx, await _once(ports, pools, shown), as_json=as_json)
+            _, chosen = await ask(look, pools, shown)
+            _print(ctx, chosen, shown.sort, as_json=as_json)
             await asyncio.sleep(every_s)
     from rich.live import Live
 
     from keypool_cli.cli.status_view import picture
 
-    first = picture(await _once(ports, pools, shown), with_advice=True)
+    _, chosen = await ask(look, pools, shown)
+    first = picture(chosen, with_advice=True, sort=shown.sort)
     with Live(first, console=terminal, screen=True, auto_refresh=False) as live:
         while True:
             live.refresh()
             await asyncio.sleep(every_s)
-            live.update(picture(await _once(ports, pools, shown), with_advice=True))
+            _, chosen = await ask(look, pools, shown)
+            live.update(picture(chosen, with_advice=True, sort=shown.sort))
 
 
 def register(app: typer.Typer) -> None:
@@ -190,7 +213,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "keypool status",
-            "keypool status --pool main --state cooling",
-            "keypool status --check --min-ready 2",
+            "keypool status --pool main --state cooling --sort left",
+            "keypool status --check --min-ready 2 --max-used 90%",
         )
     )(status)

@@ -1,28 +1,31 @@
 """A status in plain words: headlines, tab-separated rows, and the command that helps."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from keypool_cli.cli.durations import in_words
 
 if TYPE_CHECKING:
-    from keypool_cli.service.status import ModelStatus, PoolStatus, ProjectStatus, Status, Use
+    from keypool_cli.service.standing import ModelStatus, PoolStatus, ProjectStatus, Status, Use
 
 PROBLEMS_FIRST = ("dead", "disabled", "cooling", "excluded", "full", "ready")
 NO_LIMIT = "∞"
+
+Row = tuple["ProjectStatus", "ModelStatus | None", str]
+"""Project, model (None where it has none to show) and state."""
 
 KEYS_SHOWN = 3
 """Keys named in one cell; the rest are counted."""
 
 
-def lines(status: "Status") -> Iterator[str]:
+def lines(status: "Status", sort: str = "problems") -> Iterator[str]:
     """Headlines, then tab-separated rows."""
     for pool in status.pools:
         yield headline(pool, status.at)
     for pool in status.pools:
-        for project, model, state in rows(pool):
+        for project, model, state in rows(pool, sort):
             yield "\t".join(_cells(pool, project, model, state))
 
 
@@ -34,11 +37,25 @@ def headline(pool: "PoolStatus", at: str) -> str:
     parts = [f"{pool.ready + pool.full} of {total} projects ready"]
     if pool.full:
         parts.append(f"{pool.full} of them full this minute")
-    held = ("cooling", "excluded", "disabled", "dead")
-    parts += [f"{getattr(pool, state)} {state}" for state in held if getattr(pool, state)]
+    parts += _held(pool)
     if pool.next_ready_at and pool.next_ready_s is not None:
         parts.append(f"next at {clock(pool.next_ready_at, at)} in {in_words(pool.next_ready_s)}")
     return f"{pool.pool}: {', '.join(parts)}"
+
+
+def short_headline(pool: "PoolStatus") -> str:
+    """The answer in few words, for a line that must not be longer than the terminal."""
+    total = sum(getattr(pool, state) for state in PROBLEMS_FIRST)
+    full = f" ({pool.full} full)" if pool.full else ""
+    parts = [f"{pool.ready + pool.full} of {total} ready{full}", *_held(pool)]
+    if pool.next_ready_s is not None:
+        parts.append(f"next in {in_words(pool.next_ready_s)}")
+    return f"{pool.pool}: {', '.join(parts)}"
+
+
+def _held(pool: "PoolStatus") -> list[str]:
+    held = ("cooling", "excluded", "disabled", "dead")
+    return [f"{getattr(pool, state)} {state}" for state in held if getattr(pool, state)]
 
 
 def clock(instant: str, now: str) -> str:
@@ -48,16 +65,56 @@ def clock(instant: str, now: str) -> str:
     return when.strftime("%H:%M:%S UTC" if today else "%Y-%m-%d %H:%M:%S UTC")
 
 
-def rows(pool: "PoolStatus") -> "list[tuple[ProjectStatus, ModelStatus | None, str]]":
-    """Project, model (None where it has none to show) and state; problems first."""
-    found: list[tuple[ProjectStatus, ModelStatus | None, str]] = []
-    for project in pool.projects:
+def rows(pool: "PoolStatus", sort: str = "problems") -> list[Row]:
+    """Every row of a pool. sort: of ORDERS; rows that are equal in it are in the order of names."""
+    return rows_of(pool.projects, sort)
+
+
+def rows_of(projects: "Iterable[ProjectStatus]", sort: str = "problems") -> list[Row]:
+    """Every row of these projects, sorted as those of a pool are."""
+    found: list[Row] = []
+    for project in projects:
         # Without a usable key, what its models would allow is beside the point.
         down = project.state if project.state in {"dead", "disabled"} else None
         found += [(project, model, down or model.state) for model in project.models]
         if not project.models:
             found.append((project, None, project.state))
-    return sorted(found, key=lambda row: PROBLEMS_FIRST.index(row[2]))
+    return sorted(found, key=ORDERS[sort])
+
+
+def _share(dimension: str) -> Callable[[Row], float]:
+    """Most used first; what has no limit, or no model, comes last."""
+
+    def share(row: Row) -> float:
+        use: Use | None = getattr(row[1], dimension, None)
+        return -used_share(use) if use is not None else 1.0
+
+    return share
+
+
+def used_share(use: "Use") -> float:
+    """How much of a limit is used, from 0; without a limit 0, of a limit of 0 all."""
+    if use.limit is None:
+        return 0.0
+    return use.used / use.limit if use.limit else 1.0
+
+
+def _left(row: Row) -> float:
+    left = row[1].remaining_s if row[1] is not None else None
+    return float("inf") if left is None else left
+
+
+ORDERS: Mapping[str, Callable[[Row], float | str]] = {
+    "problems": lambda row: PROBLEMS_FIRST.index(row[2]),
+    "project": lambda row: row[0].project,
+    "model": lambda row: row[1].model if row[1] is not None else "",
+    "rpm": _share("rpm"),
+    "tpm": _share("tpm"),
+    "rpd": _share("rpd"),
+    "leases": lambda row: -row[1].leases if row[1] is not None else 1,
+    "left": _left,
+}
+"""How rows may be sorted: what needs attention first."""
 
 
 def keys_text(project: "ProjectStatus", *, fingerprints: bool) -> str:

@@ -1,15 +1,18 @@
 """A status as a picture on a terminal: it fits the width, dropping what matters least."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from keypool_cli.cli import status_text
 from keypool_cli.cli.durations import in_words
 from keypool_cli.cli.output import clean
 from keypool_cli.cli.tables import Column, FittedTable
-from keypool_cli.service.status import ModelStatus, PoolStatus, Status, Use
+from keypool_cli.service.standing import ModelStatus, PoolStatus, Status, Use
+
+MOST_ROWS = 200
+"""Rows of a pool that a person is shown."""
 
 BAR = 8
 """Cells of a bar."""
@@ -33,33 +36,42 @@ _LAYOUTS: Sequence[tuple[bool, Sequence[str]]] = (
 no column follow as lines."""
 
 
-def picture(status: Status, *, with_advice: bool = False) -> Group:
+def picture(status: Status, *, with_advice: bool = False, sort: str = "problems") -> Group:
     """Headlines and tables of every pool."""
     parts: list[object] = []
     for pool in status.pools:
-        parts.append(_headline(pool, status.at))
+        parts.append(headline_cell(pool, status_text.headline(pool, status.at)))
         if pool.projects:
-            parts.append(_Rows(pool, status.at))
+            parts.append(_Rows(pool, status.at, sort))
     advice = status_text.advice(status) if with_advice else None
     if advice is not None:
-        parts.append(Text(clean(f"hint: {advice}"), style="dim", no_wrap=True, overflow="ellipsis"))
+        # Below the first answer, where a screen that is too short for every row still has it.
+        told = Text(clean(f"hint: {advice}"), style="dim", no_wrap=True, overflow="ellipsis")
+        parts.insert(1, told)
     return Group(*parts)  # type: ignore[arg-type]  # rich names no type for "renderable by protocol"
 
 
-def _headline(pool: PoolStatus, at: str) -> Text:
+def headline_cell(pool: PoolStatus, text: str) -> Text:
+    """The answer for a pool, green while it can serve."""
     serving = pool.ready + pool.full > 0
-    text = clean(status_text.headline(pool, at))
-    return Text(text, style="bold green" if serving else "bold red")
+    return Text(clean(text), style="bold green" if serving else "bold red")
 
 
 class _Rows:
     """The table of one pool; asked for its width each time it is drawn, so a resize is obeyed."""
 
-    def __init__(self, pool: PoolStatus, at: str) -> None:
-        self._rows = status_text.rows(pool)
+    def __init__(self, pool: PoolStatus, at: str, sort: str) -> None:
+        rows = status_text.rows(pool, sort)
+        self._rows, self._more = rows[:MOST_ROWS], len(rows) - MOST_ROWS
         self._at = at
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        yield from self._fitted(options)
+        if self._more > 0:
+            yield cell(f"{self._more} more rows: choose by --state, --project or -l, or pipe them")
+
+    def _fitted(self, options: ConsoleOptions) -> Iterator[RenderableType]:
         for bars, left_out in _LAYOUTS[:-1]:
             table = self._table(bars=bars and not options.ascii_only, left_out=left_out)
             if table.width <= options.max_width:
@@ -77,21 +89,21 @@ class _Rows:
         rows = self._rows
         models = [model for _, model, _ in rows]
         return [
-            Column("PROJECT", [_text(project.project) for project, _, _ in rows]),
-            Column("MODEL", [_text(model.model if model else "-") for model in models]),
+            Column("PROJECT", [cell(project.project) for project, _, _ in rows]),
+            Column("MODEL", [cell(model.model if model else "-") for model in models]),
             Column("STATE", [Text(state, style=COLORS[state]) for _, _, state in rows]),
-            Column("LEFT", [_text(in_words(m.remaining_s) if m else "") for m in models]),
-            Column("RPM", [_use(m.rpm if m else None, bars=bars) for m in models]),
-            Column("TPM", [_use(m.tpm if m else None, bars=bars) for m in models]),
-            Column("RPD", [_use(m.rpd if m else None, bars=bars) for m in models]),
-            Column("LEASES", [_text(str(m.leases) if m else "") for m in models]),
-            Column("REASON", [_text(status_text.reason_text(p, m)) for p, m, _ in rows]),
+            Column("LEFT", [cell(in_words(m.remaining_s) if m else "") for m in models]),
+            Column("RPM", [use_cell(m.rpm if m else None, bars=bars) for m in models]),
+            Column("TPM", [use_cell(m.tpm if m else None, bars=bars) for m in models]),
+            Column("RPD", [use_cell(m.rpd if m else None, bars=bars) for m in models]),
+            Column("LEASES", [cell(str(m.leases) if m else "") for m in models]),
+            Column("REASON", [cell(status_text.reason_text(p, m)) for p, m, _ in rows]),
             Column("KEYS", self._keys()),
         ]
 
     def _keys(self) -> list[Text]:
         return [
-            _text(status_text.keys_text(project, fingerprints=True)) for project, _, _ in self._rows
+            cell(status_text.keys_text(project, fingerprints=True)) for project, _, _ in self._rows
         ]
 
     def _reasons(self) -> Iterable[Text]:
@@ -100,7 +112,7 @@ class _Rows:
             reason = status_text.reason_text(project, model)
             if reason and state != "ready":
                 place = f"{project.project} / {model.model}" if model else project.project
-                yield _text(f"  {place}{self._until(model)}: {reason}")
+                yield cell(f"  {place}{self._until(model)}: {reason}")
 
     def _until(self, model: ModelStatus | None) -> str:
         if model is None or model.until is None:
@@ -108,18 +120,20 @@ class _Rows:
         return f" until {status_text.clock(model.until, self._at)}"
 
 
-def _text(text: str) -> Text:
+def cell(text: str) -> Text:
+    """A cell without control characters, on one line."""
     return Text(clean(text), no_wrap=True, overflow="ellipsis")
 
 
-def _use(use: Use | None, *, bars: bool) -> Text:
+def use_cell(use: Use | None, *, bars: bool) -> Text:
+    """What is used of a limit, as a figure and, where wanted, a bar."""
     if use is None:
         return Text("")
     limit = status_text.NO_LIMIT if use.limit is None else short(use.limit)
     figures = f"{short(use.used)}/{limit} {use.provenance[0]}"
     if not bars or use.limit is None:
         return Text(figures)
-    share = min(use.used / use.limit, 1.0) if use.limit else 1.0
+    share = min(status_text.used_share(use), 1.0)
     filled = round(share * BAR)
     style = "red" if share >= 0.9 else "yellow" if share >= 0.7 else "green"
     bar = Text("█" * filled, style=style).append("░" * (BAR - filled), style="dim")

@@ -11,9 +11,11 @@ import typer
 if TYPE_CHECKING:
     from keypool_cli.config import Settings
     from keypool_cli.registry.values import Actor
+    from keypool_cli.service.mirror import Look
     from keypool_cli.service.ports import Ports
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,18 @@ def live(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
     return run(_using(opened(settings(ctx)), work))
 
 
+def look(ctx: typer.Context, work: Callable[["Look"], Awaitable[T]]) -> T:
+    """Do what only shows how things stand: from the live store, and its mirror of the registry."""
+    import gc
+
+    from keypool_cli.service.mirror import looking
+
+    # A pool of 100,000 keys is a million values that all live to the end: looking through them
+    # for garbage took a quarter of the time.
+    gc.set_threshold(100_000, 50, 100)
+    return run(_using(looking(settings(ctx)), work))
+
+
 def run(work: Awaitable[T]) -> T:
     """Run a coroutine to its end; the only event loop of the command line."""
     import asyncio
@@ -81,11 +95,9 @@ def run(work: Awaitable[T]) -> T:
     return asyncio.run(whole())
 
 
-async def _using(
-    adapters: AbstractAsyncContextManager["Ports"], work: Callable[["Ports"], Awaitable[T]]
-) -> T:
-    async with adapters as ports:
-        return await work(ports)
+async def _using(adapters: AbstractAsyncContextManager[A], work: Callable[[A], Awaitable[T]]) -> T:
+    async with adapters as opened:
+        return await work(opened)
 
 
 @asynccontextmanager

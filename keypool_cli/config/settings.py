@@ -18,7 +18,8 @@ class Settings:
     insecure_upstream: plain http beyond loopback is accepted. host, port: where ``serve``
     listens; port 0 lets the system choose. guard_ms: how long beyond the window a booked request
     still counts. window_s: the minute window, 60 but in tests. starve_s: how long a demand waits
-    before room is held for it. origins: by name, where each value was set.
+    before room is held for it. tokenizer: a file to count with where it is proven exact, or
+    ``google``. origins: by name, where each value was set.
     """
 
     home: Path
@@ -33,6 +34,7 @@ class Settings:
     guard_ms: int
     window_s: float
     starve_s: float
+    tokenizer: str | None
     origins: Mapping[str, str]
 
     def origin(self, name: str) -> str:
@@ -68,6 +70,7 @@ NEVER_IN_WORKING_FOLDER = frozenset(
         "master_key_file",
         "upstream_url",
         "insecure_upstream",
+        "tokenizer",
     },
 )
 """A cloned folder must not be able to send secrets elsewhere."""

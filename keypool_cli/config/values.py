@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, object] = {
     "guard_ms": 500,
     "window_s": DEFAULT_WINDOW_S,
     "starve_s": 10.0,
+    "tokenizer": None,
 }
 """The values of settings that nobody set; ``home`` and ``database_url`` depend on the machine."""
 
@@ -157,4 +158,5 @@ PARSERS: Mapping[str, Callable[[object], object]] = {
     "guard_ms": whole(0, 10_000),
     "window_s": seconds(0.1, 3600),
     "starve_s": seconds(0, 3600),
+    "tokenizer": text,
 }

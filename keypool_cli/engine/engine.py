@@ -4,19 +4,17 @@ Everything is decided on the server, by its clock, in one call; this module only
 Errors: :class:`UnreachableError` when the store cannot be reached or refuses to work.
 """
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from time import time_ns
 from typing import Any
 
 import msgspec
-from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from keypool_cli.core.day import day_starts
-from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, tag
+from keypool_cli.engine.keyspace import MODELS, tag
+from keypool_cli.engine.notes import USUAL_TIMES, Notes, Times, server_clock
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.types import (
@@ -47,33 +45,13 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """The engine's spans: the minute, the guard added to it, and when a waiter counts as starved."""
-
-    window_ms: int = 60_000
-    guard_ms: int = 500
-    starve_ms: int = 10_000
-
-    @property
-    def wire(self) -> list[int]:
-        """As the scripts take them: minute and guard together first."""
-        return [self.window_ms + self.guard_ms, self.guard_ms, self.starve_ms]
-
-
-def _server_clock() -> int:
-    return 0
-
-
-class Engine:
+class Engine(Notes):
     """One live store. ``now``: tests pass a clock in ms; 0 asks the server."""
 
     def __init__(
-        self, store: Store, *, times: Times = Times(), now: Callable[[], int] = _server_clock
+        self, store: Store, *, times: Times = USUAL_TIMES, now: Callable[[], int] = server_clock
     ) -> None:
-        self.store = store
-        self.times = times
-        self._now = now
+        super().__init__(store, times, now)
         self._prefix, self._library = library()
 
     async def _call(self, verb: str, model: str, *args: object) -> list[Any]:
@@ -157,6 +135,13 @@ class Engine:
             chunk = projects[start : start + LOAD_CHUNK]
             await self._call("load", model, self._days(), self.times.wire, chunk)
 
+    async def adopt(self, model: str, views: Sequence[View]) -> None:
+        """Book what projects used under another name of the model, for a whole window from now."""
+        bookings = [
+            (v.project_id, v.requests, v.tokens, v.day_requests, v.utc_requests) for v in views
+        ]
+        await self._call("adopt", model, self._days(), bookings)
+
     async def unload(self, model: str, project_ids: Sequence[int]) -> None:
         """Remove projects that are no longer configured."""
         for start in range(0, len(project_ids), LOAD_CHUNK):
@@ -205,95 +190,6 @@ class Engine:
         now, chosen, reasons = _unpack(answer)
         found = None if chosen == -1 else chosen
         return Explanation(now, found, msgspec.convert(reasons, list[Reason]))
-
-    async def rebuilding(self, model: str) -> int:
-        """Note that a lost store is rebuilt; returns when its cooldown of one window ends, in ms."""
-        until = await self.now_ms() + self.times.window_ms + self.times.guard_ms
-        with self.store.errors():
-            await self.store.client.set(f"{tag(model)}:rebuilt", until)
-        return until
-
-    async def rebuilt_until(self, model: str) -> int:
-        """Return when the cooldown after a lost store ends, in ms; 0 when there was none."""
-        with self.store.errors():
-            return int(await self.store.client.get(f"{tag(model)}:rebuilt") or 0)
-
-    async def now_ms(self) -> int:
-        """Return the store's clock, in ms since the epoch."""
-        if at := self._now():
-            return at
-        with self.store.errors():
-            seconds, micros = await self.store.client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
-
-    async def lock(self, model: str, token: str, ttl_ms: int) -> bool:
-        """Take the right to load a model, unless another process has it."""
-        with self.store.errors():
-            name = f"{tag(model)}:loading"
-            return bool(await self.store.client.set(name, token, nx=True, px=ttl_ms))
-
-    async def unlock(self, model: str, token: str) -> None:
-        """Give the right to load back, if it is still ours."""
-        with self.store.errors():
-            name = f"{tag(model)}:loading"
-            if await self.store.client.get(name) == token.encode():
-                await self.store.client.delete(name)
-
-    async def announce(self, revision: int) -> None:
-        """Tell every daemon that the registry changed."""
-        with self.store.errors():
-            await self.store.client.publish(CHANGES, revision)
-
-    async def listen(self, channels: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
-        """Yield what is published on channels, as channel and text, until the connection is lost."""
-        client = self.store.client
-        if isinstance(client, RedisCluster):
-            await asyncio.Event().wait()  # the pump asks often enough there
-            return
-        with self.store.errors():
-            async with client.pubsub(ignore_subscribe_messages=True) as heard:
-                await heard.subscribe(*channels)
-                while True:
-                    message = await heard.get_message(timeout=60.0)
-                    if message is not None:
-                        yield _text(message["channel"]), _text(message["data"])
-
-    async def recall(self, name: str) -> str:
-        """Return what :meth:`remember` kept; empty when there is nothing."""
-        with self.store.errors():
-            return _text(await self.store.client.get(f"{AFFINITY}{name}") or "")
-
-    async def remember(self, name: str, value: str, kept_s: int) -> None:
-        """Keep a small value under a name for a while."""
-        with self.store.errors():
-            await self.store.client.set(f"{AFFINITY}{name}", value, ex=kept_s)
-
-    async def models(self) -> list[str]:
-        """Return the bucket models that have been loaded, sorted."""
-        with self.store.errors():
-            found = await self.store.client.smembers(MODELS)
-        return sorted(_text(each) for each in found)
-
-    async def epoch(self, model: str) -> str | None:
-        """Return the name of this live state; None when there is none."""
-        with self.store.errors():
-            found = await self.store.client.get(f"{tag(model)}:epoch")
-        return _text(found) if found else None
-
-    async def queued(self, model: str) -> int:
-        """Return how many demands wait for a model, in all pools and daemons."""
-        with self.store.errors():
-            return int(await self.store.client.get(f"{tag(model)}:waiting") or 0)
-
-    async def members(self, model: str) -> set[int]:
-        """Return the ids of the projects loaded on a model."""
-        with self.store.errors():
-            found = await self.store.client.smembers(f"{tag(model)}:members")
-        return {int(each) for each in found}
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def new_epoch() -> str:

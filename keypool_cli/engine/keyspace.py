@@ -12,6 +12,11 @@ WAKE = "kp:wake:"
 AFFINITY = "kp:affinity:"
 """Prefix: a pool's id and a session's hash -> the project it used last."""
 
+RATIOS = "kp:ratios:"
+"""Prefix: a model and its calibration's instant -> hash of what live traffic cost, by client and
+script: ``<client>:<script>:`` and ``e`` (tokens expected), ``a`` (actual), ``n`` (requests) or
+``t`` (the ratio told last, in 1/1000)."""
+
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 

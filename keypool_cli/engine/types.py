@@ -14,7 +14,7 @@ class Demand(msgspec.Struct, frozen=True, array_like=True):
     ttl_ms: how long the lease lasts. client: its id, 0 for none; client_rpm and client_tpm are
     its own limits per model, UNLIMITED for none. prefer: a project to take if it fits.
     deadline_ms: when waiting ends, on the store's clock; 0 does not wait. daemon: who waits.
-    avoid: ids of projects it must not get, as ``,1,2,``; empty for none.
+    avoid: ids of projects it must not get, as ``,1,2,``; empty for none; ``=,1,``: none but these.
     """
 
     lease_id: str

@@ -8,6 +8,7 @@ from time import monotonic
 from keypool_cli.core.day import day_of
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import DayCount
+from keypool_cli.service.instances import Activity
 from keypool_cli.service.ports import Ports
 
 EVERY_S = 5.0
@@ -17,9 +18,13 @@ TIDY_EVERY_S = 600.0
 
 
 class Bookkeeping:
-    """Copies the day counts of projects that this daemon granted leases on."""
+    """Copies the day counts of projects that this daemon granted leases on.
+
+    activity: what else is worth counting.
+    """
 
     def __init__(self, ports: Ports) -> None:
+        self.activity = Activity()
         self._ports = ports
         self._granted: dict[str, set[int]] = defaultdict(set)
         self._tidy_at = 0.0
@@ -27,6 +32,7 @@ class Bookkeeping:
     def note(self, model: str, project_id: int) -> None:
         """A lease was granted: the project's count on this bucket model has grown."""
         self._granted[model].add(project_id)
+        self.activity.granted()
 
     async def run(self) -> None:
         """Write until cancelled; what cannot be written now is written next time."""

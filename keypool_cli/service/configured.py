@@ -33,7 +33,12 @@ class Configured:
 
     def with_marks(self, marks: Iterable[Mark]) -> "Configured":
         """The same with newer marks: a cooldown of one model makes no new revision."""
-        return Configured(replace(self.catalog, marks=tuple(marks)), self.token_hashes)
+        newer = Configured(replace(self.catalog, marks=tuple(marks)), self.token_hashes)
+        # Indexes that have nothing to do with marks need not be made again.
+        made = {name: made for name, made in vars(self).items() if name not in vars(newer)}
+        made.pop("marks_of", None)
+        vars(newer).update(made)
+        return newer
 
     @property
     def revision(self) -> int:

@@ -1,12 +1,13 @@
 """The audit log as it is read: the newest events, or each one as it happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 import msgspec
 
 from keypool_cli.core.model import Event
+from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import EventFilter
 from keypool_cli.service.instants import iso
 from keypool_cli.service.ports import Ports
@@ -32,17 +33,32 @@ async def list_events(ports: Ports, wanted: EventFilter) -> list[EventView]:
     return [_view(each) for each in await ports.call(ports.registry.events.read, wanted)]
 
 
-async def follow_events(ports: Ports, wanted: EventFilter) -> AsyncIterator[EventView]:
-    """The newest events, then every later one as it is written; never ends by itself."""
+async def follow_events(
+    ports: Ports, wanted: EventFilter, *, away: Callable[[UnreachableError], None] | None = None
+) -> AsyncIterator[EventView]:
+    """The newest events, then every later one as it is written; never ends by itself.
+
+    away: told once when the database goes away; nothing is missed by the time it is back. Raises
+    UnreachableError without ``away``, or if the database is away at the beginning.
+    """
     found = await list_events(ports, wanted)
-    after = 0
+    after, told = 0, False
     while True:
         for each in found:
             after = each.id
             yield each
         if not found:
             await asyncio.sleep(POLL_S)
-        found = await list_events(ports, replace(wanted, after_id=after))
+        try:
+            found = await list_events(ports, replace(wanted, after_id=after))
+        except UnreachableError as err:
+            if away is None:
+                raise
+            if not told:
+                away(err)
+            found, told = [], True
+        else:
+            told = False
 
 
 def _view(event: Event) -> EventView:

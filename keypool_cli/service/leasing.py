@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
+
+import msgspec
 
 from keypool_cli.core.model import Client, Key, Pool, Project, Secret
 from keypool_cli.engine.types import (
@@ -58,11 +60,11 @@ class PoolUnusableError(NoCapacityError):
     """Every project of the pool is disabled, dead or excluded for the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRequest:
+class LeaseRequest(msgspec.Struct, frozen=True):
     """What a client asks. tokens: to reserve. wait_s: how long to park it when nothing has room.
 
     prefer: the id of a project to take if it fits; avoid: ids of projects not to take at all.
+    only: the one project it can take; None for any.
     """
 
     model: str
@@ -74,10 +76,10 @@ class LeaseRequest:
     ttl_s: float = 600.0
     prefer: str = ""
     avoid: frozenset[int] = frozenset()
+    only: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to use a key for one request. model: as asked; use_by_ms: send it before."""
 
     lease_id: str
@@ -107,9 +109,11 @@ class Leasing:
         Raises PoolExhaustedError, TooLargeError, PoolUnusableError; UnreachableError when the
         live store or the database does not answer.
         """
-        model = self._watch.configured.bucket(request.model)
+        model, begun = self._watch.configured.bucket(request.model), perf_counter()
         grant = await self._grant(model, request)
         self._books.note(model, grant.project_id)
+        use = (request.client.id if request.client else 0, grant.project_id, grant.key_id, model)
+        self._books.activity.counts.granted(use, request.tokens, perf_counter() - begun)
         try:
             return await self._lease(grant, request)
         except BaseException:
@@ -179,7 +183,7 @@ class Leasing:
             prefer=request.prefer,
             deadline_ms=deadline_ms,
             daemon=self._waiting.daemon,
-            avoid="".join(f",{each}" for each in request.avoid) + "," if request.avoid else "",
+            avoid=_avoided(request),
         )
 
     async def _ask(self, model: str, pool_id: int, demand: Demand) -> Grant | Refused | Waits:
@@ -233,6 +237,8 @@ class Leasing:
         pool = request.pool
         if not isinstance(refused, Refused):
             return KeypoolError("a demand that does not wait was queued")
+        self._books.activity.refused(refused.limit)
+        self._books.activity.counts.refused[refused.limit] += 1
         if refused.retry_at_ms is not None:
             wait_ms = refused.retry_at_ms - await self._waiting.now_ms()
             return PoolExhaustedError(
@@ -265,3 +271,9 @@ class Leasing:
             + ("; ".join(told) or "it has none"),
             hint=f"see why: keypool status --pool {pool.name}",
         )
+
+
+def _avoided(request: LeaseRequest) -> str:
+    if request.only is not None:
+        return f"=,{request.only},"
+    return "".join(f",{each}" for each in request.avoid) + "," if request.avoid else ""

@@ -12,6 +12,9 @@ from keypool_cli.upstream.tail import KEPT, Tail, begins_with_error, error_in, u
 LARGEST_REFUSAL = 1024 * 1024
 """Bytes of an error's body that are passed on."""
 
+LARGEST_HELD = 64 * 1024 * 1024
+"""Bytes of an answer that are read before any of it is passed on, where it tells of new names."""
+
 _HIDDEN = REDACTED.encode()
 
 
@@ -29,13 +32,14 @@ class Passage:
     refusal: the whole body where upstream says no, also inside a 2xx; else None.
     """
 
-    def __init__(self, answer: Answer, secret: Secret) -> None:
+    def __init__(self, answer: Answer, secret: Secret | None) -> None:
         self.status = answer.status
         self.headers: list[Header] = to_client(answer.headers)
         self.length = _length(answer.headers)
         self.refusal: bytes | None = None
         self._answer = answer
-        self._secret = secret.text.encode()
+        self._raw = answer.headers
+        self._secret = secret.text.encode() if secret is not None else None
         self._first: bytes | None = None
         self._tail = Tail()
 
@@ -58,6 +62,21 @@ class Passage:
             self._tail.add(part)
         return part or None
 
+    async def held(self) -> bytes:
+        """The whole of a good answer, which is still to be passed on. Raises UpstreamError.
+
+        Of a very large one its beginning; the rest comes in parts as it would have.
+        """
+        body = bytearray(self._first or b"")
+        while len(body) < LARGEST_HELD and (part := await self._read()) is not None:
+            body += part
+        self._first = bytes(body)
+        return self._first
+
+    def told(self, name: str) -> str | None:
+        """One of upstream's own headers, which clients may not see; name in lower case."""
+        return next((value for each, value in self._raw if each.lower() == name), None)
+
     def ending(self) -> Ending:
         """What the parts that have passed tell."""
         text = self._tail.text()
@@ -70,7 +89,10 @@ class Passage:
     async def _read(self) -> bytes | None:
         part = await self._answer.chunk()
         # Upstream's own words may repeat the key, and no client may learn it.
-        if part is not None and self._secret in part:
+        return self._hidden(part) if part is not None else None
+
+    def _hidden(self, part: bytes) -> bytes:
+        if self._secret is not None and self._secret in part:
             return part.replace(self._secret, _HIDDEN)
         return part
 
@@ -79,7 +101,7 @@ class Passage:
         while len(body) < limit and (part := await self._answer.chunk()) is not None:
             body += part
         await self._answer.close()
-        return bytes(body[:limit]).replace(self._secret, _HIDDEN)
+        return self._hidden(bytes(body[:limit]))
 
 
 def _length(headers: list[Header]) -> int | None:

@@ -14,13 +14,14 @@ from keypool_cli.service.sync import read_configured
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """A pool as configured. projects: their names."""
+    """A pool as configured. projects: their names. shared_resources: clients use each other's."""
 
     name: str
     policy: str
     wait_s: float
     projects: list[str]
     keys: int
+    shared_resources: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +89,5 @@ def _view(configured: Configured, pool: Pool) -> PoolView:
         wait_s=pool.wait_s,
         projects=sorted(projects[each].name for each in pool.project_ids),
         keys=sum(len(configured.keys_of.get(each, ())) for each in pool.project_ids),
+        shared_resources=pool.shared_resources,
     )

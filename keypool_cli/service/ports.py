@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from keypool_cli.config import Settings, ensure_home, master_key
 from keypool_cli.engine import store
 from keypool_cli.engine.embedded import EmbeddedServer
-from keypool_cli.engine.engine import Engine, Times
-from keypool_cli.registry.repository import Registry
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.notes import Times
+
+if TYPE_CHECKING:
+    from keypool_cli.registry.repository import Registry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +24,7 @@ class Ports:
     """The registry (sync, called from threads) and the engine (async) of one home."""
 
     settings: Settings
-    registry: Registry
+    registry: "Registry"
     _engine: Engine | None
 
     @property
@@ -49,8 +52,10 @@ def times(settings: Settings) -> Times:
     )
 
 
-def open_registry(settings: Settings) -> Registry:
+def open_registry(settings: Settings) -> "Registry":
     """Open the registry; creates home and master key on first use."""
+    from keypool_cli.registry.repository import Registry  # noqa: PLC0415 - slow, often not needed
+
     ensure_home(settings.home)
     return Registry.open(settings.database_url, master_key=master_key(settings))
 

@@ -14,7 +14,7 @@ from keypool_cli.service.sync import read_configured
 
 
 class ProjectView(msgspec.Struct, frozen=True):
-    """A project as configured. keys: their names."""
+    """A project as configured. keys: their names. egress_proxy: its URL, the password masked."""
 
     name: str
     tier: str | None
@@ -22,6 +22,7 @@ class ProjectView(msgspec.Struct, frozen=True):
     billing_account: str | None
     labels: Mapping[str, str]
     enabled: bool
+    egress_proxy: str | None
     pools: list[str]
     keys: list[str]
 
@@ -70,6 +71,7 @@ def _view(configured: Configured, project: Project) -> ProjectView:
         billing_account=project.billing_account,
         labels=project.labels,
         enabled=project.enabled,
+        egress_proxy=project.egress_proxy,
         pools=[pool.name for pool in configured.pools_of.get(project.id, ())],
         keys=[key.name for key in configured.keys_of.get(project.id, ())],
     )

@@ -6,17 +6,27 @@ means is decided in :mod:`keypool_cli.service.attempting`.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
+from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
 from keypool_cli.core.refusal import Action, classify
 from keypool_cli.errors import NoCapacityError
-from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, next_step, pause_s
+from keypool_cli.service.attempting import (
+    MOST_PROJECTS,
+    MOST_RETRIES,
+    SET_ASIDE,
+    Progress,
+    Step,
+    next_step,
+    pause_s,
+)
 from keypool_cli.service.leasing import PoolExhaustedError
 from keypool_cli.service.passage import Passage
+from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.verdicts import Told, told
 from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
 
@@ -29,10 +39,12 @@ class RefusedError(NoCapacityError):
 class Order:
     """A call that a client wants made; times are instants of ``time.monotonic``.
 
-    tokens, requests: what to reserve. wait_until: how long it may wait for room; deadline: when
+    tokens, requests: what to reserve; estimate: where tokens come from. wait_until: how long it may wait for room; deadline: when
     no further attempt makes sense. target: path and query, without any credential. session: what
-    keeps to one project; prefer: the id of that project, as text. bearer: the key goes as a bearer token, as the OpenAI-compatible paths want it. whole: the answer is one
-    object, of use to the client only when all of it is there.
+    keeps to one project; prefer: the id of that project, as text. bearer: the key goes as a bearer
+    token, as the OpenAI-compatible paths want it. whole: the answer is one object, of use to the
+    client only when all of it is there. only: the project that has what the call names. A body
+    in parts is sent once: it cannot be had again.
     """
 
     pool: Pool
@@ -45,11 +57,13 @@ class Order:
     method: str
     target: str
     headers: Sequence[Header]
-    body: bytes | None = None
+    body: bytes | AsyncIterator[bytes] | None = None
     session: str = ""
     prefer: str = ""
+    estimate: Estimate | None = None
     bearer: bool = False
     whole: bool = False
+    only: Project | None = None
 
 
 class Ticket(Protocol):
@@ -119,9 +133,10 @@ class Attempt:
 class Proxying:
     """Makes calls for clients, on one project after another where that is right."""
 
-    def __init__(self, forwarder: Forwarder, upstream_url: str) -> None:
+    def __init__(self, forwarder: Forwarder, upstream_url: str, egress: Egress) -> None:
         self._forwarder = forwarder
-        self._url = upstream_url.rstrip("/")
+        self._egress = egress
+        self.url = upstream_url.rstrip("/")
 
     async def answer(self, order: Order, tickets: Ticketing) -> Attempt:
         """Make the call; the attempt has the answer for the client, who must close it.
@@ -149,7 +164,7 @@ class Proxying:
 
     async def _attempt(self, order: Order, ticket: Ticket) -> Attempt:
         try:
-            passage = await self._opened(order, ticket.secret)
+            passage = await self._opened(order, ticket)
         except UpstreamError as err:
             await ticket.refused(0, None)
             return Attempt(ticket, _verdict(0, None), failure=err)
@@ -162,11 +177,11 @@ class Proxying:
         await ticket.refused(passage.status, error)
         return Attempt(ticket, _verdict(passage.status, error), passage)
 
-    async def _opened(self, order: Order, secret: Secret) -> Passage:
+    async def _opened(self, order: Order, ticket: Ticket) -> Passage:
+        secret, proxy = ticket.secret, self._egress.url(ticket.project)
         headers = [*order.headers, _credential(secret, bearer=order.bearer)]
-        outgoing = Outgoing(
-            order.method, self._url + order.target, headers, order.body, whole=order.whole
-        )
+        url = self.url + order.target
+        outgoing = Outgoing(order.method, url, headers, order.body, proxy, whole=order.whole)
         try:
             async with asyncio.timeout(max(order.deadline - monotonic(), 0)):
                 passage = Passage(await self._forwarder.send(outgoing), secret)
@@ -204,9 +219,12 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
     """Whether another attempt follows, once the pause before it is over. Raises RefusedError."""
     if attempt.told is not None and attempt.told.action in SET_ASIDE:
         trail.refused |= {attempt.ticket.project.id}
+        if order.only is not None and attempt.ticket.lease_id is not None:
+            # No other project can help; but there is a time at which this one will.
+            trail.refused = frozenset()
+            trail.retries += 1
     pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
-    progress = Progress(len(trail.refused), trail.retries, order.deadline - monotonic())
-    match next_step(attempt.told, progress, pause_s=pause):
+    match next_step(attempt.told, _progress(order, trail), pause_s=pause):
         case Step.MOVE:
             return True
         case Step.AGAIN:
@@ -217,6 +235,14 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
             raise shut(order.pool)
         case Step.ANSWER:
             return False
+
+
+def _progress(order: Order, trail: _Trail) -> Progress:
+    """How far a call has come; as far as can be where nothing may be sent a second time."""
+    only_once = isinstance(order.body, AsyncIterator)
+    if only_once or (order.only is not None and trail.retries > MOST_RETRIES):
+        return Progress(MOST_PROJECTS, MOST_RETRIES, 0)
+    return Progress(len(trail.refused), trail.retries, order.deadline - monotonic())
 
 
 def shut(pool: Pool) -> RefusedError:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from socket import gethostname
+from time import perf_counter
 
 import msgspec
 
@@ -19,9 +20,10 @@ from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
 from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.batching import Batcher
+from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.sync import sync_projects
+from keypool_cli.service.sync import adopt_aliases, sync_projects
 from keypool_cli.service.verdicts import (
     DAEMON,
     AliasClaims,
@@ -90,10 +92,11 @@ def tokens_of(report: Report) -> int | None:
 class Settling:
     """Settles leases for one daemon."""
 
-    def __init__(self, ports: Ports, watch: Watch, waiting: Waiting) -> None:
+    def __init__(self, ports: Ports, watch: Watch, waiting: Waiting, activity: Activity) -> None:
         self._ports = ports
         self._watch = watch
         self._waiting = waiting
+        self._activity = activity
         self._batchers: dict[str, Batcher[Settlement, Settled | LeaseEnd]] = {}
         self._records: Batcher[Refusal, None] = Batcher(self._record)
         self._actor = Actor(DAEMON, gethostname())
@@ -105,14 +108,24 @@ class Settling:
         Raises NotFoundError for an unknown lease or another client's, ConflictError after a
         release, UnreachableError when a store is away: the settlement may then be repeated.
         """
-        model = model_of(report.lease_id)
+        model, begun = model_of(report.lease_id), perf_counter()
         verdict = self._verdict(report, await self._waiting.now_ms())
         said = _said(verdict)
         settled = await self._settle(model, report, verdict, said)
+        if settled.first:
+            self._activity.settled(verdict)
+            self._count(model, report, settled, perf_counter() - begun)
+            source = "proxy" if report.witnessed else "client"
+            self._activity.counts.answered(source, report.status, verdict)
         # A repeated settlement comes here too: SQL may have been away the first time.
         if verdict is not None and settled.answer == said and acts(verdict, report.witness):
             await self._act(model, report, verdict, settled)
         return _outcome(settled, report.witness)
+
+    def _count(self, model: str, report: Report, settled: Settled, seconds: float) -> None:
+        client = report.client.id if report.client else 0
+        use = (client, settled.project_id, settled.key_id, model)
+        self._activity.counts.settled(use, settled.tokens, seconds)
 
     async def release(self, lease_id: str, client: Client | None) -> None:
         """Return a reservation whose call was never made; doing so twice changes nothing."""
@@ -243,9 +256,11 @@ class Settling:
         await self._ports.call(self._ports.registry.marks.record, refusals, by=self._actor)
         # A cooldown of one model changes no revision: it is in the live store already.
         if await self._ports.call(self._ports.registry.revision) != before:
+            known = self._watch.configured.catalog.aliases
             await self._watch.refresh()
             configured = self._watch.configured
             await sync_projects(self._ports, configured, self._touched(refusals), since=before)
+            await adopt_aliases(self._ports, known, configured)
         return [None] * len(refusals)
 
     def _touched(self, refusals: Sequence[Refusal]) -> set[int]:
@@ -264,9 +279,7 @@ def _said(verdict: Verdict | None) -> str:
 
 
 def _no_lease() -> NotFoundError:
-    return NotFoundError(
-        "there is no such lease", hint="leases are kept for 10 minutes after they expire"
-    )
+    return NotFoundError("there is no such lease", hint="they are kept 10 minutes past expiry")
 
 
 def _outcome(settled: Settled, client: Client | None) -> Outcome:

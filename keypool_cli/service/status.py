@@ -1,88 +1,30 @@
 """How the pools stand: who is ready, who cools and until when, what is used of what."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import msgspec
 
 from keypool_cli.core.model import UNLIMITED, Key, KeyState, Mark, MarkKind, Pool, Project
 from keypool_cli.core.quota import EffectiveLimit
+from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instants import iso, iso_or_none
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.standing import (
+    STATES,
+    KeyStatus,
+    ModelStatus,
+    PoolStatus,
+    ProjectStatus,
+    Status,
+    Use,
+)
 
-STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
-"""From most to least able to serve; a project's state is the best of its models'."""
+_SHUT_BY = ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded"))
 
 REBUILT = "store-rebuilt"
 """Rule of the cooldown that follows a lost live store."""
-
-
-class Use(msgspec.Struct, frozen=True):
-    """One window. used: settled and reserved. limit: None is unlimited."""
-
-    used: int
-    limit: int | None
-    provenance: str
-
-
-class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A project on one bucket model."""
-
-    model: str
-    state: str
-    leases: int
-    rpm: Use
-    tpm: Use
-    rpd: Use
-    reason: str | None = None
-    until: str | None = None
-    remaining_s: float | None = None
-    rule: str | None = None
-
-
-class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A key of a project."""
-
-    name: str
-    fingerprint: str
-    state: str
-    reason: str | None = None
-
-
-class ProjectStatus(msgspec.Struct, frozen=True):
-    """A project of a pool, its models and keys."""
-
-    project: str
-    tier: str | None
-    state: str
-    models: list[ModelStatus]
-    keys: list[KeyStatus]
-
-
-class PoolStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A pool: how many projects are in each state, and when the next is ready."""
-
-    pool: str
-    ready: int
-    full: int
-    cooling: int
-    excluded: int
-    disabled: int
-    dead: int
-    projects: list[ProjectStatus]
-    next_ready_at: str | None = None
-    next_ready_s: float | None = None
-
-
-class Status(msgspec.Struct, frozen=True):
-    """Every pool at one instant of the store's clock."""
-
-    schema: int
-    at: str
-    pools: list[PoolStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +39,37 @@ class _Live:
 async def status(
     ports: Ports, configured: Configured, *, pools: Sequence[str] | None = None
 ) -> Status:
-    """How the named pools (all when none is named) stand now. Raises NotFoundError."""
+    """:func:`stand` with the marks of this moment."""
     configured = configured.with_marks(await ports.call(ports.registry.marks.all))
+    return await stand(ports.engine, configured, pools=pools)
+
+
+async def stand(
+    engine: Engine, configured: Configured, *, pools: Sequence[str] | None = None
+) -> Status:
+    """How the named pools (all when none is named) stand now. Raises NotFoundError.
+
+    configured: with the newest marks, wherever it was read from.
+    """
     chosen = [_pool(configured, name) for name in pools or sorted(configured.pools)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
-    live = await _read_live(ports, ids)
+    live = await _read_live(engine, ids)
     return Status(1, iso(live.now_ms), [_pool_status(configured, live, each) for each in chosen])
+
+
+async def stands_on(
+    engine: Engine, configured: Configured, model: str, ids: Sequence[int]
+) -> dict[int, ModelStatus]:
+    """How projects stand on one bucket model, by their ids."""
+    snapshot = await engine.snapshot(model, ids)
+    views = {each.project_id: each for each in snapshot.views}
+    rebuilt = await engine.rebuilt_until(model)
+    live = _Live(snapshot.now_ms, {model: views}, {model: rebuilt})
+    projects = configured.catalog.projects
+    return {
+        each: _model_status(configured, live, _owner(configured, projects[each]), model)
+        for each in ids
+    }
 
 
 def _pool(configured: Configured, name: str) -> Pool:
@@ -112,13 +79,13 @@ def _pool(configured: Configured, name: str) -> Pool:
     return found
 
 
-async def _read_live(ports: Ports, ids: Sequence[int]) -> _Live:
-    now_ms = await ports.engine.now_ms()
+async def _read_live(engine: Engine, ids: Sequence[int]) -> _Live:
+    now_ms = await engine.now_ms()
     views, rebuilt = {}, {}
-    for model in await ports.engine.models():
-        snapshot = await ports.engine.snapshot(model, ids)
+    for model in await engine.models():
+        snapshot = await engine.snapshot(model, ids)
         views[model] = {each.project_id: each for each in snapshot.views}
-        rebuilt[model] = await ports.engine.rebuilt_until(model)
+        rebuilt[model] = await engine.rebuilt_until(model)
     return _Live(now_ms, views, rebuilt)
 
 
@@ -144,30 +111,41 @@ def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
     )
 
 
-def _project_status(configured: Configured, live: _Live, project: Project) -> ProjectStatus:
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """A project with what decides how it stands on every model. lost: it has no key to use."""
+
+    project: Project
+    keys: Sequence[Key]
+    marks: Sequence[Mark]
+    lost: tuple[str, str] | None
+
+
+def _owner(configured: Configured, project: Project) -> _Owner:
     keys = configured.keys_of.get(project.id, [])
-    marks = configured.marks_of.get(project.id, [])
+    return _Owner(project, keys, configured.marks_of.get(project.id, []), _keyless(keys))
+
+
+def _project_status(configured: Configured, live: _Live, project: Project) -> ProjectStatus:
+    owner = _owner(configured, project)
     models = [
-        _model_status(configured, live, project, model)
-        for model in _models(configured, live, project, marks)
+        _model_status(configured, live, owner, model) for model in _models(configured, live, owner)
     ]
     return ProjectStatus(
         project=project.name,
         tier=project.tier,
-        state=_project_state(project, keys, marks, models, live.now_ms),
+        state=_project_state(owner, models, live.now_ms),
         models=models,
-        keys=[KeyStatus(k.name, k.fingerprint, k.state.value, k.reason) for k in keys],
+        keys=[KeyStatus(k.name, k.fingerprint, k.state.value, k.reason) for k in owner.keys],
     )
 
 
-def _models(
-    configured: Configured, live: _Live, project: Project, marks: Iterable[Mark]
-) -> list[str]:
+def _models(configured: Configured, live: _Live, owner: _Owner) -> list[str]:
     """Models with a quota row of the project's, a mark, or use today."""
     used = {
         model
         for model, views in live.views.items()
-        if (view := views.get(project.id)) is not None
+        if (view := views.get(owner.project.id)) is not None
         and (
             view.requests
             or view.day_requests
@@ -175,34 +153,27 @@ def _models(
             or view.cool_until_ms > live.now_ms
         )
     }
-    marked = {each.model for each in marks if each.model is not None}
-    return sorted(configured.named_models(project) | marked | used)
+    marked = {each.model for each in owner.marks if each.model is not None}
+    return sorted(configured.named_models(owner.project) | marked | used)
 
 
-def _project_state(
-    project: Project,
-    keys: Sequence[Key],
-    marks: Iterable[Mark],
-    models: Sequence[ModelStatus],
-    now_ms: int,
-) -> str:
-    marks = list(marks)
-    if not project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
+def _project_state(owner: _Owner, models: Sequence[ModelStatus], now_ms: int) -> str:
+    marks = owner.marks
+    if not owner.project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
         return "disabled"
-    if (lost := _keyless(keys)) is not None:
-        return lost[0]
+    if owner.lost is not None:
+        return owner.lost[0]
     if models:
         return min((each.state for each in models), key=STATES.index)
     cools = any((each.until_at_ms or 0) > now_ms for each in marks if each.model is None)
     return "cooling" if cools else "ready"
 
 
-def _model_status(configured: Configured, live: _Live, project: Project, model: str) -> ModelStatus:
-    limits = configured.limits(project, model)
-    view = live.views.get(model, {}).get(project.id)
-    marks = [m for m in configured.marks_of.get(project.id, ()) if m.model in {None, model}]
-    keys = configured.keys_of.get(project.id, [])
-    shut = _shut(project, keys, marks, offered=limits.is_offered)
+def _model_status(configured: Configured, live: _Live, owner: _Owner, model: str) -> ModelStatus:
+    limits = configured.limits(owner.project, model)
+    view = live.views.get(model, {}).get(owner.project.id)
+    marks = [each for each in owner.marks if each.model in {None, model}]
+    shut = _shut(owner, marks, offered=limits.is_offered)
     state, reason, until, rule = shut or _stand(live, model, marks, view)
     return ModelStatus(
         model=model,
@@ -238,18 +209,16 @@ def _stand(live: _Live, model: str, marks: Sequence[Mark], view: View | None) ->
     return "ready", None, None, None
 
 
-def _shut(
-    project: Project, keys: Sequence[Key], marks: Sequence[Mark], *, offered: bool
-) -> _Stand | None:
+def _shut(owner: _Owner, marks: Sequence[Mark], *, offered: bool) -> _Stand | None:
     """How a project stands that takes nothing for the model; None if it may."""
-    for kind, state in ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded")):
+    for kind, state in _SHUT_BY if marks else ():
         found = next((each for each in marks if each.kind is kind), None)
         if found is not None:
             return state, found.reason, None, found.rule
-    if not project.enabled:
+    if not owner.project.enabled:
         return "disabled", "disabled by an operator", None, None
-    if (lost := _keyless(keys)) is not None:
-        return (*lost, None, None)
+    if owner.lost is not None:
+        return (*owner.lost, None, None)
     return None if offered else ("excluded", "its quota is 0", None, None)
 
 

@@ -7,7 +7,7 @@ last minute's bookings with it; every project then waits out one window.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -19,6 +19,7 @@ from keypool_cli.engine.engine import new_epoch
 from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.mirror import write_mirror
 from keypool_cli.service.ports import Ports
 
 LOCK_MS = 60_000
@@ -101,6 +102,20 @@ async def _day_counts(
     return found
 
 
+async def adopt_aliases(ports: Ports, known: Mapping[str, str], configured: Configured) -> None:
+    """Count on its bucket model what was booked under a name now known as its alias.
+
+    known: the aliases before. Calls of other daemons that do not know a new one yet are booked
+    under the old name until they hear of it.
+    """
+    for name, model in configured.catalog.aliases.items() - known.items():
+        await sync_model(ports, model, configured)
+        ids = sorted(await ports.engine.members(name) & await ports.engine.members(model))
+        found = await ports.engine.snapshot(name, ids)
+        if used := [each for each in found.views if each.requests or each.day_requests]:
+            await ports.engine.adopt(model, used)
+
+
 async def sync_projects(
     ports: Ports, configured: Configured, project_ids: Collection[int], *, since: int
 ) -> None:
@@ -115,6 +130,7 @@ async def sync_projects(
                 # Someone newer was here first: what we read must not overwrite theirs.
                 configured = await read_configured(ports)
             await _sync_some(ports, model, configured, project_ids, since)
+    await write_mirror(ports, configured)
     await ports.engine.announce(configured.revision)
 
 

@@ -11,6 +11,7 @@ from time import monotonic
 from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secret
 from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError, UnreachableError
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing, PoolUnusableError
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.passage import Passage
@@ -84,13 +85,18 @@ class Closing:
 class LeaseTicket:
     """One lease: one attempt, settled with its outcome."""
 
-    def __init__(self, lease: Lease, order: Order, closing: Closing) -> None:
+    def __init__(
+        self, lease: Lease, order: Order, closing: Closing, estimating: Estimating
+    ) -> None:
         self.project = lease.project
         self.secret = lease.secret
         self.lease_id: str | None = lease.lease_id
         self._client = order.client
         self._closing = closing
+        self._estimating = estimating
         self._id = lease.lease_id
+        if order.estimate is not None:
+            estimating.expect(self._id, order.estimate, model=order.model, client=order.client)
 
     async def refused(self, status: int, error: object) -> None:
         """Stop traffic there, if that is what the refusal means, before anything else happens."""
@@ -103,6 +109,8 @@ class LeaseTicket:
     def ended(self, passage: Passage) -> None:
         """Settle with the usage seen last, and the error that ended the answer."""
         end = passage.ending()
+        if end.error is None:
+            self._estimating.settled(self._id, end.usage)
         self._closing.later(
             Report(self._id, self._client, passage.status, end.usage, end.error, witnessed=True)
         )
@@ -111,19 +119,22 @@ class LeaseTicket:
 class Leases:
     """Tickets of calls that spend quota."""
 
-    def __init__(self, leasing: Leasing, closing: Closing) -> None:
+    def __init__(self, leasing: Leasing, closing: Closing, estimating: Estimating) -> None:
         self._leasing = leasing
         self._closing = closing
+        self._estimating = estimating
 
     async def ticket(self, order: Order, refused: frozenset[int]) -> LeaseTicket:
         """Lease a key of a project that has not refused the call. Raises what leasing raises."""
         try:
             lease = await self._leasing.lease(_request(order, refused))
         except PoolUnusableError:
+            if order.only is not None:
+                raise _holder_shut(order.pool, order.only) from None
             if refused:
                 raise shut(order.pool) from None
             raise
-        return LeaseTicket(lease, order, self._closing)
+        return LeaseTicket(lease, order, self._closing, self._estimating)
 
 
 def _request(order: Order, refused: frozenset[int]) -> LeaseRequest:
@@ -137,6 +148,7 @@ def _request(order: Order, refused: frozenset[int]) -> LeaseRequest:
         ttl_s=_TTL_S,
         prefer=order.prefer,
         avoid=refused,
+        only=order.only.id if order.only is not None else None,
     )
 
 
@@ -184,9 +196,14 @@ class FreeUse:
     async def ticket(self, order: Order, refused: frozenset[int]) -> FreeTicket:
         """A key of a project that has not refused the call. Raises PoolUnusableError."""
         doors = [each for each in self._of(order.pool) if each.project.id not in refused]
+        if order.only is not None:
+            doors = [each for each in doors if each.project.id == order.only.id]
+            if not doors and not refused:
+                raise _holder_shut(order.pool, order.only)
         if not doors:
             raise shut(order.pool) if refused else _no_door(order.pool)
-        door = doors[next(self._turn) % len(doors)]
+        preferred = [each for each in doors if str(each.project.id) == order.prefer]
+        door = preferred[0] if preferred else doors[next(self._turn) % len(doors)]
         return FreeTicket(door, await self._watch.secret(door.key.id), self._observing)
 
     def _of(self, pool: Pool) -> list[Door]:
@@ -216,5 +233,12 @@ def _door(configured: Configured, project: Project) -> Door | None:
 def _no_door(pool: Pool) -> KeypoolError:
     return PoolUnusableError(
         f"no project of pool {pool.name!r} can be used",
+        hint=f"see why: keypool status --pool {pool.name}",
+    )
+
+
+def _holder_shut(pool: Pool, project: Project) -> KeypoolError:
+    return PoolUnusableError(
+        f"project {project.name!r}, which has what the request names, cannot be used",
         hint=f"see why: keypool status --pool {pool.name}",
     )

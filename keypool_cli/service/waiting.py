@@ -38,6 +38,11 @@ class Waiting:
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
+    @property
+    def parked(self) -> int:
+        """How many demands wait here."""
+        return sum(count for pools in self._pools.values() for count in pools.values())
+
     def heard(self, now_ms: int) -> None:
         """Note the store's clock from an answer."""
         self._ahead_ms = now_ms - monotonic() * 1000

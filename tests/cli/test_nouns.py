@@ -57,8 +57,33 @@ def test_a_pool_changes_only_in_what_is_named(two):
         "wait_s": 2.5,
         "projects": ["p1"],
         "keys": 1,
+        "shared_resources": False,
     }
     assert two("pool", "list").rows == [["main", "pack", "2.5", "1", "1"]]
+    two("pool", "set", "main", "--shared-resources")
+    assert two("pool", "show", "main", "--json").json["pool"]["shared_resources"] is True
+    assert two("pool", "set", "main", "--own-resources").out.endswith("projects p1\n")
+
+
+def test_an_egress_proxy_is_set_shown_without_its_password_and_cleared(two):
+    said = two("project", "set", "p1", "--egress-proxy", "http://proxy.example:3128")
+    assert said.out.endswith("leaves through http://proxy.example:3128\n")
+    two("project", "set", "p1", "--egress-proxy", "-", stdin="http://amal:hunter2@proxy:1\n")
+    shown = two("project", "show", "p1", "--json")
+    assert shown.json["project"]["egress_proxy"] == "http://amal:***@proxy:1"
+    for verb in (("project", "show", "p1"), ("project", "list", "--json"), ("events", "--json")):
+        assert "hunter2" not in two(*verb).out
+    two("project", "set", "p1", "--egress-proxy", "none")
+    assert two("project", "show", "p1", "--json").json["project"]["egress_proxy"] is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://amal:hunter2@proxy:1", "ftp://proxy:1", "proxy:3128", "http://proxy/path"]
+)
+def test_an_egress_proxy_that_is_none_or_shows_a_password_is_refused(two, url):
+    refused = two("project", "set", "p1", "--egress-proxy", url)
+    assert refused.code == ExitCode.USAGE
+    assert "hunter2" not in refused.err
 
 
 def test_a_pool_takes_known_projects_only_and_is_made_only_where_that_is_asked(two):

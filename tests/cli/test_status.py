@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +17,7 @@ from keypool_cli.registry.values import Actor, DeadKey, Refusal
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import opened
 from keypool_cli.service.sync import read_configured, sync_model
+from tests.support.command_line import environment
 
 MODEL = "gemini-2.5-flash"
 BY = Actor("tester", "here")
@@ -272,7 +276,24 @@ def test_explain_names_the_project_and_why_each_other_is_not_chosen(pool, cool):
     [answer, *rows] = [line.split("\t") for line in result.out.splitlines()]
     assert answer == [f"main: 500 tokens on {MODEL} would go to p1"]
     why = {row[0]: row[1] for row in rows}
-    assert why == {"p1": "chosen", "p2": "cooling down", "p3": "cannot be used: leaked"}
+    assert why == {
+        "p1": "chosen",
+        "p2": "cooling down: the day's requests are used up (per-day)",
+        "p3": "cannot be used: leaked",
+    }
+
+
+def test_explain_tells_why_what_fits_comes_second_and_how_much_is_used(pool, live_home):
+    pool("pool", "set", "one", "--create", "--add-project", "p1")
+    lease(live_home, tokens=300, pool="one")
+    pool("project", "set", "p2", "--priority", "5")
+    rows = {row[0]: row for row in pool("explain", "--model", MODEL).rows[1:]}
+    assert rows["p2"][1] == "chosen"
+    assert rows["p1"][1] == "fits, but p2 has priority 5"
+    assert rows["p1"][4:] == ["1/10 c", "300/1000 c", "1/20 c", "0"]
+    pool("project", "set", "p2", "--priority", "0")
+    rows = {row[0]: row for row in pool("explain", "--model", MODEL).rows[1:]}
+    assert rows["p1"][1] == "fits, but another has more room"
 
 
 def test_explain_exits_8_and_tells_when_nothing_has_room(pool, cool):
@@ -296,3 +317,86 @@ def test_explain_knows_what_is_larger_than_every_limit(pool):
 def test_a_name_that_is_read_from_right_to_left_is_shown(pool):
     pool.add("مفتاح", "مشروع", "--pool", "حوض")
     assert pool("status", "--pool", "حوض").rows[1][1] == "مشروع"
+
+
+def test_rows_can_be_chosen_by_the_labels_of_projects_and_of_keys(pool):
+    pool("project", "set", "p1", "--label", "team=a", "--label", "env=live")
+    pool.add("k4", "p2", "--label", "team=a")
+    both = pool("status", "-l", "team=a")
+    assert sorted(row[1] for row in both.rows[1:]) == ["p1", "p2"]
+    assert both.out.startswith("main: 3 of 3 projects ready")
+    one = pool("status", "-l", "team=a", "-l", "env=live")
+    assert [row[1] for row in one.rows[1:]] == ["p1"]
+    assert [row[1] for row in pool("status", "-l", "team=a", "--project", "p2").rows[1:]] == ["p2"]
+    none = pool("status", "-l", "team=b")
+    assert none.rows[1:] == []
+    assert none.err.startswith("no row is as asked")
+    assert pool("status", "-l", "team").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("order", "projects"),
+    [
+        ("project", ["p1", "p2", "p3"]),
+        ("problems", ["p3", "p1", "p2"]),
+        ("tpm", ["p2", "p1", "p3"]),
+        ("leases", ["p2", "p1", "p3"]),
+        ("left", ["p3", "p1", "p2"]),
+    ],
+)
+def test_rows_are_sorted_by_what_needs_attention(pool, cool, live_home, order, projects):
+    pool("pool", "set", "one", "--create", "--add-project", "p2")
+    cool("p3")
+    lease(live_home, tokens=600, pool="one")
+    rows = pool("status", "--pool", "main", "--sort", order).rows[1:]
+    assert [row[1] for row in rows] == projects
+
+
+def test_an_unknown_order_is_told(pool):
+    result = pool("status", "--sort", "size")
+    assert result.code == ExitCode.USAGE
+    assert "problems, project, model" in result.err
+
+
+def test_check_fails_when_too_much_is_used_of_what_can_serve(pool, live_home):
+    pool("pool", "set", "one", "--create", "--add-project", "p1")
+    lease(live_home, tokens=600, pool="one")
+    one = ("status", "--check", "--pool", "one", "--max-used")
+    assert pool(*one, "60%").code == 0
+    told = pool(*one, "59")
+    assert told.code == ExitCode.NO_CAPACITY
+    assert f"pool 'one' has used 60% of its tpm on {MODEL}" in told.err
+    # The pool with all three projects has used a fifth.
+    main = ("status", "--check", "--pool", "main", "--max-used")
+    assert pool(*main, "20%").code == 0
+    assert pool(*main, "19%").code == ExitCode.NO_CAPACITY
+
+
+@pytest.mark.parametrize("words", [["--max-used", "90%"], ["--check", "--max-used", "a lot"]])
+def test_a_threshold_is_a_share_and_belongs_to_check(pool, words):
+    assert pool("status", *words).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["top", "--once"]])
+def test_a_look_needs_no_sqlalchemy_once_the_live_store_knows(pool, live_home, words):
+    right = pool(*words).out
+    program = (
+        "import sys\n"
+        f"sys.argv = ['keypool', *{words!r}]\n"
+        "from keypool_cli.cli.main import main\n"
+        "try: main()\n"
+        "finally: assert 'sqlalchemy' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=environment(live_home)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    instant = re.compile('"at":"[^"]*"')
+    assert instant.sub("", done.stdout) == instant.sub("", right)
+
+
+def test_what_the_live_store_did_not_hear_of_is_shown_all_the_same(pool, registry):
+    pool("status")
+    registry.keys.disable("k1", by=BY)
+    assert "1 disabled" in pool("status").out

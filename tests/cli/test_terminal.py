@@ -6,7 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 from keypool_cli.errors import ExitCode
-from tests.support.command_line import secret_of, terminal
+from tests.support.command_line import process, secret_of, terminal
+from tests.support.screen import Screen
 
 MODEL = "gemini-2.5-flash-lite"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -118,3 +119,135 @@ def test_watch_on_a_dumb_terminal_prints_plain_text(filled):
         watched.type("\x03")
         assert watched.end() == ExitCode.INTERRUPTED
     assert "\x1b" not in watched.text
+
+
+SIZES = [(80, 24), (200, 50)]
+FULL_SCREEN = [["status", "--watch", "0.2"], ["top", "--every", "0.2"]]
+
+
+def shown(watched, size):
+    return Screen(*size).feed(watched.text)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("words", FULL_SCREEN)
+def test_a_full_screen_holds_whole_lines_of_the_newest_look_only(filled, keypool, words, size):
+    with terminal(filled, *words, size=size) as watched:
+        watched.read_until(lambda text: "main: 2 of 3" in text)
+        keypool("enable", "k1")
+        watched.read_until(lambda text: "main: 3 of 3" in text)
+        seen = len(watched.text)
+        watched.read_until(lambda text: "\x1b[H" in text[seen:])  # that look is drawn to its end
+        screen = shown(watched, size)
+        assert screen.wrapped == 0
+        assert sum("of 3" in line for line in screen.lines) == 1
+        assert sum(" p1 " in f" {line} " for line in screen.lines) == 1
+        assert any("مشروع" in line for line in screen.lines)
+        assert not screen.is_clean
+        watched.type("\x03")
+        assert watched.end() == ExitCode.INTERRUPTED
+    assert shown(watched, size).is_clean
+    assert "Traceback" not in watched.text
+
+
+@pytest.mark.parametrize("words", FULL_SCREEN)
+@pytest.mark.parametrize("last", [(60, 12), (200, 50), (20, 5)])
+def test_a_resize_is_survived(filled, words, last):
+    with terminal(filled, *words, size=(100, 24)) as watched:
+        watched.read_until(lambda text: "main: 2 of 3" in text)
+        watched.resize(*last)
+        seen = len(watched.text)
+        watched.read_until(lambda text: text[seen:].count("\x1b[H") >= 4)
+        # The first of them may have been on its way before the resize.
+        newest = watched.text[seen:].split("\x1b[H", 2)[2]
+        screen = Screen(*last).feed("\x1b[H" + newest.rpartition("\x1b[H")[0])
+        watched.type("\x03")
+        assert watched.end() == ExitCode.INTERRUPTED
+    assert screen.wrapped == 0
+    assert screen.lines[0].startswith("main: 2 of 3")
+
+
+@pytest.mark.parametrize("ending", ["q", "\x03", "/pq\x03"])
+def test_top_leaves_the_terminal_as_it_was(filled, ending):
+    with terminal(filled, "top") as watched:
+        before = watched.mode
+        watched.read_until(lambda text: "q quit" in text)
+        assert watched.mode != before
+        watched.type(ending)
+        code = watched.end()
+        assert watched.mode == before
+    assert code == (0 if ending == "q" else ExitCode.INTERRUPTED)
+    assert shown(watched, (80, 24)).is_clean
+
+
+def test_top_leaves_the_terminal_as_it_was_when_it_is_terminated(filled):
+    with terminal(filled, "top") as watched:
+        before = watched.mode
+        watched.read_until(lambda text: "q quit" in text)
+        watched.running.terminate()
+        assert watched.end() == 0
+        assert watched.mode == before
+    assert shown(watched, (80, 24)).is_clean
+
+
+def test_keys_sort_filter_open_and_pause_top(filled):
+    with terminal(filled, "top", "--every", "0.2", size=(120, 24)) as watched:
+        watched.read_until(lambda text: "sorted by problems" in text)
+        watched.type("s")
+        watched.read_until(lambda text: "sorted by project" in text)
+        watched.type("/long\r")
+        watched.read_until(lambda text: "filter: long " in text.replace("\x1b[0m", " "))
+        screen = shown(watched, (120, 24))
+        rows = [line for line in screen.lines if MODEL in line]
+        assert [line.split()[0] for line in rows] == ["a-project-with-a-rather-long-name-as-well"]
+        watched.type("\r")
+        watched.read_until(lambda text: "1 keys" in text)
+        assert any("key a-key-with-a-rather-long-name" in line for line in watched_lines(watched))
+        watched.type("\x1b")
+        watched.type("p")
+        watched.read_until(lambda text: "paused" in text)
+        watched.type("q")
+        assert watched.end() == 0
+
+
+def watched_lines(watched):
+    return shown(watched, (120, 24)).lines
+
+
+def test_top_on_a_dumb_terminal_prints_plain_text(filled):
+    with terminal(filled, "top", "--every", "0.2", TERM="dumb") as watched:
+        watched.read_until(lambda text: text.count("main: 2 of 3") >= 2)
+        watched.type("\x03")
+        assert watched.end() == ExitCode.INTERRUPTED
+    assert "\x1b" not in watched.text
+    assert "daemons: none reports" in watched.text
+
+
+@pytest.mark.parametrize("words", [["status"], ["top", "--once"]])
+def test_text_read_from_right_to_left_is_kept_apart_on_a_terminal_only(filled, words):
+    with terminal(filled, *words, size=(160, 24)) as watched:
+        watched.end()
+    assert "\u2068مشروع\u2069" in watched.text
+    assert "\u2068" not in process(filled, *words).out
+
+
+def test_a_person_is_shown_the_first_rows_of_many_and_how_many_more_there_are(live_home, keypool):
+    lines = [f"k{n},p{n:03},{secret_of(str(n))}" for n in range(210)]
+    keypool("import", "-", "--format", "csv", stdin="\n".join(["name,project,secret", *lines]))
+    with terminal(live_home, "status", size=(120, 24)) as shown:
+        shown.end()
+    assert "10 more rows" in shown.text
+    assert "p199" in shown.text
+    assert "p200" not in shown.text
+    assert len(keypool("status").rows) == 211
+
+
+def test_the_hint_of_a_watch_is_seen_however_many_rows_there_are(live_home, keypool):
+    lines = [f"k{n},p{n:03},{secret_of(str(n))}" for n in range(40)]
+    keypool("import", "-", "--format", "csv", stdin="\n".join(["name,project,secret", *lines]))
+    keypool("disable", "k7")
+    with terminal(live_home, "status", "--watch", size=(80, 24)) as watched:
+        watched.read_until(lambda text: "hint:" in text and "p0" in text)
+        watched.type("\x03")
+        watched.end()
+    assert "keypool enable k7" in watched.text

@@ -1,23 +1,17 @@
 """Real clients, unchanged but for their base URL, against a real daemon and the simulator."""
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import openai
 import pytest
 from google import genai
 from google.genai import errors, types
 
 from tests.support.daemon import FLASH, eventually
+from tests.support.node import run_node
 from tests.support.proxy import a_proxy
 
 pytestmark = pytest.mark.e2e
 
 EMBEDDER = "gemini-embedding-001"
-MODULES = os.environ.get("KEYPOOL_TEST_NODE_MODULES", "")
 
 
 @pytest.fixture(scope="module")
@@ -176,26 +170,14 @@ console.log(JSON.stringify({text: answer.text, streamed}));
     ids=["google-genai", "ai-sdk"],
 )
 def test_clients_in_javascript_generate_and_stream(proxy, pool, tmp_path, package, script):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
-    if not (Path(MODULES) / package).is_dir():
-        pytest.skip(f"KEYPOOL_TEST_NODE_MODULES names no node_modules folder with {package}")
     project = pool.add()
-    (tmp_path / "node_modules").symlink_to(Path(MODULES).resolve())
-    (tmp_path / "run.mjs").write_text(script)
     env = {
-        **os.environ,
         "URL_": proxy.daemon.url,
         "TOKEN": proxy.home.token,
         "POOL": pool.name,
         "MODEL": FLASH,
     }
-    done = subprocess.run(
-        [node, "run.mjs"], cwd=tmp_path, env=env, capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    said = json.loads(done.stdout)
+    said = run_node(tmp_path, script, package=package, env=env)
     assert said["text"]
     assert said["streamed"] == said["text"]
     eventually(lambda: pool.used(project)["accepted"] == 2)

@@ -46,6 +46,13 @@ def test_the_wheel_shows_its_help(keypool, tmp_path):
     assert "Administer a shared pool of Gemini API keys" in run(keypool, "--help", cwd=tmp_path)
 
 
+def test_the_wheel_holds_what_is_read_at_run_time(keypool, tmp_path):
+    assert "keypool add" in run(keypool, "guide", "quickstart", cwd=tmp_path)
+    assert "complete" in run(keypool, "completions", "bash", cwd=tmp_path)
+    (schemas,) = keypool.parents[1].glob("lib/python3*/site-packages/keypool_cli/schemas")
+    assert (schemas / "status.json").exists()
+
+
 def test_the_demo_keeps_its_promises_from_the_wheel(keypool, tmp_path):
     ending = json.loads(run(keypool, "demo", "--json", cwd=tmp_path))
     assert [each["promise"] for each in ending["promises"] if not each["kept"]] == []

@@ -163,3 +163,21 @@ def test_without_a_clock_of_its_own_the_engine_asks_the_server(live):
 
 def test_epochs_do_not_repeat():
     assert len({new_epoch() for _ in range(100)}) == 100
+
+
+def test_what_was_booked_under_another_name_counts_for_a_whole_window(live):
+    live.load(a_project(rpm=5))
+    live.grant(100)
+    live.grant(200)
+    live.now += 1000
+    views, other = [live.view()], live.model
+    live.model = f"{other}-bucket"
+    live.load(a_project(rpm=5))
+    live.grant(50)
+    live.run(live.engine.adopt(live.model, views))
+    found = live.view()
+    assert (found.requests, found.tokens, found.day_requests) == (3, 350, 3)
+    live.now += 60_500
+    assert live.view().requests == 3
+    live.now += 1
+    assert live.view().requests == 0

@@ -152,3 +152,19 @@ def test_newer_marks_replace_the_older_ones():
     assert newer.live_project(P1, FLASH).cool_until_ms == NOW + 1
     assert (newer.revision, newer.token_hashes) == (7, {"h": 1})
     assert configured.live_project(P1, FLASH).cool_until_ms == NOW
+
+
+def test_newer_marks_replace_those_that_were_looked_at_before():
+    project = Project(id=1, name="p1")
+    old, new = (
+        Mark(MarkScope.PROJECT, MarkKind.DISABLE, rule, "reason", 1, 1, project_id=1)
+        for rule in ("old", "new")
+    )
+    configured = Configured(Catalog(1, {1: project}, {}, {}, (), (old,), {}, {}))
+    assert configured.marks_of[1] == [old]
+    assert configured.projects == {"p1": project}
+    newer = configured.with_marks([new])
+    assert newer.marks_of[1] == [new]
+    assert newer.catalog.marks == (new,)
+    assert newer.projects is configured.projects
+    assert configured.marks_of[1] == [old]

@@ -124,6 +124,11 @@ class Terminal:
         _set_size(self._master, columns, lines)
         self.running.send_signal(signal.SIGWINCH)
 
+    @property
+    def mode(self) -> list[Any]:
+        """How the terminal treats what is typed: echo, line editing, signals."""
+        return termios.tcgetattr(self._master)
+
     def end(self) -> int:
         """Read to the end; the exit code."""
         self.read_until(lambda _: False)

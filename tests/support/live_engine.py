@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
-from keypool_cli.engine.engine import Engine, Times
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.notes import Times
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.types import (

@@ -149,3 +149,28 @@ end
 redis.register_function('NAME_load', load_projects)
 redis.register_function('NAME_unload', unload)
 redis.register_function('NAME_seal', seal)
+
+-- adopt: what was booked under another name of this model counts here too, as of now.
+-- ARGV 2  {days, bookings}   booking {project, requests, tokens, day requests, utc requests}
+-- answers {now}
+local function adopt(keys, argv)
+  local ctx = open(keys, argv)
+  local days, bookings = unpack(ctx.args)
+  set_days(ctx, days)
+  if not enter(ctx) then return cmsgpack.pack({ ctx.now }) end
+  for _, booking in ipairs(bookings) do
+    local id, requests, tokens, day_requests, utc_requests = unpack(booking)
+    local state = get_state(ctx, integer(id))
+    if state then
+      advance(ctx, state)
+      if requests > 0 then book(ctx, state, requests, tokens) end
+      state.day_requests = state.day_requests + day_requests - requests
+      state.utc_requests = state.utc_requests + utc_requests - requests
+      place(ctx, state)
+    end
+  end
+  commit(ctx)
+  return cmsgpack.pack({ ctx.now })
+end
+
+redis.register_function('NAME_adopt', adopt)

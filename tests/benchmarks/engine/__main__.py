@@ -22,8 +22,8 @@ import msgspec
 import redis
 
 from keypool_cli.core.day import day_starts
-from keypool_cli.engine.engine import Times
 from keypool_cli.engine.keyspace import tag
+from keypool_cli.engine.notes import Times
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.types import (
     Demand,

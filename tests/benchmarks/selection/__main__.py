@@ -39,13 +39,13 @@ def peer_python(folder: Path) -> Path:
     if not python.exists():
         print(f"installing {PEER} …", file=sys.stderr)
         venv.create(folder, with_pip=True)
-        words = [python, "-m", "pip", "install", "-q", PEER, "redis"]
+        words = [str(python), "-m", "pip", "install", "-q", PEER, "redis"]
         subprocess.run(words, check=True)
     return python
 
 
 def peer(python: Path, port: int, count: int) -> float:
-    words = [python, HERE / "peer.py", str(port), str(count), str(SECONDS)]
+    words = [str(python), str(HERE / "peer.py"), str(port), str(count), str(SECONDS)]
     told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return float(told.split()[-1])
 

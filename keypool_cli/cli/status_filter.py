@@ -1,0 +1,137 @@
+"""Which rows of a status are shown, and whether what it says is good enough for ``--check``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from keypool_cli.errors import NoCapacityError, UsageError
+
+if TYPE_CHECKING:
+    from keypool_cli.service.configured import Configured
+    from keypool_cli.service.standing import ModelStatus, PoolStatus, Status
+
+_STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
+DIMENSIONS = ("rpm", "tpm", "rpd")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which rows to show, and how sorted. The headline always speaks of the whole pool.
+
+    Empty: all. sort: of ``status_text.ORDERS``.
+    """
+
+    projects: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+    labels: Mapping[str, str] | None = None
+    sort: str = "problems"
+
+    def among(self, configured: "Configured") -> "Shown":
+        """The same with labels turned into the names of the projects that carry them.
+
+        A project carries its own labels and those of its keys.
+        """
+        if not self.labels:
+            return self
+        wanted = self.labels.items()
+        found = {
+            name
+            for name, project in configured.projects.items()
+            if wanted <= project.labels.items()
+            or any(wanted <= key.labels.items() for key in configured.keys_of.get(project.id, ()))
+        }
+        names = found & self.projects if self.projects else found
+        # No project has an empty name: where none carries the labels, none is shown.
+        return Shown(frozenset(names or {""}), self.models, self.states, sort=self.sort)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What ``--check`` asks of each pool. max_used: a share from 0 to 1, or None."""
+
+    min_ready: int = 1
+    max_used: float | None = None
+
+
+def filtered(found: "Status", shown: Shown) -> "Status":
+    """The status with the chosen rows only."""
+    if not (shown.projects or shown.models or shown.states):
+        return found
+    return replace(found, pools=[_filtered_pool(each, shown) for each in found.pools])
+
+
+def hides_all(found: "Status") -> bool:
+    """Whether there are projects, but none of them was chosen."""
+    there = any(getattr(pool, state) for pool in found.pools for state in _STATES)
+    return there and not any(pool.projects for pool in found.pools)
+
+
+def _filtered_pool(pool: "PoolStatus", shown: Shown) -> "PoolStatus":
+    projects = []
+    for project in pool.projects:
+        models = [
+            each
+            for each in project.models
+            if (not shown.models or each.model in shown.models)
+            and (not shown.states or each.state in shown.states)
+        ]
+        fits = not shown.projects or project.project in shown.projects
+        whole = not shown.models and (not shown.states or project.state in shown.states)
+        if fits and (models or whole):
+            projects.append(replace(project, models=models))
+    return replace(pool, projects=projects)
+
+
+def share_of(text: str | None) -> float | None:
+    """A share from ``90%`` or ``90``. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        share = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--max-used is a share from 0% to 100%, not {text!r}")
+    return share
+
+
+def check(found: "Status", asked: Thresholds) -> None:
+    """Raise NoCapacityError unless every pool is as asked. found: with all its rows."""
+    if not found.pools:
+        raise NoCapacityError(
+            f"the registry, being empty, has fewer than {asked.min_ready} projects able to serve"
+        )
+    short = [each.pool for each in found.pools if each.ready + each.full < asked.min_ready]
+    problems = []
+    if short:
+        names = ", ".join(map(repr, short))
+        problems.append(f"pool {names} has fewer than {asked.min_ready} projects able to serve")
+    if asked.max_used is not None:
+        problems += [each for pool in found.pools for each in _overused(pool, asked.max_used)]
+    if problems:
+        raise NoCapacityError("; ".join(problems))
+
+
+def _overused(pool: "PoolStatus", most: float) -> Iterator[str]:
+    """What of a pool is used beyond a share, over all its projects that serve the model."""
+    serving: dict[str, list[ModelStatus]] = {}
+    for project in pool.projects:
+        for model in project.models:
+            if model.state in {"ready", "full"}:
+                serving.setdefault(model.model, []).append(model)
+    for name, models in sorted(serving.items()):
+        for dimension in DIMENSIONS:
+            share = _share(models, dimension)
+            if share > most:
+                yield f"pool {pool.pool!r} has used {share:.0%} of its {dimension} on {name}"
+
+
+def _share(models: "Sequence[ModelStatus]", dimension: str) -> float:
+    uses = [getattr(each, dimension) for each in models]
+    if any(each.limit is None for each in uses):
+        return 0.0
+    limit = sum(each.limit for each in uses)
+    return sum(each.used for each in uses) / limit if limit else 1.0

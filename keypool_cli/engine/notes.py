@@ -1,0 +1,130 @@
+"""What the engine keeps with plain commands: locks, names, notices and small memories."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import RedisCluster
+
+from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, tag
+from keypool_cli.engine.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The engine's spans: the minute, the guard added to it, and when a waiter counts as starved."""
+
+    window_ms: int = 60_000
+    guard_ms: int = 500
+    starve_ms: int = 10_000
+
+    @property
+    def wire(self) -> list[int]:
+        """As the scripts take them: minute and guard together first."""
+        return [self.window_ms + self.guard_ms, self.guard_ms, self.starve_ms]
+
+
+USUAL_TIMES = Times()
+
+
+def server_clock() -> int:
+    """Stand for the store's own clock."""
+    return 0
+
+
+class Notes:
+    """Plain keys beside the scripts'."""
+
+    def __init__(self, store: Store, times: Times, now: Callable[[], int]) -> None:
+        self.store = store
+        self.times = times
+        self._now = now
+
+    async def rebuilding(self, model: str) -> int:
+        """Note that a lost store is rebuilt; returns when its cooldown of one window ends, in ms."""
+        until = await self.now_ms() + self.times.window_ms + self.times.guard_ms
+        with self.store.errors():
+            await self.store.client.set(f"{tag(model)}:rebuilt", until)
+        return until
+
+    async def rebuilt_until(self, model: str) -> int:
+        """Return when the cooldown after a lost store ends, in ms; 0 when there was none."""
+        with self.store.errors():
+            return int(await self.store.client.get(f"{tag(model)}:rebuilt") or 0)
+
+    async def now_ms(self) -> int:
+        """Return the store's clock, in ms since the epoch."""
+        if at := self._now():
+            return at
+        with self.store.errors():
+            seconds, micros = await self.store.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def lock(self, model: str, token: str, ttl_ms: int) -> bool:
+        """Take the right to load a model, unless another process has it."""
+        with self.store.errors():
+            name = f"{tag(model)}:loading"
+            return bool(await self.store.client.set(name, token, nx=True, px=ttl_ms))
+
+    async def unlock(self, model: str, token: str) -> None:
+        """Give the right to load back, if it is still ours."""
+        with self.store.errors():
+            name = f"{tag(model)}:loading"
+            if await self.store.client.get(name) == token.encode():
+                await self.store.client.delete(name)
+
+    async def announce(self, revision: int) -> None:
+        """Tell every daemon that the registry changed."""
+        with self.store.errors():
+            await self.store.client.publish(CHANGES, revision)
+
+    async def listen(self, channels: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
+        """Yield what is published on channels, as channel and text, until the connection is lost."""
+        client = self.store.client
+        if isinstance(client, RedisCluster):
+            await asyncio.Event().wait()  # the pump asks often enough there
+            return
+        with self.store.errors():
+            async with client.pubsub(ignore_subscribe_messages=True) as heard:
+                await heard.subscribe(*channels)
+                while True:
+                    message = await heard.get_message(timeout=60.0)
+                    if message is not None:
+                        yield _text(message["channel"]), _text(message["data"])
+
+    async def recall(self, name: str) -> str:
+        """Return what :meth:`remember` kept; empty when there is nothing."""
+        with self.store.errors():
+            return _text(await self.store.client.get(f"{AFFINITY}{name}") or "")
+
+    async def remember(self, name: str, value: str, kept_s: int) -> None:
+        """Keep a small value under a name for a while."""
+        with self.store.errors():
+            await self.store.client.set(f"{AFFINITY}{name}", value, ex=kept_s)
+
+    async def models(self) -> list[str]:
+        """Return the bucket models that have been loaded, sorted."""
+        with self.store.errors():
+            found = await self.store.client.smembers(MODELS)
+        return sorted(_text(each) for each in found)
+
+    async def epoch(self, model: str) -> str | None:
+        """Return the name of this live state; None when there is none."""
+        with self.store.errors():
+            found = await self.store.client.get(f"{tag(model)}:epoch")
+        return _text(found) if found else None
+
+    async def queued(self, model: str) -> int:
+        """Return how many demands wait for a model, in all pools and daemons."""
+        with self.store.errors():
+            return int(await self.store.client.get(f"{tag(model)}:waiting") or 0)
+
+    async def members(self, model: str) -> set[int]:
+        """Return the ids of the projects loaded on a model."""
+        with self.store.errors():
+            found = await self.store.client.smembers(f"{tag(model)}:members")
+        return {int(each) for each in found}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,71 @@
+"""What ``status`` answers: pools, their projects, models and keys at one instant."""
+
+import msgspec
+
+STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
+"""From most to least able to serve; a project's state is the best of its models'."""
+
+
+class Use(msgspec.Struct, frozen=True):
+    """One window. used: settled and reserved. limit: None is unlimited."""
+
+    used: int
+    limit: int | None
+    provenance: str
+
+
+class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A project on one bucket model."""
+
+    model: str
+    state: str
+    leases: int
+    rpm: Use
+    tpm: Use
+    rpd: Use
+    reason: str | None = None
+    until: str | None = None
+    remaining_s: float | None = None
+    rule: str | None = None
+
+
+class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key of a project."""
+
+    name: str
+    fingerprint: str
+    state: str
+    reason: str | None = None
+
+
+class ProjectStatus(msgspec.Struct, frozen=True):
+    """A project of a pool, its models and keys."""
+
+    project: str
+    tier: str | None
+    state: str
+    models: list[ModelStatus]
+    keys: list[KeyStatus]
+
+
+class PoolStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A pool: how many projects are in each state, and when the next is ready."""
+
+    pool: str
+    ready: int
+    full: int
+    cooling: int
+    excluded: int
+    disabled: int
+    dead: int
+    projects: list[ProjectStatus]
+    next_ready_at: str | None = None
+    next_ready_s: float | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Every pool at one instant of the store's clock."""
+
+    schema: int
+    at: str
+    pools: list[PoolStatus]
