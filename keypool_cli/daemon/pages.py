@@ -17,6 +17,7 @@ from keypool_cli.service.counting import Counts
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
@@ -55,7 +56,7 @@ async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
     """All of them; at the end every conversation is settled."""
     ports, watch, auth = parts.ports, parts.watch, parts.auth
     closing = Closing(parts.settling)
-    conversing = Conversing(parts.leasing, closing)
+    conversing = Conversing(parts.leasing, closing, Egress(ports))
     live = Live(watch, auth, conversing, Affinity(ports, watch), ports.settings.upstream_url)
     metrics = Metrics(ports, watch, parts.waiting, auth, parts.counting)
     found: dict[str, Page] = {

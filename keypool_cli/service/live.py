@@ -19,6 +19,7 @@ from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, next_step,
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
 from keypool_cli.service.live_refusal import refusal_of_close
 from keypool_cli.service.proxying import shut
+from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Report
 from keypool_cli.service.tickets import CLIENT_CLOSED, Closing
 from keypool_cli.service.verdicts import Told, told
@@ -137,9 +138,10 @@ class Conversation:
 class Conversing:
     """Opens conversations for clients, on one project after another where that is right."""
 
-    def __init__(self, leasing: Leasing, closing: Closing) -> None:
+    def __init__(self, leasing: Leasing, closing: Closing, egress: Egress) -> None:
         self._leasing = leasing
         self._closing = closing
+        self._egress = egress
 
     async def open(self, order: LiveOrder) -> Conversation | Refused:
         """Set a conversation up. Raises what leasing raises, RefusedError and UpstreamError."""
@@ -195,7 +197,7 @@ class Conversing:
 
     async def _set_up(self, order: LiveOrder, lease: Lease) -> _Attempt:
         headers = [*order.headers, ("x-goog-api-key", lease.secret.text)]
-        wire = await dial(order.url, headers)
+        wire = await dial(order.url, headers, self._egress.url(lease.project))
         if isinstance(wire, Declined):
             body = wire.body.replace(lease.secret.text, REDACTED)
             closed = Closed(POLICY, f"upstream answered {wire.status}")

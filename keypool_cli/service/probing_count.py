@@ -25,6 +25,7 @@ from keypool_cli.service.instances import Activity
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing_doors import Doors
+from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.tickets import Door, FreeTicket
@@ -49,11 +50,17 @@ class Counting:
     """Counts samples for one model."""
 
     def __init__(
-        self, watch: Watch, observing: Observing | None, counter: TokenCounter, upstream_url: str
+        self,
+        watch: Watch,
+        observing: Observing | None,
+        counter: TokenCounter,
+        egress: Egress,
+        upstream_url: str,
     ) -> None:
         self._watch = watch
         self._observing = observing
         self._counter = counter
+        self._egress = egress
         self._upstream = masked_url(upstream_url)
         self._answered = False
 
@@ -87,7 +94,10 @@ class Counting:
             door = await doors.next()
             secret = await self._watch.secret(door.key.id)
             try:
-                tokens = await self._counter.count(secret, model=model, body=probe.body)
+                proxy = self._egress.url(door.project)
+                tokens = await self._counter.count(
+                    secret, model=model, body=probe.body, proxy=proxy
+                )
             except CountRefusedError as err:
                 if _obey(_verdict(err), door, doors, probe=probe, last=attempt >= _ATTEMPTS):
                     await self._observe(door, secret, err)
@@ -123,7 +133,7 @@ async def counting(ports: Ports) -> AsyncIterator[Counting]:
     counter = TokenCounter(url)
     waiting = Waiting(ports.engine) if ports.live else None
     try:
-        yield Counting(watch, _observing(ports, watch, waiting), counter, url)
+        yield Counting(watch, _observing(ports, watch, waiting), counter, Egress(ports), url)
     finally:
         await counter.close()
         if waiting is not None:

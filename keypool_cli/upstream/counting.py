@@ -36,21 +36,28 @@ class TokenCounter:
 
     def __init__(self, upstream_url: str) -> None:
         self._url = upstream_url.rstrip("/")
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
-            limits=httpx2.Limits(max_connections=_AT_ONCE),
-        )
-        self._clients: dict[str, genai.Client] = {}
+        self._https: dict[str | None, httpx2.AsyncClient] = {}
+        self._clients: dict[tuple[str, str | None], genai.Client] = {}
 
-    async def count(self, secret: Secret, *, model: str, body: Mapping[str, object]) -> int:
+    async def count(
+        self,
+        secret: Secret,
+        *,
+        model: str,
+        body: Mapping[str, object],
+        proxy: str | None = None,
+    ) -> int:
         """Input tokens of one generateContent body.
+
+        proxy: the egress proxy's URL; None goes as the machine does.
 
         Raises CountRefusedError for a refusal, UpstreamError where no answer came.
         """
         try:
             if body.keys() == {"contents"}:
-                return await self._count_contents(secret, model, body["contents"])
-            return await self._count_whole(secret, model, body)
+                client = self._client(secret, proxy)
+                return await _count_contents(client, model, body["contents"])
+            return await self._count_whole(secret, model, body, proxy)
         except httpx2.TimeoutException:
             raise UpstreamError("upstream did not answer in time", timed_out=True) from None
         except (httpx2.HTTPError, OSError) as err:
@@ -59,21 +66,14 @@ class TokenCounter:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        for each in self._https.values():
+            await each.aclose()
 
-    async def _count_contents(self, secret: Secret, model: str, contents: object) -> int:
-        client = self._client(secret)
-        try:
-            answer = await client.aio.models.count_tokens(model=model, contents=contents)
-        except errors.APIError as err:
-            raise CountRefusedError(err.code or 0, err.details) from None
-        except ValueError:
-            raise CountRefusedError(_NOT_OURS, "the answer is not understood") from None
-        return _counted(answer.total_tokens)
-
-    async def _count_whole(self, secret: Secret, model: str, body: Mapping[str, object]) -> int:
+    async def _count_whole(
+        self, secret: Secret, model: str, body: Mapping[str, object], proxy: str | None
+    ) -> int:
         """The SDK refuses tools and system instructions in countTokens; upstream takes them."""
-        answer = await self._http.post(
+        answer = await self._http(proxy).post(
             f"{self._url}/{_VERSION}/models/{quote(model, safe='')}:countTokens",
             headers={"x-goog-api-key": secret.text},
             json={"generateContentRequest": {"model": f"models/{model}", **body}},
@@ -86,15 +86,35 @@ class TokenCounter:
             raise CountRefusedError(answer.status_code, found)
         return _counted(found.get("totalTokens"))
 
-    def _client(self, secret: Secret) -> genai.Client:
-        client = self._clients.get(secret.text)
+    def _http(self, proxy: str | None) -> httpx2.AsyncClient:
+        http = self._https.get(proxy)
+        if http is None:
+            http = self._https[proxy] = httpx2.AsyncClient(
+                timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
+                limits=httpx2.Limits(max_connections=_AT_ONCE),
+                proxy=proxy,
+            )
+        return http
+
+    def _client(self, secret: Secret, proxy: str | None) -> genai.Client:
+        client = self._clients.get((secret.text, proxy))
         if client is None:
             options = types.HttpOptions(
-                base_url=self._url, api_version=_VERSION, httpx_async_client=self._http
+                base_url=self._url, api_version=_VERSION, httpx_async_client=self._http(proxy)
             )
             client = genai.Client(vertexai=False, api_key=secret.text, http_options=options)
-            self._clients[secret.text] = client
+            self._clients[secret.text, proxy] = client
         return client
+
+
+async def _count_contents(client: genai.Client, model: str, contents: object) -> int:
+    try:
+        answer = await client.aio.models.count_tokens(model=model, contents=contents)
+    except errors.APIError as err:
+        raise CountRefusedError(err.code or 0, err.details) from None
+    except ValueError:
+        raise CountRefusedError(_NOT_OURS, "the answer is not understood") from None
+    return _counted(answer.total_tokens)
 
 
 def _counted(tokens: object) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from keypool_cli.upstream.forward import Header, UpstreamError
 
@@ -70,13 +70,17 @@ class _Connect(connect):
         return exc
 
 
-async def dial(url: str, headers: Sequence[Header]) -> Wire | Declined:
-    """Open a WebSocket to an ``http`` or ``https`` URL. Raises UpstreamError when no answer comes."""
+async def dial(url: str, headers: Sequence[Header], proxy: str | None = None) -> Wire | Declined:
+    """Open a WebSocket to an ``http`` or ``https`` URL. Raises UpstreamError when no answer comes.
+
+    proxy: the egress proxy's URL; None goes as the machine does.
+    """
     try:
         connection = await _Connect(
             _websocket_url(url),
             additional_headers=list(headers),
             user_agent_header=None,
+            proxy=proxy or True,
             compression=None,
             open_timeout=_OPEN_S,
             close_timeout=_CLOSE_S,
@@ -90,7 +94,7 @@ async def dial(url: str, headers: Sequence[Header]) -> Wire | Declined:
     except InvalidStatus as err:
         body = bytes(err.response.body or b"").decode(errors="replace")
         return Declined(err.response.status_code, body)
-    except (OSError, InvalidHandshake, InvalidURI) as err:
+    except (OSError, WebSocketException) as err:
         timed_out = isinstance(err, TimeoutError)
         raise UpstreamError("upstream did not answer", timed_out=timed_out) from None
     return Wire(connection)

@@ -77,12 +77,15 @@ def test_a_terminal_shows_words_and_a_pipe_json(logged, home):
 def test_following_prints_what_happens_as_it_happens(logged, home):
     command = [*COMMAND, "events", "--follow", "--json", "-n", "1"]
     with subprocess.Popen(command, stdout=PIPE, env=environment(home)) as running:
-        assert running.stdout is not None
-        assert json.loads(running.stdout.readline())["kind"] == "key.disabled"
-        logged("enable", "k1")
-        assert json.loads(running.stdout.readline())["kind"] == "key.enabled"
-        running.send_signal(signal.SIGINT)
-        assert running.wait(10) == ExitCode.INTERRUPTED
+        try:
+            assert running.stdout is not None
+            assert json.loads(running.stdout.readline())["kind"] == "key.disabled"
+            logged("enable", "k1")
+            assert json.loads(running.stdout.readline())["kind"] == "key.enabled"
+            running.send_signal(signal.SIGINT)
+            assert running.wait(10) == ExitCode.INTERRUPTED
+        finally:
+            running.kill()
 
 
 def test_following_without_a_database_to_begin_with_is_an_error(home, keypool):

@@ -1,4 +1,7 @@
-"""A small forward proxy: it notes what passes, and asks for a password where it has one."""
+"""A small forward proxy: it notes what passes, and asks for a password where it has one.
+
+Plain HTTP calls, one for each connection, and CONNECT.
+"""
 
 import base64
 import socket
@@ -9,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 class EgressProxy:
-    """Forwards plain HTTP calls, one for each connection."""
+    """A running proxy."""
 
     def __init__(self, credentials: str | None) -> None:
         self.targets: list[str] = []
@@ -42,6 +45,9 @@ class EgressProxy:
                 return
             method, target, version = head.split(b"\r\n", 1)[0].decode().split(" ")
             self.targets.append(f"{method} {urlsplit(target).path}")
+            if method == "CONNECT":
+                _tunnel(sock, target)
+                return
             self._pass(sock, head, target, f"{method} {_path(target)} {version}".encode())
 
     def _pass(self, sock: socket.socket, head: bytes, target: str, line: bytes) -> None:
@@ -64,6 +70,16 @@ class EgressProxy:
 def _path(target: str) -> str:
     parts = urlsplit(target)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _tunnel(sock: socket.socket, target: str) -> None:
+    host, _, port = target.rpartition(":")
+    with socket.create_connection((host, int(port))) as upstream:
+        sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = threading.Thread(target=_pump, args=(upstream, sock), daemon=True)
+        back.start()
+        _pump(sock, upstream)
+        back.join(10)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
