@@ -31,6 +31,9 @@ from keypool_cli.service.watch import Watch
 
 LARGEST_BODY = 32 * 1024 * 1024
 LARGEST_REPORT = 1024 * 1024
+QUICK_S = 0.05
+"""Looking out for a client that hangs up costs as much as many a call."""
+
 LONG_REQUEST = 32 * 1024
 """A longer request is estimated in a thread, so that others are not held up."""
 
@@ -151,6 +154,22 @@ async def _estimate(body: LeaseBody, model: str, estimates: Estimates) -> Estima
 async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
     """Wait for work as long as the client does; cancels it when the client hangs up."""
     task = asyncio.ensure_future(work)
+    if not (await _in_time(task)):
+        return await _watched(task, proto)
+    return task.result()
+
+
+async def _in_time(task: asyncio.Task[T]) -> bool:
+    """Whether the work is done at once: then nobody need look out for the client."""
+    try:
+        return bool((await asyncio.wait({task}, timeout=QUICK_S))[0])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+
+
+async def _watched(task: asyncio.Task[T], proto: Exchange) -> T:
     hung_up = asyncio.ensure_future(proto.client_disconnect())
     try:
         await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)

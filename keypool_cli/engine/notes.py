@@ -1,7 +1,7 @@
 """What the engine keeps with plain commands: locks, names, notices and small memories."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import RedisCluster
@@ -92,15 +92,22 @@ class Notes:
                     if message is not None:
                         yield _text(message["channel"]), _text(message["data"])
 
-    async def recall(self, name: str) -> str:
-        """Return what :meth:`remember` kept; empty when there is nothing."""
+    async def recall(self, names: Sequence[str]) -> list[str]:
+        """Return what :meth:`remember` kept, in order; empty where there is nothing."""
         with self.store.errors():
-            return _text(await self.store.client.get(f"{AFFINITY}{name}") or "")
+            # Not MGET: the names lie all over a cluster.
+            async with self.store.client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.get(f"{AFFINITY}{name}")
+                return [_text(each or "") for each in await pipe.execute()]
 
-    async def remember(self, name: str, value: str, kept_s: int) -> None:
-        """Keep a small value under a name for a while."""
+    async def remember(self, values: Mapping[str, str], kept_s: int) -> None:
+        """Keep small values under their names for a while."""
         with self.store.errors():
-            await self.store.client.set(f"{AFFINITY}{name}", value, ex=kept_s)
+            async with self.store.client.pipeline(transaction=False) as pipe:
+                for name, value in values.items():
+                    pipe.set(f"{AFFINITY}{name}", value, ex=kept_s)
+                await pipe.execute()
 
     async def models(self) -> list[str]:
         """Return the bucket models that have been loaded, sorted."""

@@ -1,12 +1,37 @@
 """Affinity: a session keeps to the project it used last, as long as that costs no waiting."""
 
+from collections.abc import Sequence
 from hashlib import sha256
+from time import monotonic
+from typing import NamedTuple
 
 from keypool_cli.core.model import Pool
+from keypool_cli.service.batching import Batcher
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.watch import Watch
 
 KEPT_S = 3600
+
+RECENT_S = 30.0
+"""How long a daemon believes what it knows of a session; another may have moved it meanwhile."""
+
+RENEWED_S = 600.0
+"""How old a session's note in the store may be when the session goes on."""
+
+MOST_RECENT = 10_000
+
+
+class _Recent(NamedTuple):
+    """A session as this daemon knows it. noted_at: when it was last written; 0: not by us."""
+
+    project: str
+    read_at: float
+    noted_at: float
+
+
+class _Note(NamedTuple):
+    name: str
+    project: str
 
 
 class Affinity:
@@ -19,6 +44,9 @@ class Affinity:
     def __init__(self, ports: Ports, watch: Watch) -> None:
         self._ports = ports
         self._watch = watch
+        self._recent: dict[str, _Recent] = {}
+        self._reads: Batcher[str, str] = Batcher(self._recall)
+        self._writes: Batcher[_Note, None] = Batcher(self._remember)
 
     async def project(self, pool: Pool, affinity: str | None) -> str:
         """The id of the project to prefer, as text; empty for none."""
@@ -26,12 +54,36 @@ class Affinity:
             return ""
         if (named := self._named(pool, affinity)) is not None:
             return str(named)
-        return await self._ports.engine.recall(_name(pool, affinity))
+        name, now = _name(pool, affinity), monotonic()
+        recent = self._recent.get(name)
+        if recent is None or recent.read_at + RECENT_S < now:
+            noted_at = recent.noted_at if recent is not None else 0.0
+            recent = _Recent(await self._reads.ask(name), now, noted_at)
+            self._know(name, recent)
+        return recent.project
 
     async def keep(self, pool: Pool, affinity: str | None, project_id: int) -> None:
         """Remember which project a session was given."""
-        if affinity and self._named(pool, affinity) is None:
-            await self._ports.engine.remember(_name(pool, affinity), str(project_id), KEPT_S)
+        if not affinity or self._named(pool, affinity) is not None:
+            return
+        name, project, now = _name(pool, affinity), str(project_id), monotonic()
+        recent = self._recent.get(name)
+        if recent is not None and recent.project == project and recent.noted_at + RENEWED_S > now:
+            return
+        await self._writes.ask(_Note(name, project))
+        self._know(name, _Recent(project, now, now))
+
+    def _know(self, name: str, recent: _Recent) -> None:
+        self._recent[name] = recent
+        if len(self._recent) > MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    async def _recall(self, names: Sequence[str]) -> Sequence[str]:
+        return await self._ports.engine.recall(names)
+
+    async def _remember(self, notes: Sequence[_Note]) -> Sequence[None]:
+        await self._ports.engine.remember(dict(notes), KEPT_S)
+        return [None] * len(notes)
 
     def _named(self, pool: Pool, affinity: str) -> int | None:
         project = self._watch.configured.projects.get(affinity)

@@ -1,6 +1,8 @@
 """The proxy byte by byte: what upstream is sent, and what becomes of answers that go wrong."""
 
 import json
+import socket
+import threading
 import time
 
 import pytest
@@ -114,6 +116,24 @@ def test_a_client_that_hangs_up_while_waiting_cancels_the_call_and_keeps_its_res
     assert pool.model(project)["rpm"]["used"] == 1
     assert pool.model(project)["tpm"]["used"] > 0
     assert pool.model(project)["state"] == "ready"
+
+
+def test_a_client_that_hangs_up_at_once_is_noticed_too(pool, upstream):
+    add(pool)
+    arrived, hung_up = threading.Event(), []
+
+    def play(line):
+        arrived.set()
+        hung_up.append(line.hung_up())
+
+    upstream.play = play
+    body = json.dumps(a_body()).encode()
+    request = pool.http.build_request("POST", GENERATE, content=body)
+    lines = [f"POST {GENERATE} HTTP/1.1", *(f"{n}: {v}" for n, v in request.headers.items())]
+    with socket.create_connection((request.url.host, request.url.port)) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        assert arrived.wait(5)
+    eventually(lambda: hung_up == [True])
 
 
 def _impatient(pool):

@@ -40,9 +40,9 @@ async def test_a_model_that_was_never_loaded_has_no_epoch(engine):
 
 
 async def test_an_affinity_is_remembered_for_a_while(engine):
-    assert await engine.recall("1:session") == ""
-    await engine.remember("1:session", "7", 3600)
-    assert await engine.recall("1:session") == "7"
+    assert await engine.recall(["1:session", "1:other"]) == ["", ""]
+    await engine.remember({"1:session": "7", "2:session": "8"}, 3600)
+    assert await engine.recall(["1:session", "1:other", "2:session"]) == ["7", "", "8"]
     assert 0 < await engine.store.client.ttl("kp:affinity:1:session") <= 3600
 
 
