@@ -33,7 +33,7 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the audit log, the newest last: who did what from which host, and every refusal.
+    """Show who did what, and every refusal, the newest last.
 
     With --follow --json, one JSON object a line. Piped, the detail is JSON as well.
     """

@@ -11,7 +11,7 @@ from keypool_cli.errors import UsageError
 if TYPE_CHECKING:
     from keypool_cli.registry.values import PoolFields
 
-group = new_group("Pools: named sets of projects, each chosen from by one policy.")
+group = new_group("Named sets of projects, chosen from by a policy.")
 
 Name = Annotated[str, typer.Argument(metavar="POOL", help="Name of a pool.")]
 Projects = Annotated[list[str] | None, typer.Option(metavar="PROJECT", help="Repeatable.")]

@@ -44,7 +44,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="One look, and end.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Watch what the pools do: use of every limit, leases, queue, errors, daemons.
+    """Watch limits, leases, queues and errors as they move.
 
     On a terminal it fills the screen until q; piped, it prints a JSON line each time it looks.
     Keys: q quit, s sort, / filter, p pause, arrows choose, Enter opens a project, Esc goes back.
