@@ -131,7 +131,13 @@ local function place(ctx, state)
 end
 
 local function ready_key(ctx, pool, priority)
-  return key(ctx, 'ready', pool .. ':' .. priority)
+  local slot = pool * 4294967296 + priority
+  local name = ctx.names[slot]
+  if not name then
+    name = key(ctx, 'ready', pool .. ':' .. priority)
+    ctx.names[slot] = name
+  end
+  return name
 end
 
 -- Sorted-set changes: at once, or gathered to one command a set where a call makes many.
@@ -198,8 +204,8 @@ local function commit(ctx)
       if not first then
         first = state
       else
-        values = values or { key(ctx, 'state', first.id), STATE.encode(first) .. first.tail }
-        values[#values + 1] = key(ctx, 'state', state.id)
+        values = values or { first.key, STATE.encode(first) .. first.tail }
+        values[#values + 1] = state.key
         values[#values + 1] = STATE.encode(state) .. state.tail
       end
     end
@@ -207,7 +213,7 @@ local function commit(ctx)
   if values then
     call('MSET', unpack(values))
   elseif first then
-    call('SET', key(ctx, 'state', first.id), STATE.encode(first) .. first.tail)
+    call('SET', first.key, STATE.encode(first) .. first.tail)
   end
   if ctx.first_at then bring_due_forward(ctx) end
   if ctx.sets and next(ctx.sets) then

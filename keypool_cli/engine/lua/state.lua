@@ -257,8 +257,8 @@ local function enter(ctx, pool_id)
   return true
 end
 
-local function remember(ctx, id, state)
-  state.id = id
+local function remember(ctx, id, state, name)
+  state.id, state.key = id, name or key(ctx, 'state', id)
   ctx.states[id] = state
   ctx.order[#ctx.order + 1] = state
   return state
@@ -267,9 +267,10 @@ end
 local function get_state(ctx, id)
   local state = ctx.states[id]
   if state then return state end
-  local bytes = call('GET', key(ctx, 'state', id))
+  local name = key(ctx, 'state', id)
+  local bytes = call('GET', name)
   if not bytes then return nil end
-  return remember(ctx, id, parse_state(bytes))
+  return remember(ctx, id, parse_state(bytes), name)
 end
 
 -- Brings many records in with one command; ids: every step-th of the array is one.
@@ -287,6 +288,6 @@ local function get_states(ctx, ids, step)
   if #wanted == 0 then return end
   local found = call('MGET', unpack(names))
   for i, id in ipairs(wanted) do
-    if found[i] then remember(ctx, id, parse_state(found[i])) end
+    if found[i] then remember(ctx, id, parse_state(found[i]), names[i]) end
   end
 end
