@@ -2,14 +2,14 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Yes, examples
+from keypool_cli.cli.progress import progress
 from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError
 
 if TYPE_CHECKING:
@@ -67,31 +67,17 @@ def _add(ctx: typer.Context, lines: "Sequence[Line]", *, dry_run: bool) -> dict[
     news = [line.key for line in good if line.key is not None]
     if not news:
         return problems
-    with _progress(len(news)) as progress:
+    with progress("storing keys", len(news), at_least=LONG) as done:
         outcomes = wiring.change(
             ctx,
             lambda ports: keys.add_keys(
-                ports, news, by=wiring.actor(), dry_run=dry_run, progress=progress
+                ports, news, by=wiring.actor(), dry_run=dry_run, progress=done
             ),
         )
     for line, outcome in zip(good, outcomes, strict=True):
         if outcome.error is not None:
             problems[line.number] = str(outcome.error)
     return problems
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on a terminal for long work; told how many lines are done."""
-    if total <= LONG or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("storing keys", total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _report(

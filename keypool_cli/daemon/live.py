@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, Us
 from keypool_cli.http.rsgi import ClientGone, Scope
 from keypool_cli.http.websocket import Handshake, Peer
 from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.live import Conversation, Conversing, LiveOrder, Refused
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.headers import to_upstream
@@ -35,16 +37,22 @@ T = TypeVar("T")
 log = logging.getLogger("keypool.live")
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What turns a first message into an order."""
+
+    watch: Watch
+    auth: Auth
+    affinity: Affinity
+    estimating: Estimating
+
+
 class Live:
     """Handles WebSockets below ``/ws``."""
 
-    def __init__(
-        self, watch: Watch, auth: Auth, conversing: Conversing, affinity: Affinity, upstream: str
-    ) -> None:
-        self._watch = watch
-        self._auth = auth
+    def __init__(self, desk: Desk, conversing: Conversing, upstream: str) -> None:
+        self._desk = desk
         self._conversing = conversing
-        self._affinity = affinity
         self._upstream = upstream.rstrip("/")
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -81,7 +89,7 @@ class Live:
             await peer.leave()
 
     def _caller(self, scope: Scope) -> Caller:
-        caller = self._auth.holder(scope, live_token(scope))
+        caller = self._desk.auth.holder(scope, live_token(scope))
         caller.require("proxy")
         if upstream_path(scope.path) is None:
             raise NotFoundError("the proxy does not forward this WebSocket")
@@ -113,17 +121,17 @@ class Live:
                 # Without it, the conversation cannot be resumed through us; it goes on anew.
                 with suppress(UnreachableError):
                     name = _resumption(conversation.handle)
-                    await self._affinity.keep(order.pool, name, conversation.project.id)
+                    await self._desk.affinity.keep(order.pool, name, conversation.project.id)
 
     async def _order(self, scope: Scope, caller: Caller, peer: Peer) -> LiveOrder:
-        pool = caller.pool(self._watch.configured, scope.headers.get("x-keypool-pool"))
+        pool = caller.pool(self._desk.watch.configured, scope.headers.get("x-keypool-pool"))
         waits = wait_s(scope.headers, pool.wait_s)
         message = await _first(peer)
-        setup = await read_setup(message)
+        setup = await read_setup(message, self._desk.estimating.of(caller.client))
         caller.check_model(setup.model)
         prefer = ""
         if setup.resumes:
-            prefer = await self._affinity.project(pool, _resumption(setup.resumes))
+            prefer = await self._desk.affinity.project(pool, _resumption(setup.resumes))
         return LiveOrder(
             pool=pool,
             client=caller.client,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from keypool_cli.core.estimator import estimate_request
 from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.daemon.proxy_request import token_of
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import query_pairs
 from keypool_cli.http.rsgi import Scope
+from keypool_cli.service.estimating import Estimates
 
 # Google's Python client puts a second slash before it when the base URL ends with one.
 _PATH = re.compile(
@@ -55,14 +55,14 @@ def live_token(scope: Scope) -> str | None:
     return next(iter(tokens), None)
 
 
-async def read_setup(message: str | bytes) -> Setup:
+async def read_setup(message: str | bytes, estimates: Estimates) -> Setup:
     """Read the first message; long ones in a thread, for others not to wait. Raises UsageError."""
     if len(message) < LONG_REQUEST:
-        return setup_of(message)
-    return await asyncio.to_thread(setup_of, message)
+        return setup_of(message, estimates)
+    return await asyncio.to_thread(setup_of, message, estimates)
 
 
-def setup_of(message: str | bytes) -> Setup:
+def setup_of(message: str | bytes, estimates: Estimates) -> Setup:
     """What a first message asks for. Raises UsageError for one that is no setup."""
     try:
         setup = _object.decode(message).get("setup")
@@ -74,7 +74,7 @@ def setup_of(message: str | bytes) -> Setup:
     if not isinstance(model, str) or not 0 < len(model) <= _LONGEST_NAME:
         raise UsageError("the setup must name a model")
     name = model.removeprefix("models/")
-    estimate = estimate_request(setup, model=name)
+    estimate = estimates.request(setup, model=name)
     resumption = setup.get("sessionResumption", setup.get("session_resumption"))
     handle = resumption.get("handle") if isinstance(resumption, dict) else None
     resumes = handle if isinstance(handle, str) else ""

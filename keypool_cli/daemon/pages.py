@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from keypool_cli.daemon.auth import Auth
 from keypool_cli.daemon.dashboard import show_dashboard
 from keypool_cli.daemon.events import EventLog
-from keypool_cli.daemon.live import Live
+from keypool_cli.daemon.live import Desk, Live
 from keypool_cli.daemon.metrics import Counting, Metrics
 from keypool_cli.daemon.openapi import show_description
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.counting import Counts
+from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
@@ -37,6 +38,7 @@ class PageParts:
     settling: Settling
     auth: Auth
     counting: Counting
+    estimating: Estimating
 
 
 class Pages:
@@ -57,7 +59,8 @@ async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
     ports, watch, auth = parts.ports, parts.watch, parts.auth
     closing = Closing(parts.settling)
     conversing = Conversing(parts.leasing, closing, Egress(ports))
-    live = Live(watch, auth, conversing, Affinity(ports, watch), ports.settings.upstream_url)
+    desk = Desk(watch, auth, Affinity(ports, watch), parts.estimating)
+    live = Live(desk, conversing, ports.settings.upstream_url)
     metrics = Metrics(ports, watch, parts.waiting, auth, parts.counting)
     found: dict[str, Page] = {
         "/": show_dashboard,

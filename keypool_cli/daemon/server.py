@@ -191,7 +191,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
     counting = Counting(books.activity.counts, options.seat)
-    pages = PageParts(ports, watch, waiting, leasing, settling, auth, counting)
+    pages = PageParts(ports, watch, waiting, leasing, settling, auth, counting, estimating)
     try:
         async with (
             proxy_of(
