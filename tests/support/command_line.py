@@ -77,8 +77,9 @@ def secret_of(name: str) -> str:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a process that uses ``home``."""
-    return {**os.environ, "KEYPOOL_HOME": str(home), "PYTHONPATH": str(ROOT), **more}
+    """The environment of a process that uses ``home``; a terminal's size is the terminal's own."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return {**kept, "KEYPOOL_HOME": str(home), "PYTHONPATH": str(ROOT), **more}
 
 
 def process(home: Path, *words: str, stdin: str = "", **more: str) -> Result:
