@@ -55,10 +55,19 @@ def explain(
     else:
         _print(ctx, found, question)
     if found.chosen is None:
-        raise NoCapacityError(
+        raise _no_room(found, tokens)
+
+
+def _no_room(found: "Explained", tokens: int) -> NoCapacityError:
+    if {each.limit for each in found.projects} != {"larger"}:
+        return NoCapacityError(
             f"pool {found.pool!r} has no room for {tokens} tokens on {found.model}",
             hint=f"see how it stands: keypool status --pool {shlex.quote(found.pool)}",
         )
+    return NoCapacityError(
+        f"no project of pool {found.pool!r} may ever take {tokens} tokens on {found.model}",
+        hint="split the request; the limits: keypool quota list",
+    )
 
 
 async def _explain(ports: "Ports", question: "Question") -> "Explained":

@@ -312,6 +312,8 @@ def test_explain_knows_what_is_larger_than_every_limit(pool):
     result = pool("explain", "--model", MODEL, "--tokens", "1001")
     assert result.code == ExitCode.NO_CAPACITY
     assert "larger than its limits" in result.out
+    assert "may ever take 1001 tokens" in result.err
+    assert "split the request" in result.err
 
 
 def test_a_name_that_is_read_from_right_to_left_is_shown(pool):
