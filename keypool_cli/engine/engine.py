@@ -61,12 +61,12 @@ class Engine(Notes):
         name, now = f"{self._prefix}_{verb}", self._now()
         with self.store.errors():
             try:
-                return await self.store.client.fcall(name, 1, tag(model), now, *words)
+                return await self.store.call("FCALL", name, 1, tag(model), now, *words)
             except ResponseError as err:
                 if "Function not found" not in str(err):
                     raise
                 await self.load_library()
-                return await self.store.client.fcall(name, 1, tag(model), now, *words)
+                return await self.store.call("FCALL", name, 1, tag(model), now, *words)
 
     async def load_library(self) -> None:
         """Put the scripts on the server; a cluster needs them on every primary."""

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -19,6 +18,7 @@ from redis.backoff import NoBackoff
 
 from keypool_cli.config import Settings, masked_url
 from keypool_cli.engine.embedded import EmbeddedServer
+from keypool_cli.engine.lane import Lane
 from keypool_cli.errors import KeypoolError, UnreachableError, UsageError
 
 Client: TypeAlias = Redis | RedisCluster
@@ -55,13 +55,22 @@ _UNREACHABLE = (
 _TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "NOAUTH")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Store:
     """An open live store. client: answers are bytes. embedded: our share of it, if it is ours."""
 
-    client: Client
-    url: str
-    embedded: EmbeddedServer | None = None
+    def __init__(self, client: Client, url: str, embedded: EmbeddedServer | None = None) -> None:
+        self.client = client
+        self.url = url
+        self.embedded = embedded
+        self._lane: Lane | None = None
+        if isinstance(client, Redis):
+            self._lane = Lane(client.connection_pool, answer_s=ANSWER_S)
+
+    async def call(self, *words: Any) -> Any:  # noqa: ANN401  # as the server takes and answers
+        """One command, by the shortest way; what fails is for :meth:`errors`."""
+        if self._lane is None:
+            return await self.client.execute_command(*words)
+        return await self._lane.call(*words)
 
     def errors(self) -> AbstractContextManager[None]:
         """A context manager: trouble with this store becomes UnreachableError."""
@@ -75,6 +84,8 @@ class Store:
     async def close(self) -> None:
         """Disconnect; the last user of the embedded server shuts it down."""
         try:
+            if self._lane is not None:
+                await self._lane.close()
             await _hang_up(self.client)
         finally:
             if self.embedded is not None:

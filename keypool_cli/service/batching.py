@@ -1,16 +1,19 @@
 """Many single calls, sent together.
 
-All items that arrive while a call is under way go into the next one, so a batch grows with the
-load, and an item that comes to an idle daemon waits for nothing.
+Items that arrive while calls are under way go into the next one, so a batch grows with the load,
+and an item that comes to an idle daemon waits for nothing.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Generic, TypeVar
 
-MOST_AT_ONCE = 64
-"""Items in one call: more would hold up the store's other clients."""
+MOST_AT_ONCE = 16
+"""Items in one call: more would hold up the store's other clients, and leave the daemon nothing to
+do meanwhile."""
+
+AT_ONCE = 2
+"""Calls under way: the store works on one while the daemon hands out the answers of another."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -19,44 +22,58 @@ Answer = TypeVar("Answer")
 class Batcher(Generic[Item, Answer]):
     """Batches the calls of a function that answers item by item, in their order."""
 
-    def __init__(self, send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._send = send
-        self._items: list[Item] = []
-        self._asking: list[asyncio.Future[Answer]] = []
-        self._last: asyncio.Task[Sequence[Answer]] | None = None
+        self._at_once = at_once
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, item: Item) -> Answer:
+    def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Send one item with whatever else comes; raises what its batch met."""
-        if not self._items or len(self._items) >= MOST_AT_ONCE:
-            self._begin()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._items.append(item)
-        self._asking.append(future)
-        return await future
+        self._waiting.append((item, future))
+        if len(self._sending) < self._at_once:
+            self._go_on()
+        return future
 
-    def _begin(self) -> None:
-        self._items, self._asking = [], []
-        self._last = asyncio.create_task(self._deliver(self._items, self._last))
-        self._last.add_done_callback(partial(_hand_out, self._asking))
+    def _go_on(self) -> None:
+        task = asyncio.create_task(self._deliver())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
-    async def _deliver(
-        self, items: list[Item], previous: asyncio.Task[Sequence[Answer]] | None
-    ) -> Sequence[Answer]:
-        if previous is not None:
-            await asyncio.wait({previous})
-        if self._items is items:
-            self._items, self._asking = [], []
-        return await self._send(items)
+    async def _deliver(self) -> None:
+        if not self._waiting:
+            return
+        batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+        answers: Sequence[Answer] = ()
+        met: BaseException | None = None
+        try:
+            answers = await self._send([item for item, _ in batch])
+        except BaseException as err:
+            met = err
+            if not isinstance(err, Exception):
+                raise
+        finally:
+            # Before anyone hears of this one: the store shall not wait for the daemon.
+            if self._waiting:
+                self._go_on()
+            _hand_out([future for _, future in batch], answers, met)
 
 
 def _hand_out(
-    asking: Sequence[asyncio.Future[Answer]], task: asyncio.Task[Sequence[Answer]]
+    asking: Sequence[asyncio.Future[Answer]],
+    answers: Sequence[Answer],
+    met: BaseException | None,
 ) -> None:
-    err = asyncio.CancelledError() if task.cancelled() else task.exception()
     for index, future in enumerate(asking):
         if future.done():
             continue
-        if err is not None:
-            future.set_exception(err)
+        if met is not None:
+            future.set_exception(met)
         else:
-            future.set_result(task.result()[index])
+            future.set_result(answers[index])

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from tests.support.daemon import FLASH, a_home, secret_of
-from tests.support.live import LIVE, a_setup, goodbye
+from tests.support.live import LIVE, a_setup, goodbye, set_up
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.e2e
@@ -135,7 +135,7 @@ async def test_without_authentication_a_web_page_reaches_no_conversation(tmp_pat
                 await page
             assert refused.value.response.status_code == 403
         async with connect(url, proxy=None) as client:
-            await client.send(a_setup())
+            await set_up(client)
             assert await goodbye(client) == (1008, "no pool named 'main'; see: keypool pool list")
 
 

@@ -23,9 +23,9 @@ class Store:
 
 
 async def asked(batcher, *items):
-    tasks = [asyncio.create_task(batcher.ask(item)) for item in items]
+    futures = [batcher.ask(item) for item in items]
     await asyncio.sleep(0)
-    return tasks
+    return futures
 
 
 async def settled():
@@ -43,17 +43,48 @@ async def test_an_item_that_comes_alone_is_sent_at_once():
     assert await task == 2
 
 
-async def test_items_that_come_during_a_call_go_together_into_the_next_one_in_order():
+async def test_items_that_come_during_calls_go_together_into_the_next_one_in_order():
     store = Store()
     batcher = Batcher(store.send)
-    first = await asked(batcher, 1)
+    first = [*await asked(batcher, 1), *await asked(batcher, 2)]
     await settled()
-    later = await asked(batcher, 2, 3, 4)
+    later = await asked(batcher, 3, 4, 5)
+    await settled()
+    assert store.calls == [[1], [2]]
+    store.open.set()
+    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8, 10]
+    assert store.calls == [[1], [2], [3, 4, 5]]
+
+
+async def test_the_next_call_is_on_its_way_before_anyone_hears_of_the_last():
+    store = Store()
+    batcher = Batcher(store.send)
+    first = [*await asked(batcher, 1), *await asked(batcher, 2)]
+    later = await asked(batcher, 3)
+    seen = []
+    first[0].add_done_callback(lambda _: seen.append(list(store.calls)))
+    store.open.set()
+    await asyncio.gather(*first, *later)
+    assert [3] in seen[0]
+
+
+async def test_where_only_one_call_may_be_under_way_the_second_waits():
+    store = Store()
+    batcher = Batcher(store.send, at_once=1)
+    asking = [*await asked(batcher, 1), *await asked(batcher, 2)]
     await settled()
     assert store.calls == [[1]]
     store.open.set()
-    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8]
-    assert store.calls == [[1], [2, 3, 4]]
+    assert await asyncio.gather(*asking) == [2, 4]
+
+
+async def test_what_comes_after_a_quiet_time_is_sent_at_once_again():
+    store = Store()
+    store.open.set()
+    batcher = Batcher(store.send)
+    for item in range(5):
+        assert await batcher.ask(item) == 2 * item
+    assert store.calls == [[0], [1], [2], [3], [4]]
 
 
 async def test_a_call_carries_so_many_items_at_most():

@@ -59,7 +59,7 @@ class Stage:
         """A plain WebSocket whose setup has been sent."""
         token = self.proxy.home.token
         async with self.raw(x_goog_api_key=token, x_keypool_pool=pool) as wire:
-            await wire.send(a_setup(model))
+            await set_up(wire, model)
             yield wire
 
 
@@ -75,6 +75,12 @@ def a_stage(path: Path) -> Iterator[Stage]:
 def a_setup(model: str = FLASH, **more: Any) -> str:
     """A first message."""
     return json.dumps({"setup": {"model": f"models/{model}", **more}})
+
+
+async def set_up(wire: ClientConnection, model: str = FLASH) -> None:
+    """Send the first message; a daemon that closes without reading it is heard by `goodbye`."""
+    with suppress(ConnectionClosed):
+        await wire.send(a_setup(model))
 
 
 def a_turn(text: str = HELLO) -> str:
