@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import cast
 
 from keypool_cli.daemon.auth import Auth, Caller
-from keypool_cli.daemon.leases import GoneError, Leases, WrongTypeError
+from keypool_cli.daemon.hanging_up import GoneError
+from keypool_cli.daemon.leases import Leases, WrongTypeError
 from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, Proxy

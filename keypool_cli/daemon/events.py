@@ -5,7 +5,7 @@ from time import time_ns
 import msgspec
 
 from keypool_cli.daemon.auth import Auth
-from keypool_cli.daemon.leases import unless_gone
+from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.schema import EventsAnswer
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import answer_json, query_pairs

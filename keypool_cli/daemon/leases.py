@@ -1,7 +1,6 @@
 """The lease calls: grant, settle, release."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller
+from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.schema import (
     EstimateAnswer,
     LeaseAnswer,
@@ -31,9 +31,6 @@ from keypool_cli.service.watch import Watch
 
 LARGEST_BODY = 32 * 1024 * 1024
 LARGEST_REPORT = 1024 * 1024
-QUICK_S = 0.05
-"""Looking out for a client that hangs up costs as much as many a call."""
-
 LONG_REQUEST = 32 * 1024
 """A longer request is estimated in a thread, so that others are not held up."""
 
@@ -46,10 +43,6 @@ _request_body = msgspec.json.Decoder(dict[str, object])
 
 class WrongTypeError(KeypoolError):
     """The body is not declared as JSON."""
-
-
-class GoneError(KeypoolError):
-    """The client hung up before its answer was ready."""
 
 
 class Leases:
@@ -149,38 +142,6 @@ async def _estimate(body: LeaseBody, model: str, estimates: Estimates) -> Estima
     if len(raw) < LONG_REQUEST:
         return estimates.request(request, model=model)
     return await asyncio.to_thread(estimates.request, request, model=model)
-
-
-async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
-    """Wait for work as long as the client does; cancels it when the client hangs up."""
-    task = asyncio.ensure_future(work)
-    if not (await _in_time(task)):
-        return await _watched(task, proto)
-    return task.result()
-
-
-async def _in_time(task: asyncio.Task[T]) -> bool:
-    """Whether the work is done at once: then nobody need look out for the client."""
-    try:
-        return bool((await asyncio.wait({task}, timeout=QUICK_S))[0])
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait({task})
-        raise
-
-
-async def _watched(task: asyncio.Task[T], proto: Exchange) -> T:
-    hung_up = asyncio.ensure_future(proto.client_disconnect())
-    try:
-        await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise GoneError("the client hung up")
-    finally:
-        hung_up.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
 
 
 def _lease_answer(lease: Lease, estimate: Estimate) -> LeaseAnswer:

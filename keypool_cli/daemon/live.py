@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TypeVar
 
 from keypool_cli.daemon.auth import Auth, Caller
-from keypool_cli.daemon.leases import GoneError
+from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.live_closing import (
     GOING,
     Goodbye,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
-from keypool_cli.daemon.leases import unless_gone
+from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_relay import relay
 from keypool_cli.daemon.proxy_request import wants_sse

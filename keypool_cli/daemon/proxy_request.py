@@ -1,6 +1,7 @@
 """What a proxied request says: whose it is, where it goes, and how long it may take."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
 from keypool_cli.errors import UsageError
@@ -44,9 +45,16 @@ def token_of(scope: Scope) -> str | None:
 
 def target_of(scope: Scope) -> str:
     """Path and query for upstream, without any credential."""
-    path = quote(scope.path, safe=_PATH_SAFE)
+    path = _quoted(scope.path)
+    if not scope.query_string:
+        return path
     kept = [each for each in scope.query_string.split("&") if each and not _is_ours(each)]
     return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+@lru_cache(maxsize=256)
+def _quoted(path: str) -> str:
+    return quote(path, safe=_PATH_SAFE)
 
 
 def _is_ours(pair: str) -> bool:

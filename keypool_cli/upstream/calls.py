@@ -6,6 +6,7 @@ Paths: gemini-facts 7. A call that is not listed here is not forwarded.
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from keypool_cli.upstream.names import root_of
 
@@ -107,6 +108,7 @@ _RESOURCES = (
 )
 
 
+@lru_cache(maxsize=256)
 def read_call(method: str, path: str) -> Call | None:
     """The call a method and a decoded path stand for; None for what is not forwarded."""
     match path.split("/"):

@@ -59,33 +59,32 @@ _UPSTREAMS_OWN = frozenset(
 )
 _UPSTREAMS_OWN_PREFIXES = ("x-keypool-",)
 
+_NOT_UPSTREAM = _CLIENTS_OWN | _HOP_BY_HOP
+_NOT_TO_CLIENTS = _UPSTREAMS_OWN | _HOP_BY_HOP
+
 
 def to_upstream(headers: Iterable[Header]) -> list[Header]:
     """The client's headers that upstream may see, without any credential.
 
     Answers are asked for uncompressed, so that usage and errors can be read from them.
     """
-    kept = _kept(headers, _CLIENTS_OWN, _CLIENTS_OWN_PREFIXES)
+    kept = _kept(headers, _NOT_UPSTREAM, _CLIENTS_OWN_PREFIXES)
     kept.append(("accept-encoding", "identity"))
     return kept
 
 
 def to_client(headers: Iterable[Header]) -> list[Header]:
     """Upstream's headers that concern the client."""
-    return _kept(headers, _UPSTREAMS_OWN, _UPSTREAMS_OWN_PREFIXES)
+    return _kept(headers, _NOT_TO_CLIENTS, _UPSTREAMS_OWN_PREFIXES)
 
 
 def _kept(
     headers: Iterable[Header], dropped: frozenset[str], prefixes: tuple[str, ...]
 ) -> list[Header]:
     pairs = [(name.lower(), value) for name, value in headers]
-    named = {
-        word.strip().lower()
-        for name, value in pairs
-        if name == "connection"
-        for word in value.split(",")
-    }
-    dropped = dropped | _HOP_BY_HOP | named if named else dropped | _HOP_BY_HOP
+    named = [value for name, value in pairs if name == "connection"]
+    if named:
+        dropped |= {word.strip().lower() for value in named for word in value.split(",")}
     return [
         (name, value)
         for name, value in pairs

@@ -1,0 +1,59 @@
+"""Clients that hang up: nobody wants what is being made for them any more."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from keypool_cli.errors import KeypoolError
+from keypool_cli.http.rsgi import Exchange
+
+QUICK_S = 0.05
+"""Looking out for a client that hangs up costs as much as many a call: quick ones go without."""
+
+T = TypeVar("T")
+
+
+class GoneError(KeypoolError):
+    """The client hung up before its answer was ready."""
+
+
+async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
+    """Do work as long as the client waits for it; cancelled, and GoneError, when it hangs up."""
+    lookout = _Lookout(proto)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if lookout.gone:
+            raise GoneError("the client hung up") from None
+        raise
+    finally:
+        lookout.end()
+
+
+class _Lookout:
+    """Cancels the task that made it when the client goes. gone: that has happened."""
+
+    def __init__(self, proto: Exchange) -> None:
+        self.gone = False
+        self._proto = proto
+        self._task = asyncio.current_task()
+        self._hung_up: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(QUICK_S, self._begin)
+
+    def _begin(self) -> None:
+        self._hung_up = asyncio.ensure_future(self._proto.client_disconnect())
+        self._hung_up.add_done_callback(self._heard)
+
+    def _heard(self, hung_up: asyncio.Future[None]) -> None:
+        if self._task is not None and not hung_up.cancelled():
+            self.gone = True
+            self._task.cancel()
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._timer.cancel()
+        if self._hung_up is not None:
+            self._hung_up.remove_done_callback(self._heard)
+            self._hung_up.cancel()
+        if self.gone and self._task is not None:
+            self._task.uncancel()
