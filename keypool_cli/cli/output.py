@@ -30,6 +30,12 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def _clean_cells(text: str) -> str:
+    if text.replace("\t", "").isprintable():
+        return text
+    return "\t".join(map(clean, text.split("\t")))
+
+
 def say(ctx: typer.Context, text: str) -> None:
     """Tell the person something, unless they asked for quiet."""
     if not session(ctx).quiet:
@@ -48,7 +54,7 @@ def line(text: str) -> None:
 
 def lines(texts: Iterable[str]) -> None:
     """Print lines of data together."""
-    sys.stdout.writelines("\t".join(map(clean, text.split("\t"))) + "\n" for text in texts)
+    sys.stdout.write("".join(f"{_clean_cells(text)}\n" for text in texts))
     sys.stdout.flush()
 
 

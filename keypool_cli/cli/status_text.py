@@ -159,6 +159,8 @@ def advice(status: "Status") -> str | None:
 
 
 def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -> str | None:
+    if state in {"ready", "full"}:
+        return None
     name = shlex.quote(project.project)
     key = next((shlex.quote(key.name) for key in project.keys if key.state == state), None)
     if state == "dead":

@@ -38,6 +38,9 @@ from keypool_cli.engine.wire import pack_demand, pack_settlement, read_outcome, 
 LOOK_CHUNK = 100
 """Projects one snapshot call looks at: about 3 ms of the server's time."""
 
+SKIM_CHUNK = 1000
+"""As many of which most are idle."""
+
 LOAD_CHUNK = 250
 """Projects one load call carries: about 10 ms of the server's time."""
 
@@ -171,12 +174,18 @@ class Engine(Notes):
         found = [read_result(each) for each in grants]
         return Pumped(now, found, next_at, waiting)  # type: ignore[arg-type]  # grants only
 
-    async def snapshot(self, model: str, project_ids: Sequence[int]) -> Snapshot:
-        """How projects stand on a model now."""
+    async def snapshot(
+        self, model: str, project_ids: Sequence[int], *, busy_only: bool = False
+    ) -> Snapshot:
+        """How projects stand on a model now.
+
+        busy_only: without those that are neither in use nor held back, at a fifth of the cost.
+        """
         now, revision, views = 0, -1, []
-        for start in range(0, max(len(project_ids), 1), LOOK_CHUNK):
-            chunk = project_ids[start : start + LOOK_CHUNK]
-            row = await self._call("snapshot", model, self._days(), chunk)
+        step = SKIM_CHUNK if busy_only else LOOK_CHUNK
+        for start in range(0, max(len(project_ids), 1), step):
+            chunk = project_ids[start : start + step]
+            row = await self._call("snapshot", model, self._days(), chunk, busy_only)
             now, revision = row[0], row[2]
             views += msgspec.convert(row[1], list[View])
         return Snapshot(now, views, revision)

@@ -106,10 +106,20 @@ class Configured:
                 found[row.tier if row.project_id is None else row.project_id].add(row.model)
         return found
 
-    def named_models(self, project: Project) -> set[str]:
+    @cached_property
+    def _models_of_tiers(self) -> dict[str | None, frozenset[str]]:
+        return {}
+
+    def named_models(self, project: Project) -> frozenset[str]:
         """Models that a quota row speaks of for this project, its tier, or everything."""
-        owners = {project.id, project.tier, None}
-        return set().union(*(self._models_of.get(each, ()) for each in owners))
+        of_tier = self._models_of_tiers.get(project.tier)
+        if of_tier is None:
+            of_tier = frozenset().union(
+                *(self._models_of.get(each, ()) for each in (project.tier, None))
+            )
+            self._models_of_tiers[project.tier] = of_tier
+        own = self._models_of.get(project.id)
+        return of_tier | own if own else of_tier
 
     def limits(self, project: Project, model: str) -> Limits:
         """The limits in force for a project on a bucket model."""

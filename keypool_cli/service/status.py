@@ -1,7 +1,9 @@
 """How the pools stand: who is ready, who cools and until when, what is used of what."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keypool_cli.core.model import UNLIMITED, Key, KeyState, Mark, MarkKind, Pool, Project
 from keypool_cli.core.quota import EffectiveLimit
@@ -83,7 +85,7 @@ async def _read_live(engine: Engine, ids: Sequence[int]) -> _Live:
     now_ms = await engine.now_ms()
     views, rebuilt = {}, {}
     for model in await engine.models():
-        snapshot = await engine.snapshot(model, ids)
+        snapshot = await engine.snapshot(model, ids, busy_only=True)
         views[model] = {each.project_id: each for each in snapshot.views}
         rebuilt[model] = await engine.rebuilt_until(model)
     return _Live(now_ms, views, rebuilt)
@@ -93,7 +95,7 @@ def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
     catalog = configured.catalog
     projects = sorted((catalog.projects[each] for each in pool.project_ids), key=lambda p: p.name)
     shown = [_project_status(configured, live, each) for each in projects]
-    counts = {state: sum(each.state == state for each in shown) for state in STATES}
+    found = Counter(each.state for each in shown)
     waits = [
         model.remaining_s
         for each in shown
@@ -107,12 +109,11 @@ def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
         projects=shown,
         next_ready_at=None if soonest is None else iso(live.now_ms + int(soonest * 1000)),
         next_ready_s=soonest,
-        **counts,
+        **{state: found[state] for state in STATES},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
+class _Owner(NamedTuple):
     """A project with what decides how it stands on every model. lost: it has no key to use."""
 
     project: Project
@@ -122,8 +123,8 @@ class _Owner:
 
 
 def _owner(configured: Configured, project: Project) -> _Owner:
-    keys = configured.keys_of.get(project.id, [])
-    return _Owner(project, keys, configured.marks_of.get(project.id, []), _keyless(keys))
+    keys = configured.keys_of.get(project.id, ())
+    return _Owner(project, keys, configured.marks_of.get(project.id, ()), _keyless(keys))
 
 
 def _project_status(configured: Configured, live: _Live, project: Project) -> ProjectStatus:
@@ -142,19 +143,19 @@ def _project_status(configured: Configured, live: _Live, project: Project) -> Pr
 
 def _models(configured: Configured, live: _Live, owner: _Owner) -> list[str]:
     """Models with a quota row of the project's, a mark, or use today."""
-    used = {
-        model
-        for model, views in live.views.items()
-        if (view := views.get(owner.project.id)) is not None
-        and (
-            view.requests
-            or view.day_requests
-            or view.utc_requests
-            or view.cool_until_ms > live.now_ms
-        )
-    }
-    marked = {each.model for each in owner.marks if each.model is not None}
-    return sorted(configured.named_models(owner.project) | marked | used)
+    project = owner.project
+    found = set(configured.named_models(project))
+    for model, views in live.views.items():
+        view = views.get(project.id)
+        if view is not None and _in_use(view, live.now_ms):
+            found.add(model)
+    found.update(each.model for each in owner.marks if each.model is not None)
+    return sorted(found)
+
+
+def _in_use(view: View, now_ms: int) -> bool:
+    counts = view.requests or view.day_requests or view.utc_requests
+    return bool(counts or view.cool_until_ms > now_ms)
 
 
 def _project_state(owner: _Owner, models: Sequence[ModelStatus], now_ms: int) -> str:
@@ -224,8 +225,9 @@ def _shut(owner: _Owner, marks: Sequence[Mark], *, offered: bool) -> _Stand | No
 
 def _keyless(keys: Sequence[Key]) -> tuple[str, str] | None:
     """State and reason of a project without a key to use; None if it has one."""
-    if any(each.state is KeyState.READY for each in keys):
-        return None
+    for each in keys:
+        if each.state is KeyState.READY:
+            return None
     dead = next((each for each in keys if each.state is KeyState.DEAD), None)
     if dead is not None:
         return "dead", dead.reason or "upstream refuses its keys"

@@ -147,6 +147,18 @@ def test_more_projects_than_one_call_carries_are_all_loaded(live):
     assert live.run(live.engine.members(live.model)) == set()
 
 
+def test_a_glance_shows_every_project_but_the_idle_ones(live):
+    live.load(*[a_project(each, priority=-each) for each in range(1, 6)])
+    assert live.busy(1, 2, 3, 4, 5) == []
+    live.grant()
+    for project, action in ((2, MarkAction.COOL), (4, MarkAction.WIDE)):
+        mark = LiveMark(action, live.now + 1000)
+        live.run(live.engine.mark(live.model, [project], mark, granted_at_ms=live.now))
+    everyone = [live.view(each) for each in range(1, 6)]
+    assert live.busy(1, 2, 3, 4, 5) == [each for each in everyone if each.project_id in {1, 2, 4}]
+    assert live.busy(3) == live.busy() == []
+
+
 def test_the_scripts_come_back_when_the_server_has_lost_them(live):
     live.load(a_project())
     live.run(live.client.function_flush())

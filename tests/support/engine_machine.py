@@ -15,6 +15,7 @@ from keypool_cli.engine.types import (
     MarkAction,
     Refused,
     Settlement,
+    View,
 )
 from tests.support.live_engine import NOON, LiveEngine, a_demand
 from tests.support.oracle import BOTH_DAYS, Oracle, ProjectModel, pacific_midnights
@@ -283,6 +284,8 @@ class EngineMachine(RuleBasedStateMachine):
         ids = sorted(self.oracle.projects)
         found = self.live.run(self.live.engine.snapshot(self.live.model, ids)).views
         assert [each.project_id for each in found] == ids
+        busy = self.live.busy(*ids)
+        assert busy == [view for view in found if view in busy or _is_busy(view)]
         for view in found:
             state, now = self.oracle.projects[view.project_id], self.live.now
             assert (view.requests, view.tokens) == state.log.used(now)
@@ -300,6 +303,11 @@ class EngineMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.oracle.projects:
             self.look()
+
+
+def _is_busy(view: View) -> bool:
+    counts = (view.requests, view.day_requests, view.utc_requests, view.in_flight, view.failures)
+    return any((*counts, view.cool_until_ms, view.wide_until_ms))
 
 
 def _without(demand: Demand) -> Demand:

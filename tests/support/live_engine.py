@@ -125,6 +125,10 @@ class LiveEngine:
     def view(self, project: int = 1) -> View:
         return self.run(self.engine.snapshot(self.model, [project])).views[0]
 
+    def busy(self, *projects: int) -> list[View]:
+        """Those of the projects that are not idle."""
+        return self.run(self.engine.snapshot(self.model, projects, busy_only=True)).views
+
     def explain(self, demand: Demand, *projects: int, pool: int = 1) -> Explanation:
         return self.run(self.engine.explain(self.model, pool, demand, projects))
 

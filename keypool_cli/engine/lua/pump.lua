@@ -37,16 +37,17 @@ local function pump(keys, argv)
   return answer
 end
 
--- snapshot: how projects stand now.  ARGV 2  {days, projects}   answers {now, views, revision}
+-- snapshot: how projects stand now.  ARGV 2  {days, projects, whether to leave out idle ones}
+-- answers {now, views, revision}
 local function snapshot(keys, argv)
   local ctx = open(keys, argv)
-  local days, ids = unpack(ctx.args)
+  local days, ids, busy_only = unpack(ctx.args)
   set_days(ctx, days)
   if not enter(ctx) then return cmsgpack.pack({ ctx.now, {}, -1 }) end
   sweep(ctx, 256)
   local names, views = {}, {}
   for i, id in ipairs(ids) do names[i] = integer(id) end
-  get_states(ctx, names, 1)
+  get_states(ctx, names, 1, busy_only)
   for _, name in ipairs(names) do
     local state = ctx.states[name]
     if state then

@@ -135,12 +135,42 @@ end
 
 local STATE, META, POOL, LEASE, DEMAND, WAITER, RESULT, ITEM
 
+-- Where a record says that its project was used or is held back, from one field to another; all
+-- zero otherwise.
+local SIGNS = {
+  { 'requests', 'requests' }, { 'day_requests', 'day_requests' }, { 'utc_requests', 'utc_requests' },
+  { 'cool_until', 'failures' }, { 'in_flight', 'in_flight' },
+}
+local signs
+
+local function find_signs()
+  local at, from, to = 1, {}, {}
+  for _, field in ipairs(STATE_FIELDS) do
+    local size = struct.size('<' .. field[2])
+    from[field[1]], to[field[1]] = at, at + size - 1
+    at = at + size
+  end
+  signs = {}
+  for i, sign in ipairs(SIGNS) do
+    local first, last_byte = from[sign[1]], to[sign[2]]
+    signs[i] = { first, last_byte, rep('\0', last_byte - first + 1) }
+  end
+end
+
+local function is_idle(bytes)
+  for _, sign in ipairs(signs) do
+    if sub(bytes, sign[1], sign[2]) ~= sign[3] then return false end
+  end
+  return true
+end
+
 local function bind()
   call, floor, max, min = redis.call, math.floor, math.max, math.min
   format, sub, rep, find = string.format, string.sub, string.rep, string.find
   pack_bytes, unpack_bytes = struct.pack, struct.unpack
   STATE, META, POOL, LEASE = codec(STATE_FIELDS), codec(META_FIELDS), codec(POOL_FIELDS), codec(LEASE_FIELDS)
   DEMAND, WAITER, RESULT, ITEM = codec(DEMAND_FIELDS), codec(WAITER_FIELDS), codec(RESULT_FIELDS), codec(ITEM_FIELDS)
+  find_signs()
 end
 
 local function numbers_at(bytes, from, count, format)
@@ -274,8 +304,9 @@ local function get_state(ctx, id)
 end
 
 -- Brings many records in with one command; ids: every step-th of the array is one.
-local function get_states(ctx, ids, step)
-  if #ids <= step then
+-- busy_only: those of idle projects are left out.
+local function get_states(ctx, ids, step, busy_only)
+  if #ids <= step and not busy_only then
     if ids[1] then get_state(ctx, ids[1]) end
     return
   end
@@ -288,6 +319,7 @@ local function get_states(ctx, ids, step)
   if #wanted == 0 then return end
   local found = call('MGET', unpack(names))
   for i, id in ipairs(wanted) do
-    if found[i] then remember(ctx, id, parse_state(found[i]), names[i]) end
+    local bytes = found[i]
+    if bytes and not (busy_only and is_idle(bytes)) then remember(ctx, id, parse_state(bytes), names[i]) end
   end
 end
