@@ -26,7 +26,8 @@ from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimates, Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
-from keypool_cli.service.settling import Outcome, Report, Settling
+from keypool_cli.service.settling import Report, Settling
+from keypool_cli.service.verdicts import Outcome
 from keypool_cli.service.watch import Watch
 
 LARGEST_BODY = 32 * 1024 * 1024

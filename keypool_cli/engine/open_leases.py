@@ -1,16 +1,30 @@
-"""Reading which leases are open; for tellers, not for the hot path."""
+"""Reading leases; for tellers, not for the hot path."""
 
-import struct
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.store import Store
+from keypool_cli.engine.wire import LEASE
 
 _CHUNK = 1000
 
-# The head of LEASE in lua/state.lua: status, project, key.
-_HEAD = struct.Struct("<cII")
+
+class Granted(NamedTuple):
+    """Which key a lease was granted, and when."""
+
+    key_id: int
+    granted_at_ms: int
+
+
+async def grant_of(store: Store, model: str, lease_id: str) -> Granted | None:
+    """What a lease was granted, open or not; None for one that is not known (any more)."""
+    with store.errors():
+        found: Any = await store.client.get(f"{tag(model)}:lease:{lease_id}")
+    if found is None:
+        return None
+    _, _, key_id, _, _, _, _, _, granted_at_ms, *_ = LEASE.unpack_from(found)
+    return Granted(key_id, granted_at_ms)
 
 
 async def open_leases(
@@ -27,8 +41,8 @@ async def open_leases(
         leases: list[Any] = []
         for start in range(0, len(names), _CHUNK):
             leases += await store.client.mget(names[start : start + _CHUNK])
-    heads = [_HEAD.unpack_from(each) for each in leases if each is not None]
-    return [key_id for status, _, key_id in heads if status == b"o"]
+    known = [LEASE.unpack_from(each) for each in leases if each is not None]
+    return [key_id for status, _, key_id, *_ in known if status == b"o"]
 
 
 def _lease_id(member: bytes, project_ids: Collection[int]) -> str | None:

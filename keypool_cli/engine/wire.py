@@ -17,7 +17,8 @@ from keypool_cli.engine.types import (
 _DEMAND = Struct("<HqIIqqqHBBH")
 _RESULT = Struct("<BIIqq")
 _ITEM = Struct("<IqBBqqqdH")
-_LEASE = Struct("<cIIIHqqqqqBq")
+LEASE = Struct("<cIIIHqqqqqBq")
+"""A lease as it is stored."""
 
 _REFUSED, _GRANTED = 0, 1
 _MARKS = {action: index for index, action in enumerate(MarkAction, 1)}
@@ -78,7 +79,7 @@ def read_outcome(answer: bytes) -> Settled | LeaseEnd:
     """One answer of settle."""
     if not answer:
         return LeaseEnd.MISSING
-    found = _LEASE.unpack_from(answer, 1)
+    found = LEASE.unpack_from(answer, 1)
     status, project, key, _, _, tokens, _, _, granted_at, _, applied, until_at = found
     if status == b"r":
         return LeaseEnd.RELEASED
@@ -86,7 +87,7 @@ def read_outcome(answer: bytes) -> Settled | LeaseEnd:
         tokens=tokens,
         applied=bool(applied),
         until_ms=until_at,
-        answer=answer[1 + _LEASE.size :].decode(),
+        answer=answer[1 + LEASE.size :].decode(),
         project_id=project,
         key_id=key,
         granted_at_ms=granted_at,

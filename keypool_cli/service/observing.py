@@ -31,6 +31,8 @@ class Observing:
         verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
         if verdict is None or verdict.action is not Action.DISABLE:
             return
+        if not await self._is_current(key):
+            return
         secret = await self._watch.secret(key.id)
         await self._settling.apply(
             Evidence(
@@ -44,6 +46,12 @@ class Observing:
                 reason=redact(verdict.reason, (secret.text,)),
             )
         )
+
+    async def _is_current(self, key: Key) -> bool:
+        """Whether it has the secret still that was refused."""
+        await self._watch.refresh()
+        now = self._watch.configured.catalog.keys.get(key.id)
+        return now is not None and now.fingerprint == key.fingerprint
 
 
 def _as_settled(project: Project, key: Key, now_ms: int) -> Settled:

@@ -15,31 +15,31 @@ import msgspec
 from keypool_cli.core.day import day_end_ms
 from keypool_cli.core.model import Client
 from keypool_cli.core.redact import redact, redact_json
-from keypool_cli.core.refusal import Action, Scope, Verdict, classify
+from keypool_cli.core.refusal import Scope, Verdict, classify
 from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
 from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
+from keypool_cli.service.old_secrets import is_about_old_secret
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import adopt_aliases, sync_projects
 from keypool_cli.service.verdicts import (
     DAEMON,
     AliasClaims,
     Evidence,
-    Told,
+    Outcome,
     acts,
     confirmed,
     decides,
     live_mark,
+    outcome,
     refusal_of,
     told,
 )
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
-
-_DURABLE = frozenset({Action.COOL, Action.EXCLUDE_MODEL, Action.DISABLE})
 
 _ZERO_TOKENS = frozenset({401, 402, 403, 404, 429})
 """Upstream counts no tokens for calls it refused at the door."""
@@ -64,17 +64,6 @@ class Report:
     def witness(self) -> Client | None:
         """Whose word it is; None: the daemon's own."""
         return None if self.witnessed else self.client
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The answer to a settlement. told: None on success. why: why a verdict was not applied."""
-
-    told: Told | None
-    tokens: int
-    applied: bool = False
-    until_ms: int | None = None
-    why: str | None = None
 
 
 def tokens_of(report: Report) -> int | None:
@@ -111,16 +100,17 @@ class Settling:
         model, begun = model_of(report.lease_id), perf_counter()
         verdict = self._verdict(report, await self._waiting.now_ms())
         said = _said(verdict)
-        settled = await self._settle(model, report, verdict, said)
+        acting = verdict if await self._concerns(model, report, verdict) else None
+        settled = await self._settle(model, report, said, self._mark(acting, report.witness))
         if settled.first:
             self._activity.settled(verdict)
             self._count(model, report, settled, perf_counter() - begun)
             source = "proxy" if report.witnessed else "client"
             self._activity.counts.answered(source, report.status, verdict)
         # A repeated settlement comes here too: SQL may have been away the first time.
-        if verdict is not None and settled.answer == said and acts(verdict, report.witness):
-            await self._act(model, report, verdict, settled)
-        return _outcome(settled, report.witness)
+        if acting is not None and settled.answer == said and acts(acting, report.witness):
+            await self._act(model, report, acting, settled)
+        return outcome(settled, report.witness)
 
     def _count(self, model: str, report: Report, settled: Settled, seconds: float) -> None:
         client = report.client.id if report.client else 0
@@ -155,8 +145,15 @@ class Settling:
             jitter=random.random(),  # noqa: S311 - spreads retries only
         )
 
+    async def _concerns(self, model: str, report: Report, verdict: Verdict | None) -> bool:
+        """Whether a verdict is about what is configured now."""
+        if verdict is None:
+            return False
+        old = is_about_old_secret(self._ports, self._watch, model, report.lease_id, verdict)
+        return not await old
+
     async def _settle(
-        self, model: str, report: Report, verdict: Verdict | None, said: str
+        self, model: str, report: Report, said: str, mark: LiveMark | None
     ) -> Settled:
         batcher = self._batchers.get(model)
         if batcher is None:
@@ -166,8 +163,8 @@ class Settling:
                 lease_id=report.lease_id,
                 client=report.client.id if report.client else 0,
                 tokens=tokens_of(report),
-                success=verdict is None,
-                mark=self._mark(verdict, report.witness),
+                success=not said,
+                mark=mark,
                 answer=said,
             )
         )
@@ -280,21 +277,3 @@ def _said(verdict: Verdict | None) -> str:
 
 def _no_lease() -> NotFoundError:
     return NotFoundError("there is no such lease", hint="they are kept 10 minutes past expiry")
-
-
-def _outcome(settled: Settled, client: Client | None) -> Outcome:
-    said = msgspec.json.decode(settled.answer, type=Told) if settled.answer else None
-    ignored = said is not None and said.action in _DURABLE and not settled.applied
-    return Outcome(
-        told=said,
-        tokens=settled.tokens,
-        applied=settled.applied,
-        until_ms=settled.until_ms or None,
-        why=_why_ignored(client) if ignored else None,
-    )
-
-
-def _why_ignored(client: Client | None) -> str:
-    if client is not None and client.reports != "all":
-        return "this client's reports of errors are not acted on"
-    return "a reset came after this call was granted"

@@ -27,6 +27,8 @@ _LIVE = {
     (Action.DISABLE, Scope.KEY): MarkAction.DROP_KEY,
 }
 
+_DURABLE = frozenset({Action.COOL, Action.EXCLUDE_MODEL, Action.DISABLE})
+
 _KINDS = {
     Action.COOL: MarkKind.COOL,
     Action.EXCLUDE_MODEL: MarkKind.EXCLUDE,
@@ -46,6 +48,36 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 def told(verdict: Verdict) -> Told:
     """Return what the client hears of a verdict."""
     return Told(verdict.fault, verdict.scope, verdict.action, verdict.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a settlement. told: None on success. why: why a verdict was not applied."""
+
+    told: Told | None
+    tokens: int
+    applied: bool = False
+    until_ms: int | None = None
+    why: str | None = None
+
+
+def outcome(settled: Settled, client: Client | None) -> Outcome:
+    """The answer to a settlement of this client's; None: of the daemon's own."""
+    said = msgspec.json.decode(settled.answer, type=Told) if settled.answer else None
+    ignored = said is not None and said.action in _DURABLE and not settled.applied
+    return Outcome(
+        told=said,
+        tokens=settled.tokens,
+        applied=settled.applied,
+        until_ms=settled.until_ms or None,
+        why=_why_ignored(client) if ignored else None,
+    )
+
+
+def _why_ignored(client: Client | None) -> str:
+    if client is not None and client.reports != "all":
+        return "this client's reports of errors are not acted on"
+    return "a reset, or a new secret of the key, came after this call was granted"
 
 
 def acts(verdict: Verdict | None, client: Client | None) -> bool:
