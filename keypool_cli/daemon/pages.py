@@ -19,7 +19,6 @@ from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying_egress import Egress
-from keypool_cli.service.settling import Settling
 from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
@@ -35,7 +34,7 @@ class PageParts:
     watch: Watch
     waiting: Waiting
     leasing: Leasing
-    settling: Settling
+    closing: Closing
     auth: Auth
     counting: Counting
     estimating: Estimating
@@ -56,8 +55,7 @@ class Pages:
 @asynccontextmanager
 async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
     """All of them; at the end every conversation is settled."""
-    ports, watch, auth = parts.ports, parts.watch, parts.auth
-    closing = Closing(parts.settling)
+    ports, watch, auth, closing = parts.ports, parts.watch, parts.auth, parts.closing
     conversing = Conversing(parts.leasing, closing, Egress(ports))
     desk = Desk(watch, auth, Affinity(ports, watch), parts.estimating)
     live = Live(desk, conversing, ports.settings.upstream_url)

@@ -37,10 +37,11 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     settling: Settling,
     auth: Auth,
     *,
+    closing: Closing,
     estimating: Estimating,
 ) -> AsyncIterator[Proxy]:
     """The proxy; at the end every settlement under way is made."""
-    forwarder, closing, egress = Forwarder(), Closing(settling), Egress(ports)
+    forwarder, egress = Forwarder(), Egress(ports)
     url = ports.settings.upstream_url
     proxying = Proxying(forwarder, url, egress)
     free_use = FreeUse(watch, Observing(watch, waiting, settling))

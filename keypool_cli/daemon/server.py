@@ -29,11 +29,13 @@ from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.counting_shared import Seat, seats
 from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.holding import Holding
 from keypool_cli.service.instances import Reporting
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.ports import Ports, opened
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.sync import read_configured
+from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
@@ -183,6 +185,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     books = Bookkeeping(ports)
     leasing = Leasing(ports, watch, waiting, books)
     settling = Settling(ports, watch, waiting, books.activity)
+    closing = Closing(settling, Holding(ports.engine))
     reporting = Reporting(ports.engine, waiting, books.activity)
     estimating = Estimating(ports, watch)
     await estimating.refresh()
@@ -192,17 +195,25 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
         books.run(),
         reporting.run(),
         estimating.run(),
+        closing.holding.run(),
         _listen(ports, watch, waiting),
     )
     tasks = [asyncio.create_task(_forever(each)) for each in work]
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
     counting = Counting(books.activity.counts, options.seat)
-    pages = PageParts(ports, watch, waiting, leasing, settling, auth, counting, estimating)
+    pages = PageParts(ports, watch, waiting, leasing, closing, auth, counting, estimating)
     try:
         async with (
             proxy_of(
-                ports, watch, waiting, leasing, settling, auth, estimating=estimating
+                ports,
+                watch,
+                waiting,
+                leasing,
+                settling,
+                auth,
+                closing=closing,
+                estimating=estimating,
             ) as proxy,
             pages_of(pages) as served,
         ):

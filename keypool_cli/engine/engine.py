@@ -105,6 +105,11 @@ class Engine(Notes):
             return [LeaseEnd.MISSING] * len(lease_ids)
         return [LeaseEnd(each) for each in outcomes]
 
+    async def renew(self, model: str, lease_ids: Sequence[str], *, ttl_ms: int) -> int:
+        """Let open leases last at least so much longer; answers how many are open still."""
+        row = await self._call("renew", model, ttl_ms, lease_ids)
+        return int(row[1])
+
     async def mark(
         self,
         model: str,

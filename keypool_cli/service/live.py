@@ -26,9 +26,6 @@ from keypool_cli.service.verdicts import Told, told
 from keypool_cli.upstream.forward import Header, UpstreamError
 from keypool_cli.upstream.websocket import Closed, Declined, Wire, dial
 
-_TTL_S = 3600.0
-"""Longer than upstream keeps any connection."""
-
 SETUP_S = 30.0
 """How long upstream may take to answer a setup."""
 
@@ -171,18 +168,20 @@ class Conversing:
         await conversation.close()
 
     async def _lease(self, order: LiveOrder, avoid: frozenset[int]) -> Lease:
-        return await self._leasing.lease(
+        lease = await self._leasing.lease(
             LeaseRequest(
                 model=order.model,
                 pool=order.pool,
                 client=order.client,
                 tokens=order.tokens,
                 wait_s=max(order.wait_until - monotonic(), 0.0),
-                ttl_s=_TTL_S,
+                ttl_s=self._closing.holding.ttl_s,
                 prefer=order.prefer,
                 avoid=avoid,
             )
         )
+        self._closing.holding.hold(lease.lease_id)
+        return lease
 
     async def _attempt(self, order: LiveOrder, lease: Lease) -> _Attempt:
         try:

@@ -12,6 +12,7 @@ from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secre
 from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError, UnreachableError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.holding import Holding
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing, PoolUnusableError
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.passage import Passage
@@ -21,27 +22,30 @@ from keypool_cli.service.watch import Watch
 
 CLIENT_CLOSED = 499
 
-_TTL_S = 3600.0
-"""A stream may last; its reservation counts from its grant whatever the lease's length."""
-
 _RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 
 log = logging.getLogger("keypool.proxy")
 
 
 class Closing:
-    """Settlements that nobody waits for: made in the background, repeated while a store is away."""
+    """Settlements that nobody waits for: made in the background, repeated while a store is away.
 
-    def __init__(self, settling: Settling) -> None:
+    holding: what keeps the leases until then.
+    """
+
+    def __init__(self, settling: Settling, holding: Holding) -> None:
+        self.holding = holding
         self._settling = settling
         self._tasks: set[asyncio.Task[None]] = set()
 
     def later(self, report: Report) -> None:
         """Settle as soon as possible."""
+        self.holding.let_go(report.lease_id)
         self._start(self._settle(report))
 
     async def now(self, report: Report) -> None:
         """Settle before going on; later, while a store is away."""
+        self.holding.let_go(report.lease_id)
         # A client that hangs up meanwhile must not keep a refusal from being written down.
         await asyncio.shield(self._start(self._settle_once(report)))
 
@@ -95,6 +99,7 @@ class LeaseTicket:
         self._closing = closing
         self._estimating = estimating
         self._id = lease.lease_id
+        closing.holding.hold(lease.lease_id)
         if order.estimate is not None:
             estimating.expect(self._id, order.estimate, model=order.model, client=order.client)
 
@@ -127,7 +132,7 @@ class Leases:
     async def ticket(self, order: Order, refused: frozenset[int]) -> LeaseTicket:
         """Lease a key of a project that has not refused the call. Raises what leasing raises."""
         try:
-            lease = await self._leasing.lease(_request(order, refused))
+            lease = await self._leasing.lease(self._request(order, refused))
         except PoolUnusableError:
             if order.only is not None:
                 raise _holder_shut(order.pool, order.only) from None
@@ -136,20 +141,19 @@ class Leases:
             raise
         return LeaseTicket(lease, order, self._closing, self._estimating)
 
-
-def _request(order: Order, refused: frozenset[int]) -> LeaseRequest:
-    return LeaseRequest(
-        model=order.model,
-        pool=order.pool,
-        client=order.client,
-        tokens=order.tokens,
-        requests=order.requests,
-        wait_s=max(order.wait_until - monotonic(), 0.0),
-        ttl_s=_TTL_S,
-        prefer=order.prefer,
-        avoid=refused,
-        only=order.only.id if order.only is not None else None,
-    )
+    def _request(self, order: Order, refused: frozenset[int]) -> LeaseRequest:
+        return LeaseRequest(
+            model=order.model,
+            pool=order.pool,
+            client=order.client,
+            tokens=order.tokens,
+            requests=order.requests,
+            wait_s=max(order.wait_until - monotonic(), 0.0),
+            ttl_s=self._closing.holding.ttl_s,
+            prefer=order.prefer,
+            avoid=refused,
+            only=order.only.id if order.only is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

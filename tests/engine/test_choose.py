@@ -3,6 +3,7 @@
 import pytest
 
 from keypool_cli.core.model import UNLIMITED
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import (
     ASK_AGAIN,
     Grant,
@@ -146,6 +147,56 @@ def test_a_lease_in_flight_is_counted_until_it_ends(live):
     assert live.refusal().limit == "in_flight"
     live.now += 1
     assert live.grant()
+
+
+def test_a_renewed_lease_keeps_its_slot_and_others_do_not(live):
+    live.load(a_project(in_flight=2))
+    kept, gone = live.grant(ttl_ms=1000), live.grant(ttl_ms=1000)
+    live.now += 999
+    assert live.renew(kept.lease_id, ttl_ms=1000) == 1
+    live.now += 1
+    assert live.grant(ttl_ms=9000)
+    assert live.refusal() == Refused(NOON + 1999, "in_flight", 1)
+    assert live.renew(gone.lease_id, ttl_ms=1000) == 0
+    live.now += 998
+    assert live.refusal().limit == "in_flight"
+    live.now += 1
+    assert live.grant()
+
+
+def test_a_lease_is_never_renewed_to_end_earlier(live):
+    live.load(a_project(in_flight=1))
+    lease = live.grant(ttl_ms=5000)
+    assert live.renew(lease.lease_id, ttl_ms=1) == 1
+    assert live.refusal() == Refused(NOON + 5000, "in_flight", 1)
+
+
+def test_only_leases_that_are_open_are_renewed(live):
+    live.load(a_project(rpm=100))
+    over, settled, released = (live.grant(ttl_ms=ms) for ms in (1000, 9000, 9000))
+    live.settle(settled.lease_id)
+    live.release(released.lease_id)
+    live.now += 1000
+    for lease in (over, settled, released):
+        assert live.renew(lease.lease_id, ttl_ms=9000) == 0
+    assert live.renew("nothing", ttl_ms=9000) == 0
+    assert live.view().in_flight == 0
+
+
+def test_a_renewed_lease_can_be_settled_as_long_as_any_other(live):
+    live.load(a_project())
+    lease = live.grant(50, ttl_ms=1000)
+    live.renew(lease.lease_id, ttl_ms=20_000)
+    name = f"{tag(live.model)}:lease:{lease.lease_id}"
+    assert 619_000 < live.run(live.client.pttl(name)) <= 620_000
+    for seconds in (19, 1):
+        live.pump()
+        assert live.view().in_flight == 1
+        live.now += seconds * 1000
+    live.pump()
+    assert live.view().in_flight == 0
+    assert live.settle(lease.lease_id, 5).tokens == 5
+    assert live.view().tokens == 5
 
 
 def test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch(live):

@@ -133,6 +133,13 @@ MUTATIONS = [
     Mutation("a full ring that merges", "grow_ring(ctx, state, min(2 * state.ring_slots, MOST_SLOTS))", "local _ = 0", window.test_entries_emptied_by_releases_do_not_blur_the_window),
     Mutation("time that runs back", "local now = max(ctx.now, state.touched_at)", "local now = ctx.now", window.test_a_clock_that_jumps_back_and_forth_books_no_earlier_than_it_has_been),
     Mutation("a clock set far back that frees the window", "state.open_requests, state.open_tokens = state.requests, state.tokens\n  state.open_from", "state.requests, state.tokens, state.open_requests, state.open_tokens = 0, 0, 0, 0\n  state.open_from", window.test_a_clock_set_far_back_counts_the_window_as_spent_just_now),
+    # renewals
+    Mutation("a renewal that frees no slot of others", "lease.status ~= 'o' or lease.expires_at <= ctx.now", "lease.status ~= 'o'", choose.test_only_leases_that_are_open_are_renewed),
+    Mutation("a renewal of what has ended", "if not lease or lease.status ~= 'o' or", "if not lease or", choose.test_only_leases_that_are_open_are_renewed),
+    Mutation("a renewal that shortens", "if expires_at > lease.expires_at then", "if true then", choose.test_a_lease_is_never_renewed_to_end_earlier),
+    Mutation("a renewal that the slot does not see", "call('ZADD', key(ctx, 'flight', project), 'XX'", "call('ZADD', key(ctx, 'flight', '0'), 'XX'", choose.test_a_renewed_lease_keeps_its_slot_and_others_do_not),
+    Mutation("a renewal that the sweep does not see", "call('ZADD', key(ctx, 'leases'), 'XX'", "call('ZADD', key(ctx, 'leases0'), 'XX'", choose.test_a_renewed_lease_can_be_settled_as_long_as_any_other),
+    Mutation("a renewed answer forgotten early", "'PX', ttl_ms + KEEP_ANSWER_MS)\n    call", "'PX', ttl_ms)\n    call", choose.test_a_renewed_lease_can_be_settled_as_long_as_any_other),
     # the days
     Mutation("no limit a day", "if day_opens_at(ctx, state, demand.requests) > 0 then return 'rpd' end", "", a_plain_day),
     Mutation("a day that never ends", "if ctx.day_at > state.day_at then", "if false then", a_plain_day),

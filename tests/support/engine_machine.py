@@ -204,6 +204,14 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.live.release(lease_id, client=client) == expected
 
     @precondition(lambda self: self.oracle.leases)
+    @rule(data=st.data(), ttl_ms=st.sampled_from((1, 900, 30_000)))
+    def renew(self, data: st.DataObject, ttl_ms: int) -> None:
+        ids = st.sampled_from(sorted(self.oracle.leases))
+        chosen = data.draw(st.lists(ids, min_size=1, max_size=3, unique=True))
+        expected = sum(self.oracle.renew(each, ttl_ms, self.live.now) for each in chosen)
+        assert self.live.renew(*chosen, ttl_ms=ttl_ms) == expected
+
+    @precondition(lambda self: self.oracle.leases)
     @rule(data=st.data())
     def end_another_clients_lease(self, data: st.DataObject) -> None:
         lease_id = data.draw(st.sampled_from(sorted(self.oracle.leases)))

@@ -119,6 +119,9 @@ class LiveEngine:
     def release(self, lease_id: str, *, client: int = 0) -> LeaseEnd:
         return self.run(self.engine.release(self.model, client, [lease_id]))[0]
 
+    def renew(self, *lease_ids: str, ttl_ms: int) -> int:
+        return self.run(self.engine.renew(self.model, lease_ids, ttl_ms=ttl_ms))
+
     def pump(self, daemon: str = "d", pools: Sequence[int] = (1,)) -> Pumped:
         return self.run(self.engine.pump(self.model, daemon, pools))
 

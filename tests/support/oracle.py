@@ -312,6 +312,14 @@ class Oracle:
             tokens, applied, until, item.answer, lease.project, lease.key, lease.granted_at, True
         )
 
+    def renew(self, lease_id: str, ttl_ms: int, now: int) -> bool:
+        lease = self.leases[lease_id]
+        if lease.end is not None or lease.expires_at <= now:
+            return False
+        lease.expires_at = max(lease.expires_at, now + ttl_ms)
+        self.projects[lease.project].open_until[lease_id] = lease.expires_at
+        return True
+
     def release(self, lease_id: str, client: int, now: int) -> LeaseEnd:
         lease = self._find(lease_id, client, now)
         if lease is None:

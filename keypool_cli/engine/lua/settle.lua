@@ -1,10 +1,11 @@
--- settle: close leases with what upstream said; release: close them unused.
+-- settle: close leases with what upstream said; release: close them unused; renew: let them last.
 --
 -- settle ARGV 2  {days}   3…  items: struct ITEM, lease id, the caller's answer
 -- answers an array: now, an outcome for each item
 --         outcome '1' or '0' + struct LEASE + the caller's answer; '0' when the lease had ended
 --                 before, and this is how ('' there is none)
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
+-- renew  ARGV 2  {ms from now, lease ids}   answers {now, how many are open}
 
 -- What a refusal does to a project on this model; answers whether it applied and until when.
 --   cool: until `until`, or base * 2^failures ms, at most cap, with full jitter, when that is 0
@@ -132,5 +133,30 @@ local function release(keys, argv)
   return cmsgpack.pack({ ctx.now, outcomes })
 end
 
+-- A lease that is over stays so: its slot may be another's already.
+local function renew_one(ctx, lease_id, ttl_ms)
+  local name = key(ctx, 'lease', lease_id)
+  local bytes = call('GET', name)
+  local lease = bytes and LEASE.decode(bytes)
+  if not lease or lease.status ~= 'o' or lease.expires_at <= ctx.now then return 0 end
+  local expires_at, project = ctx.now + ttl_ms, integer(lease.project)
+  if expires_at > lease.expires_at then
+    lease.expires_at = expires_at
+    call('SET', name, LEASE.encode(lease), 'PX', ttl_ms + KEEP_ANSWER_MS)
+    call('ZADD', key(ctx, 'leases'), 'XX', expires_at, open_name(project, lease_id))
+    call('ZADD', key(ctx, 'flight', project), 'XX', expires_at, open_name(project, lease_id))
+  end
+  return 1
+end
+
+local function renew(keys, argv)
+  local ctx = open(keys, argv)
+  local ttl_ms, lease_ids = unpack(ctx.args)
+  local count = 0
+  for _, lease_id in ipairs(lease_ids) do count = count + renew_one(ctx, lease_id, ttl_ms) end
+  return cmsgpack.pack({ ctx.now, count })
+end
+
 redis.register_function('NAME_settle', settle)
+redis.register_function('NAME_renew', renew)
 redis.register_function('NAME_release', release)
