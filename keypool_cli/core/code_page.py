@@ -6,7 +6,7 @@ Its bytes fall into words (runs of letters) and gaps (everything between two wor
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 UNKNOWN: Final = 255
@@ -90,7 +90,12 @@ _LATIN_ONLY: Final = _only(_LATIN)
 _ARABIC_ONLY: Final = _only(_ARABIC)
 _GAPS: Final = bytes(_gap_byte(slot, char) for slot, char in enumerate(SLOTS))
 _CASES: Final = bytes(map(_case_byte, SLOTS))
+_BORROWED_BYTES: Final = bytes(_BORROWED)
 _MARKS: Final = bytes(slot for slot, char in enumerate(SLOTS) if char in TASHKEEL + TATWEEL)
+_SHAPES: Final = bytes(
+    ord("m") if slot in _MARKS else 32 if byte == 32 else ord("a")
+    for slot, byte in enumerate(_ARABIC_ONLY)
+)
 # Runs without a capital right behind a small letter; the second form begins with a small one.
 _TAIL: Final = rb"(?:[a-z]+(?:[^a-zA-Z ][^a-z ]*)?)"
 _WORD: Final = re.compile(rb"[^a-z ]+" + _TAIL + rb"*|" + _TAIL + rb"+")
@@ -98,6 +103,10 @@ _WORD: Final = re.compile(rb"[^a-z ]+" + _TAIL + rb"*|" + _TAIL + rb"+")
 
 def encode(text: str) -> bytes:
     """The page's byte for each character, UNKNOWN where it has none."""
+    if text.isascii():
+        page = text.encode()
+        if len(page.translate(None, _BORROWED_BYTES)) == len(page):
+            return page
     page, _ = codecs.charmap_encode(text, "ignore", _ENCODING)
     if len(page) == len(text):
         return page
@@ -105,32 +114,34 @@ def encode(text: str) -> bytes:
     return page.translate(_UNSWAP)
 
 
-def latin_words(page: bytes) -> list[bytes]:
-    """Runs of Latin letters in lower case, camelCase cut apart; only ALL CAPS keeps its case."""
-    letters = page.translate(_LATIN_ONLY)
-    cases = page.translate(_CASES)
-    has_humps, has_capitals = b"lU" in cases, b"UU" in cases
-    if not has_humps and not has_capitals:
-        return letters.lower().split()
-    words = list(_without_humps(letters.split())) if has_humps else letters.split()
-    if not has_capitals:
-        return b" ".join(words).lower().split()
-    return [word if len(word) > 1 and word.isupper() else word.lower() for word in words]
+def latin_runs(page: bytes) -> list[bytes]:
+    """Runs of Latin letters as they stand."""
+    return page.translate(_LATIN_ONLY).split()
 
 
-def _without_humps(words: Iterable[bytes]) -> Iterator[bytes]:
-    """Words cut apart before each capital behind a small letter."""
-    for word in words:
-        # Most words are of one case, and asking that is much faster than the pattern.
-        if word.islower() or word.istitle() or word.isupper():
-            yield word
+def latin_words(runs: Iterable[bytes]) -> list[bytes]:
+    """Runs as words in lower case, camelCase cut apart; only ALL CAPS keeps its case."""
+    words: list[bytes] = []
+    for run in runs:
+        # Most runs are of one case, and asking that is much faster than the pattern.
+        if run.islower() or run.istitle() or run.isupper():
+            words.append(run)
         else:
-            yield from _WORD.findall(word)
+            words += _WORD.findall(run)
+    return [
+        word if word.isupper() and b"UU" in word.translate(_CASES) else word.lower()
+        for word in words
+    ]
 
 
-def arabic_words(page: bytes) -> list[bytes]:
+def arabic_runs(page: bytes) -> list[bytes]:
     """Runs of Arabic letters, tashkeel and tatweel."""
     return page.translate(_ARABIC_ONLY).split()
+
+
+def marked_runs(page: bytes) -> list[bool]:
+    """Of each run of :func:`arabic_runs`, whether it carries tashkeel or tatweel."""
+    return [b"m" in shape for shape in page.translate(_SHAPES).split()]
 
 
 def is_marked(letters: bytes) -> bool:
@@ -138,9 +149,14 @@ def is_marked(letters: bytes) -> bool:
     return len(letters.translate(None, _MARKS)) != len(letters)
 
 
-def gaps(page: bytes) -> list[bytes]:
-    """What stands between words, cut behind each digit.
+def gap_runs(page: bytes) -> list[bytes]:
+    """What stands between words.
 
     S, N, T and R stand for space, newline, tab and carriage return, 0 for every digit.
     """
-    return page.translate(_GAPS).replace(b"0", b"0 ").split()
+    return page.translate(_GAPS).split()
+
+
+def cut_gaps(runs: Iterable[bytes]) -> list[bytes]:
+    """Gaps cut behind each digit."""
+    return b" ".join(runs).replace(b"0", b"0 ").split()

@@ -5,12 +5,15 @@ what they show is shrunk towards 1, as if 300 tokens more had been estimated exa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import repeat
 from math import ceil, sqrt
 from typing import Final
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.text_tokens import GROUPS
+
+_ZEROS: Final = repeat(0.0)
 
 LEAST, MOST = 0.75, 1.35
 """Bounds of a ratio. Another tokenizer was seen to move a script by 30 %."""
@@ -65,12 +68,13 @@ NOTHING: Final = Evidence()
 
 def text_tokens(parts: Mapping[str, float]) -> float:
     """The text of an estimate: the part that is corrected; media and overheads are known."""
-    return sum(parts.get(group, 0.0) for group in GROUPS)
+    return sum(map(parts.get, GROUPS, _ZEROS))
 
 
 def dominant_script(parts: Mapping[str, float]) -> str:
     """The group of characters that most of a request's text is of."""
-    return max(GROUPS, key=lambda group: parts.get(group, 0.0))
+    tokens = list(map(parts.get, GROUPS, _ZEROS))
+    return GROUPS[tokens.index(max(tokens))]
 
 
 def observed(expected: float, actual: float) -> Evidence | None:
@@ -95,7 +99,7 @@ def corrected(estimate: Estimate, evidence: Evidence) -> Estimate:
     if estimate.most is not None:
         tokens = min(tokens, estimate.most)
         margin = min(margin, estimate.most - tokens)
-    return replace(estimate, tokens=tokens, margin=margin)
+    return Estimate(tokens, margin, estimate.method, estimate.parts, estimate.most)
 
 
 def has_drifted(evidence: Evidence, *, told: float) -> bool:

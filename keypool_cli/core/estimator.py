@@ -6,9 +6,11 @@ the published rules: each content and a system instruction cost one token more, 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from math import ceil, sqrt
+from operator import add, mul
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from keypool_cli.core.media_tokens import generation_of, media_tokens
 from keypool_cli.core.request_shape import RequestShape, read_request
@@ -24,7 +26,7 @@ CACHED_TOKENS: Final = 1024
 class Calibration:
     """What ``keypool probe`` fits to a model's own counts; the defaults are Gemma 3's.
 
-    factors: by group of GROUPS, 1.0 where absent. per_content, per_system, per_tool: tokens each
+    factors: by group of GROUPS, 1.0 where absent; and by script, "other" where absent. per_content, per_system, per_tool: tokens each
     costs beside its text. tool_ratio: tokens of a declaration per token of its JSON (0.5 to 1.1
     were recorded); tool_reserve: what is reserved of the same. z, unusual_z: how many deviations
     the margin is wide, for ordinary text and for scripts and symbols the estimator knows poorly.
@@ -45,10 +47,10 @@ DEFAULT: Final = Calibration()
 _EXACT_SPARE: Final = 0.01  # upstream may count overheads that no probe has seen
 _EXACT_PARTS: Final = frozenset({"text", "overhead"})
 _UNUSUAL_SHARE: Final = 0.15
+_ONES: Final = repeat(1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Expected input tokens of one request.
 
     margin: tokens to reserve on top, so that about one request in a hundred costs more.
@@ -85,7 +87,6 @@ def estimate_request(
     model's own tokenizer; the method is then ``exact`` where the request holds text alone.
     """
     shape = read_request(body)
-    generation = generation_of(model)
     ledger = _Ledger(calibration)
     for text in shape.texts:
         if count_exactly is None:
@@ -94,6 +95,7 @@ def estimate_request(
             ledger.add_exact(count_exactly(text))
     for tool in shape.tools:
         ledger.add_tool(tool)
+    generation = generation_of(model)
     for file in shape.files:
         counted = media_tokens(file, generation=generation)
         ledger.add("media", counted.tokens, counted.margin)
@@ -118,25 +120,19 @@ def _overhead(shape: RequestShape, generation: tuple[int, int], calibration: Cal
     return shape.contents * calibration.per_content + shape.systems * calibration.per_system
 
 
-def _scaled(counted: TextTokens, factors: Mapping[str, float]) -> Sequence[float]:
-    if not factors:
-        return counted.tokens
-    scaled = [
-        tokens * factors.get(group, 1.0)
-        for group, tokens in zip(GROUPS, counted.tokens, strict=True)
-    ]
-    # Byte fallback makes one token a byte at most, however the factors scale.
-    excess = sum(scaled) / max(1, counted.utf8_bytes)
-    return [tokens / excess for tokens in scaled] if excess > 1.0 else scaled
-
-
 class _Ledger:
     """Sums the parts of one estimate."""
 
-    __slots__ = ("_bytes_left", "_calibration", "_ordinary", "_parts", "_spare", "_unusual")
+    __slots__ = (
+        "_bytes_left", "_calibration", "_factors", "_groups", "_ordinary", "_parts", "_spare",
+        "_unusual",
+    )  # fmt: skip
 
     def __init__(self, calibration: Calibration) -> None:
+        factors = calibration.factors
         self._calibration = calibration
+        self._factors = tuple(map(factors.get, GROUPS, _ONES)) if factors else ()
+        self._groups: Sequence[float] = ()
         self._parts: dict[str, float] = {}
         self._ordinary = 0.0
         self._unusual = 0.0
@@ -151,20 +147,29 @@ class _Ledger:
 
     def add_text(self, text: str) -> None:
         """Book one text: its groups scaled, its deviation in the stratum of its script."""
-        if not text:
-            return
         counted = count_text(text)
-        scaled = _scaled(counted, self._calibration.factors)
-        parts = self._parts
-        for group, tokens in zip(GROUPS, scaled, strict=True):
-            if tokens:
-                parts[group] = parts.get(group, 0.0) + tokens
-        total = sum(scaled)
+        tokens = self._scaled(counted) if self._factors else counted.tokens
+        self._groups = tuple(map(add, self._groups, tokens)) if self._groups else tokens
+        total = sum(tokens)
         self._bytes_left += max(0.0, counted.utf8_bytes - total)
         if counted.unusual:
             self._unusual += total
         else:
             self._ordinary += total
+
+    def _scaled(self, counted: TextTokens) -> Sequence[float]:
+        scaled = list(map(mul, counted.tokens, self._factors))
+        if counted.scripts:
+            scaled[-1] = counted.tokens[-1] * self._factor_of(counted.scripts)
+        # Byte fallback makes one token a byte at most, however the factors scale.
+        excess = sum(scaled) / max(1, counted.utf8_bytes)
+        return [tokens / excess for tokens in scaled] if excess > 1.0 else scaled
+
+    def _factor_of(self, scripts: Mapping[str, float]) -> float:
+        """The factor of a text's characters outside the page, by how much is of which script."""
+        factors, other = self._calibration.factors, self._factors[-1]
+        scaled = sum(tokens * factors.get(script, other) for script, tokens in scripts.items())
+        return scaled / sum(scripts.values())
 
     def add_exact(self, tokens: int) -> None:
         """Book one text whose tokens are known."""
@@ -182,14 +187,20 @@ class _Ledger:
 
     def close(self) -> Estimate:
         """The estimate; the text's reservation never exceeds its UTF-8 bytes."""
-        calibration = self._calibration
-        wanted = calibration.z * deviation(self._ordinary)
-        wanted += calibration.unusual_z * deviation(self._unusual, share=_UNUSUAL_SHARE)
-        total = sum(self._parts.values())
+        parts = {group: tokens for group, tokens in zip(GROUPS, self._groups) if tokens}  # noqa: B905 - none without a text
+        parts |= self._parts
+        total = sum(parts.values())
         tokens = max(1, round(total)) if total > 0 else 0
         room = max(0, ceil(self._bytes_left + total - tokens))
         spare = ceil(self._spare)
-        margin = min(ceil(wanted), room) + spare
-        parts = MappingProxyType(self._parts)
+        margin = min(ceil(self._wanted()), room) + spare
         method = "exact" if "text" in parts and parts.keys() <= _EXACT_PARTS else "estimator"
-        return Estimate(tokens, margin, method, parts, tokens + room + spare)
+        return Estimate(tokens, margin, method, MappingProxyType(parts), tokens + room + spare)
+
+    def _wanted(self) -> float:
+        """The margin of the text alone."""
+        calibration = self._calibration
+        wanted = calibration.z * deviation(self._ordinary)
+        if self._unusual:
+            wanted += calibration.unusual_z * deviation(self._unusual, share=_UNUSUAL_SHARE)
+        return wanted

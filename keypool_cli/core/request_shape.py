@@ -6,7 +6,7 @@ does not have the expected type is ignored: bodies come straight from clients.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +16,8 @@ from keypool_cli.core.media_tokens import Media
 
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 _CONVERSATIONS: Final = ("contents", "content", "messages", "input")
+_RESOLUTION_KEYS: Final = ("mediaResolution", "media_resolution", "resolution")
+_TURN_KEYS: Final = frozenset({"parts", "content", "role"})
 _TEXT_TYPES: Final = ("application/json", "application/xml", "application/x-javascript")
 
 
@@ -53,21 +55,20 @@ def json_text(value: object) -> str:
         return " ".join(_strings(value))
 
 
-def _requests(body: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-    inner = _mapping(_get(body, "generateContentRequest", "generate_content_request"))
+def _requests(body: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
+    inner = _mapping(body.get("generateContentRequest", body.get("generate_content_request")))
     several = _list(body.get("requests"))
     if inner or several:
-        yield from filter(None, map(_mapping, [inner, *several]))
-    else:
-        yield body
+        return filter(None, map(_mapping, [inner, *several]))
+    return (body,)
 
 
 def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
-    config = _mapping(_get(body, "generationConfig", "generation_config"))
+    config = _mapping(body.get("generationConfig", body.get("generation_config")))
     shape.resolution = _resolution(config) or shape.resolution
-    cached = _get(body, "cachedContent", "cached_content")
+    cached = body.get("cachedContent", body.get("cached_content"))
     shape.cached |= isinstance(cached, str) and bool(cached)
-    system = _get(body, "systemInstruction", "system_instruction")
+    system = body.get("systemInstruction", body.get("system_instruction"))
     if system:
         shape.systems += 1
         _read_parts(_parts_of(system), shape)
@@ -75,8 +76,9 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
         if name in body:
             for turn in _turns(body[name]):
                 _read_turn(turn, shape)
-    for tool in _list(body.get("tools")):
-        shape.tools.extend(_declarations(_mapping(tool)))
+    if "tools" in body:
+        for tool in _list(body["tools"]):
+            shape.tools.extend(_declarations(_mapping(tool)))
 
 
 def _turns(value: object) -> list[object]:
@@ -84,14 +86,14 @@ def _turns(value: object) -> list[object]:
     if isinstance(value, str) or _mapping(value):
         return [value]
     turns = _list(value)
-    if turns and all(_is_loose_part(turn) for turn in turns):
+    if turns and all(map(_is_loose_part, turns)):
         return [{"parts": turns}]
     return turns
 
 
 def _is_loose_part(value: object) -> bool:
     item = _mapping(value)
-    return bool(item) and not item.keys() & {"parts", "content", "role"}
+    return bool(item) and item.keys().isdisjoint(_TURN_KEYS)
 
 
 def _read_turn(turn: object, shape: RequestShape) -> None:
@@ -101,8 +103,9 @@ def _read_turn(turn: object, shape: RequestShape) -> None:
     elif item or isinstance(turn, str):
         shape.contents += 1
     _read_parts(_parts_of(turn), shape)
-    for call in _list(item.get("tool_calls")):
-        shape.texts.append(json_text(_mapping(call).get("function")))
+    if "tool_calls" in item:
+        for call in _list(item["tool_calls"]):
+            shape.texts.append(json_text(_mapping(call).get("function")))
 
 
 def _parts_of(turn: object) -> list[object]:
@@ -121,8 +124,8 @@ def _read_parts(parts: list[object], shape: RequestShape) -> None:
         text = item.get("text")
         if isinstance(text, str) and text:
             shape.texts.append(text)
-            if len(item) == 1:
-                continue
+        if len(item) == 1 and "text" in item:
+            continue
         for names, read in _PART_READERS:
             value = _get(item, *names)
             if value is not None:
@@ -213,7 +216,9 @@ def _offset(value: object) -> float:
 
 
 def _resolution(holder: Mapping[str, object]) -> str | None:
-    level = _get(holder, "mediaResolution", "media_resolution", "resolution")
+    if holder.keys().isdisjoint(_RESOLUTION_KEYS):
+        return None
+    level = _get(holder, *_RESOLUTION_KEYS)
     if isinstance(level, dict):
         level = level.get("level")
     name = _text(level).lower().removeprefix("media_resolution_")

@@ -2,23 +2,31 @@
 
 A text is words and gaps (:mod:`code_page`). Each is looked up among those whose cost was measured
 with Gemma 3's vocabulary; the rest are summed from the weights of their letter pairs and triples.
-Characters outside the page are counted by the first byte of their UTF-8 form, which tells scripts
-apart.
+Characters outside the page are counted by their script (:mod:`script_tokens`).
 """
 
 import re
-from itertools import repeat
+from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import compress
+from operator import not_
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from keypool_cli.core.code_page import (
     SLOTS,
     UNKNOWN,
-    arabic_words,
+    arabic_runs,
+    cut_gaps,
     encode,
-    gaps,
+    gap_runs,
     is_marked,
+    latin_runs,
     latin_words,
+    marked_runs,
 )
+from keypool_cli.core.piece_memory import PieceMemory
+from keypool_cli.core.script_tokens import count_scripts
 from keypool_cli.core.word_table import UNITS, Costs, PieceCosts, load_costs
 
 GROUPS: Final = ("arabic", "tashkeel", "latin", "digits", "symbols", "other")
@@ -27,90 +35,122 @@ GROUPS: Final = ("arabic", "tashkeel", "latin", "digits", "symbols", "other")
 UNUSUAL_SHARE: Final = 0.12
 """Above this share of characters outside the page, a text is of the stratum known poorly."""
 
-_ZEROS: Final = repeat(0)
+MOST_TEXTS: Final = 4_096
+"""Texts whose tokens are remembered; then all are forgotten."""
+
+_NOISE: Final = 0.45  # of base64's runs two thirds are new, of a new subject's words a third
+
 _UNKNOWN_BYTE: Final = bytes((UNKNOWN,))
 _ON_PAGE: Final = re.compile(f"[{re.escape(''.join(SLOTS[:254]))}]+")
 
-# First bytes of UTF-8 from the key to the next key; tokens a character. Fitted like the table.
-_BY_FIRST_BYTE: Final = {
-    0x00: 1.00, 0xC2: 0.90, 0xC3: 1.30, 0xCB: 1.45, 0xCE: 0.50, 0xD0: 0.30, 0xD4: 0.60, 0xD8: 0.90,
-    0xDC: 0.60, 0xE0: 0.34, 0xE1: 0.60, 0xE2: 0.90, 0xE3: 0.41, 0xE4: 0.63, 0xEA: 0.63, 0xEE: 0.90,
-    0xEF: 1.07, 0xF0: 1.10,
-}  # fmt: skip
-_FIRST_BYTES: Final = bytes(
-    max((first for first in _BY_FIRST_BYTE if first <= byte), default=0) for byte in range(256)
-)
-_LATER_BYTES: Final = bytes(range(0x80, 0xC2))
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class TextTokens(NamedTuple):
-    """Tokens of one text in the order of GROUPS, its UTF-8 length, and whether it is unusual."""
+    """Tokens of one text in the order of GROUPS, its UTF-8 length, and whether it is unusual.
+
+    scripts: the last group's tokens by script (:mod:`script_tokens`), before they were bounded.
+    """
 
     tokens: tuple[float, float, float, float, float, float]
     utf8_bytes: int
-    unusual: bool
+    unusual: bool = False
+    scripts: Mapping[str, float] = _NOTHING
 
 
-def count_text(text: str, *, costs: Costs | None = None) -> TextTokens:
+class TextCounter:
+    """Counts texts with one table of costs; several threads may ask."""
+
+    def __init__(self, costs: Costs) -> None:
+        words, gaps = costs.words, costs.gaps
+        self._texts: dict[int, TextTokens] = {}
+        self._latin = PieceMemory(_Cut(words, latin_words), words.known, noise=_NOISE)
+        self._arabic = PieceMemory(words, words.known)
+        self._gaps = PieceMemory(_Cut(gaps, cut_gaps), gaps.known, noise=_NOISE)
+
+    def count(self, text: str) -> TextTokens:
+        """Expected tokens of a text: at least 1 unless it is empty, at most its UTF-8 bytes."""
+        page = encode(text)
+        latin = _tokens(self._latin(latin_runs(page)))
+        runs = gap_runs(page)
+        digits = float(b"".join(runs).count(b"0"))
+        symbols = max(0.0, _tokens(self._gaps(runs)) - digits)
+        if text.isascii() and _UNKNOWN_BYTE not in page:
+            return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text))
+        plain, marked = self._arabic_tokens(page)
+        unknown = page.count(_UNKNOWN_BYTE)
+        scripts = count_scripts(_ON_PAGE.sub("", text)) if unknown else {}
+        counted = _bounded(
+            (plain, marked, latin, digits, symbols, sum(scripts.values())),
+            len(text.encode("utf-8", "surrogatepass")),
+        )
+        if not unknown:
+            return counted
+        return counted._replace(unusual=unknown > UNUSUAL_SHARE * len(text), scripts=scripts)
+
+    def recall(self, text: str) -> TextTokens:
+        """The same, remembered by the text's hash: no text is kept."""
+        texts, mark = self._texts, hash(text)
+        counted = texts.get(mark)
+        if counted is None:
+            if len(texts) >= MOST_TEXTS:
+                texts.clear()
+            counted = texts[mark] = self.count(text)
+        return counted
+
+    def _arabic_tokens(self, page: bytes) -> tuple[float, float]:
+        """Tokens of plain words, and of those with tashkeel or tatweel."""
+        runs = arabic_runs(page)
+        if not is_marked(page):
+            return _tokens(self._arabic(runs)), 0.0
+        are_marked = marked_runs(page)
+        marked = list(compress(runs, are_marked))
+        plain = list(compress(runs, map(not_, are_marked)))
+        return _tokens(self._arabic(plain)), _tokens(self._arabic(marked))
+
+
+class _Cut(NamedTuple):
+    """Costs of runs that are cut into pieces first."""
+
+    costs: PieceCosts
+    cut: Callable[[list[bytes]], list[bytes]]
+
+    def each(self, runs: list[bytes]) -> list[int]:
+        pieces = self.cut(runs)
+        if len(pieces) == len(runs):
+            return self.costs.each(pieces)
+        return [self.costs.total(self.cut([run])) for run in runs]
+
+    def total(self, runs: list[bytes]) -> int:
+        return self.costs.total(self.cut(runs))
+
+
+@cache
+def _shipped() -> TextCounter:
+    return TextCounter(load_costs())
+
+
+def count_text(text: str) -> TextTokens:
     """Expected tokens of a text: at least 1 unless it is empty, at most its UTF-8 bytes.
 
-    Linear in the length, at any length; accepts every str, lone surrogates too. ``costs`` other
-    than the shipped table serve measurements.
+    Linear in the length, at any length; accepts every str, lone surrogates too. System
+    instructions and the turns of a chat come again with each call, and are counted once.
     """
-    costs = costs or load_costs()
-    page = encode(text)
-    latin = _cost(costs.words, latin_words(page))
-    between = gaps(page)
-    digits = float(b"".join(between).count(b"0"))
-    symbols = max(0.0, _cost(costs.gaps, between) - digits)
-    if text.isascii() and _UNKNOWN_BYTE not in page:
-        return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text), unusual=False)
-    plain, marked = _arabic(costs.words, page)
-    unknown = page.count(_UNKNOWN_BYTE)
-    return _bounded(
-        (plain, marked, latin, digits, symbols, _other(text) if unknown else 0.0),
-        len(text.encode("utf-8", "surrogatepass")),
-        unusual=unknown > UNUSUAL_SHARE * len(text),
-    )
+    return _shipped().recall(text)
 
 
-def _cost(costs: PieceCosts, pieces: list[bytes]) -> float:
-    known = costs.known
-    unknown = [piece for piece in pieces if piece not in known]
-    total = sum(map(known.get, pieces, _ZEROS))
-    if unknown:
-        total += costs.spelled(unknown)
-    return total / UNITS if total > 0 else 0.0
-
-
-def _arabic(costs: PieceCosts, page: bytes) -> tuple[float, float]:
-    """Tokens of plain words, and of those with tashkeel or tatweel, which are never in the table."""
-    words = arabic_words(page)
-    known = costs.known
-    unknown = [word for word in words if word not in known]
-    total = sum(map(known.get, words, _ZEROS))
-    marked = [word for word in unknown if is_marked(word)] if is_marked(page) else []
-    if len(marked) < len(unknown):
-        apart = frozenset(marked)
-        total += costs.spelled([word for word in unknown if word not in apart])
-    marked_total = costs.spelled(marked) if marked else 0
-    return max(0, total) / UNITS, max(0, marked_total) / UNITS
-
-
-def _other(text: str) -> float:
-    unknown = _ON_PAGE.sub("", text).encode("utf-8", "surrogatepass")
-    firsts = unknown.translate(_FIRST_BYTES, _LATER_BYTES)
-    return sum(weight * firsts.count(first) for first, weight in _BY_FIRST_BYTE.items())
+def _tokens(units: int) -> float:
+    return units / UNITS if units > 0 else 0.0
 
 
 def _bounded(
-    tokens: tuple[float, float, float, float, float, float], utf8_bytes: int, *, unusual: bool
+    tokens: tuple[float, float, float, float, float, float], utf8_bytes: int
 ) -> TextTokens:
     total = sum(tokens)
     if 1.0 <= total <= utf8_bytes or not utf8_bytes:
-        return TextTokens(tokens, utf8_bytes, unusual)
+        return TextTokens(tokens, utf8_bytes)
     if total <= 0.0:
-        return TextTokens((0.0, 0.0, 0.0, 0.0, 1.0, 0.0), utf8_bytes, unusual)
+        return TextTokens((0.0, 0.0, 0.0, 0.0, 1.0, 0.0), utf8_bytes)
     scale = min(max(total, 1.0), utf8_bytes) / total
     arabic, tashkeel, latin, digits, symbols, other = (part * scale for part in tokens)
-    return TextTokens((arabic, tashkeel, latin, digits, symbols, other), utf8_bytes, unusual)
+    return TextTokens((arabic, tashkeel, latin, digits, symbols, other), utf8_bytes)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from socket import gethostname
 from typing import Final, NamedTuple, Protocol
 
@@ -37,6 +36,9 @@ from keypool_cli.upstream.count_local import GOOGLE, open_tokenizer
 
 MOST_OPEN: Final = 20_000
 """Leases whose estimates are remembered until they are settled; the oldest go first."""
+
+_UNTAUGHT: Final = frozenset({"cached", "media"})
+"""Parts that are guessed from little: requests with them teach nothing of text."""
 
 DRIFT_EVENT: Final = "estimate.drift"
 
@@ -100,7 +102,7 @@ class Estimating:
     ) -> None:
         """A lease was granted on an estimate: its settlement will show how good that was."""
         parts = estimate.parts
-        if not parts or "cached" in parts or "media" in parts:
+        if not parts or not _UNTAUGHT.isdisjoint(parts):
             return
         text = text_tokens(parts)
         kind = self._kind(model, self.calibration(model)[1], client, estimate)
@@ -205,8 +207,7 @@ class Estimating:
         await self._ports.call(add, DRIFT_EVENT, kind.model, by=by, detail=detail)
 
 
-@dataclass(frozen=True, slots=True)
-class _OfClient:
+class _OfClient(NamedTuple):
     estimating: Estimating
     client: Client | None
 

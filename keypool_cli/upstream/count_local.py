@@ -6,11 +6,12 @@ keypool ships none: Gemma's vocabulary is Google's, and several megabytes.
 import hashlib
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from keypool_cli.errors import UsageError
+from keypool_cli.errors import UnreachableError, UsageError
 
 CountText = Callable[[str], int]
 """Tokens of one text."""
@@ -27,7 +28,8 @@ _FORMS: Final = f"give a tokenizer.model (SentencePiece), a tokenizer.json, or {
 def open_tokenizer(name: str, *, model: str) -> CountText:
     """A tokenizer from a file, or google-genai's for a model.
 
-    Raises UsageError where the file is not one, or a package to read it is missing.
+    Raises UsageError where the file is not one, or a package to read it is missing, and
+    UnreachableError where google-genai must fetch a file and cannot.
     """
     if name == GOOGLE:
         return _google(model)
@@ -61,20 +63,30 @@ def _tokenizer_json(path: Path) -> CountText:
 
 
 def _google(model: str) -> CountText:
-    _package("sentencepiece", "keypool[sentencepiece]")
+    for package in ("sentencepiece", "google.protobuf"):
+        _package(package, "google-genai[local-tokenizer]")
     local = importlib.import_module("google.genai.local_tokenizer")
     try:
         tokenizer = local.LocalTokenizer(model_name=model)
-    except (ValueError, OSError, RuntimeError) as err:
+    except OSError as err:  # those of requests are, too
+        raise UnreachableError(
+            f"google-genai cannot fetch the vocabulary of {model} ({type(err).__name__})",
+            hint="it fetches a file once; or give the file itself: --tokenizer tokenizer.model",
+        ) from err
+    except (ImportError, RuntimeError, ValueError) as err:
         raise UsageError(
             f"google-genai has no local tokenizer for {model}: {err}",
-            hint="it knows some models only, and fetches a file once; or give the file itself",
+            hint="it knows some models only; or give the file itself",
         ) from err
+    with warnings.catch_warnings():
+        # That it is experimental it says at its first count only, in the middle of a report.
+        warnings.simplefilter("ignore")
+        _google_count(tokenizer, "x")
     return lambda text: _google_count(tokenizer, text)
 
 
 def _google_count(tokenizer: Any, text: str) -> int:  # noqa: ANN401 - imported where it is used
-    return int(tokenizer.count_tokens(text).total_tokens or 0)
+    return int(tokenizer.count_tokens(text).total_tokens or 0) if text else 0
 
 
 def _package(name: str, wanted: str) -> Any:  # noqa: ANN401 - optional, so no types to name

@@ -88,7 +88,7 @@ def test_a_tokenizer_measures_a_model_never_probed(keypool, tmp_path, registry):
 def test_a_piped_report_is_tab_separated(keypool):
     result = keypool("probe", "--offline")
     head, *rows = result.rows
-    assert head[0].startswith(f"{MODEL}: 257 samples")
+    assert head[0].startswith(f"{MODEL}: 281 samples")
     assert {len(row) for row in rows} == {9}
     assert rows[-1][0] == "all"
     assert len({row[0] for row in rows}) == len(rows) == 14

@@ -8,7 +8,8 @@ import pytest
 
 from keypool_cli.core.accuracy import Counted, accuracy, score
 from keypool_cli.core.calibration import calibrate, from_json, to_json
-from keypool_cli.core.estimator import DEFAULT, Calibration, estimate_request
+from keypool_cli.core.estimator import DEFAULT, Calibration, estimate_request, estimate_text
+from keypool_cli.core.script_tokens import KINDS
 from keypool_cli.core.text_tokens import GROUPS
 from keypool_cli.samples import load_shipped, load_structural, load_texts
 from tests.support.counting import MODEL, counted_as, counted_by
@@ -30,7 +31,8 @@ def gain(fitted, kind):
 
 def test_counts_as_shipped_leave_the_defaults():
     found = fit(DEFAULT)
-    assert found.factors == pytest.approx(dict.fromkeys(GROUPS, 1.0), abs=0.01)
+    assert found.factors == pytest.approx(dict.fromkeys(found.factors, 1.0), abs=0.02)
+    assert {*GROUPS, *KINDS, "thai"} <= found.factors.keys()
     assert (found.per_content, found.per_system) == (1.0, 1.0)
     assert (found.z, found.unusual_z) == (DEFAULT.z, DEFAULT.unusual_z)
 
@@ -73,15 +75,42 @@ def test_few_samples_move_little():
 
 def test_no_samples_leave_the_defaults():
     fitted = calibrate([], model=MODEL)
-    assert fitted.calibration == replace(DEFAULT, factors=dict.fromkeys(GROUPS, 1.0))
+    assert fitted.calibration == replace(DEFAULT, factors=dict.fromkeys((*GROUPS, *KINDS), 1.0))
     assert fitted.gains == ()
     assert fitted.after.samples == 0
 
 
-def test_one_rare_script_does_not_decide_for_all_others():
-    rare = [probe for probe in TEXTS if probe.kind == "exotic"]
-    factor = fit(replace(DEFAULT, factors={"other": 1.6}), [*ENGLISH, *rare]).factors["other"]
-    assert 1.0 < factor < 1.3
+def test_a_script_has_a_factor_of_its_own_and_says_little_about_the_others():
+    thai = [probe for probe in TEXTS if probe.id in ("exotic-17", "exotic-18")]
+    factors = fit(replace(DEFAULT, factors={"thai": 1.6}), [*ENGLISH, *thai]).factors
+    assert factors["thai"] == pytest.approx(1.6, abs=0.06)
+    assert 1.0 <= factors["other"] < 1.12
+
+
+def test_scripts_are_left_alone_while_their_errors_are_noise():
+    exotic = [probe for probe in TEXTS if probe.kind == "exotic"]
+    truth = replace(DEFAULT, factors={"thai": 1.1, "greek": 0.92})
+    factors = fit(truth, [*ENGLISH, *exotic]).factors
+    assert (factors["thai"], factors["greek"]) == pytest.approx((1.0, 1.0), abs=0.06)
+
+
+def test_scripts_that_all_changed_alike_tell_what_one_without_a_sample_costs():
+    exotic = [probe for probe in TEXTS if probe.kind == "exotic"]
+    factors = fit(replace(DEFAULT, factors={"other": 1.6}), [*ENGLISH, *exotic]).factors
+    assert 1.2 < factors["other"] < 1.6
+    assert "khmer" not in factors
+
+
+def test_a_text_of_two_scripts_is_scaled_by_how_much_is_of_which():
+    def tokens(text, factors):
+        estimate = estimate_text(text, calibration=Calibration(factors=factors))
+        return estimate.parts["other"]
+
+    thai, hebrew = "กรุณาตรวจสอบ", "שלום לכולם"
+    plain = [tokens(text, {}) for text in (thai, hebrew)]
+    factors = {"thai": 1.5, "other": 0.9}
+    assert tokens(thai, factors) == pytest.approx(1.5 * plain[0])
+    assert tokens(f"{thai} {hebrew}", factors) == pytest.approx(1.5 * plain[0] + 0.9 * plain[1])
 
 
 def costing(probes, deviations):
@@ -100,13 +129,13 @@ def test_the_margin_is_never_narrower_than_the_default():
 
 
 def test_the_margin_widens_when_many_samples_cost_more_than_reserved():
-    above = [6.0 if at % 20 == 0 else 0.0 for at in range(240)]
+    above = [6.0 if at % 20 == 0 else 0.0 for at in range(len(TEXTS))]
     fitted = calibrate(costing(TEXTS, above), model=MODEL)
     assert 4.0 < fitted.calibration.z < 8.0
 
 
 def test_one_sample_of_many_does_not_widen_the_margin():
-    fitted = calibrate(costing(TEXTS, [6.0] + [0.0] * 239), model=MODEL)
+    fitted = calibrate(costing(TEXTS, [6.0] + [0.0] * (len(TEXTS) - 1)), model=MODEL)
     assert fitted.calibration.z == DEFAULT.z
 
 
@@ -141,7 +170,7 @@ def test_the_report_tells_each_class_and_all():
     counted = counted_by("gemma3", SHIPPED)
     fitted = calibrate(counted, model=MODEL)
     assert [gain.kind for gain in fitted.gains] == list(dict.fromkeys(p.kind for p in TEXTS))
-    assert fitted.before.samples == fitted.after.samples == 250
+    assert fitted.before.samples == fitted.after.samples == 274
     marked = [one for one in counted if one.probe.kind == "ar_tashkeel"]
     scored = [score(one, model=MODEL, calibration=DEFAULT) for one in marked]
     assert gain(fitted, "ar_tashkeel").before == accuracy(scored)
@@ -152,7 +181,9 @@ def test_an_unchanged_vocabulary_is_left_as_good_as_it_was():
     fitted = calibrate(counted_by("gemma3", SHIPPED), model=MODEL)
     assert fitted.after.mape < fitted.before.mape
     assert fitted.after.under == 0
-    assert all(0.9 < factor < 1.12 for factor in fitted.calibration.factors.values())
+    factors = fitted.calibration.factors
+    assert all(0.9 < factors[group] < 1.12 for group in (*GROUPS, *KINDS))
+    assert all(0.85 < factor < 1.2 for factor in factors.values())
 
 
 def test_a_changed_vocabulary_is_repaired_in_every_class():
@@ -160,6 +191,9 @@ def test_a_changed_vocabulary_is_repaired_in_every_class():
     assert gain(fitted, "ar_tashkeel").before.bias < -0.15
     ordinary = [gain for gain in fitted.gains if gain.kind != "exotic"]
     assert max(gain.after.mape for gain in ordinary) < 0.07
+    exotic = gain(fitted, "exotic")
+    assert exotic.before.mape > 0.2
+    assert exotic.after.mape < 0.1
     assert fitted.calibration.factors["tashkeel"] == pytest.approx(1.24, abs=0.05)
     assert fitted.before.under > 10
     assert fitted.after.under == 0

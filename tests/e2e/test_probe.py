@@ -19,7 +19,7 @@ from tests.support.probing import counting_simulator
 pytestmark = pytest.mark.e2e
 
 KEYS = {"p1": secret_of("p1-key"), "p2": secret_of("p2-key")}
-SAMPLES = 257
+SAMPLES = 281
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,8 @@ def test_a_changed_tokenizer_is_found_named_and_mended_by_one_probe(probe, chang
     assert probe("--check", "--all", upstream=changed).code == ExitCode.OK
     (report,) = probe("--offline", "--json").json["models"]
     errors = {each["name"]: each["after"]["error"] for each in report["strata"]}
-    assert {name: error for name, error in errors.items() if error > 0.07} == {
-        "exotic": errors["exotic"]
-    }
+    assert errors.pop("exotic") < 0.1
+    assert max(errors.values()) < 0.07
 
 
 def test_a_check_writes_nothing(probed, probe, changed):

@@ -75,11 +75,12 @@ def spans(page: bytes, shape: str) -> list[tuple[int, int, bytes, bool]]:
     for match in PIECE.finditer(shape):
         start, end = match.span()
         if match.lastgroup == "gap":
-            found.append((start, end, b"".join(code_page.gaps(page[start:end])), False))
+            found.append((start, end, b"".join(code_page.gap_runs(page[start:end])), False))
         elif match.lastgroup != "unknown":
             cuts = [start, *_humps(page, start, end), end]
             for left, right in pairwise(cuts):
-                word = (code_page.latin_words(page[left:right]) or [page[left:right]])[0]
+                runs = code_page.latin_runs(page[left:right])
+                word = (code_page.latin_words(runs) or [page[left:right]])[0]
                 found.append((left, right, word, True))
     return found
 

@@ -21,7 +21,7 @@ from statistics import fmean
 from types import ModuleType
 
 from keypool_cli.core.estimator import estimate_text
-from keypool_cli.core.text_tokens import count_text
+from keypool_cli.core.text_tokens import TextCounter
 from keypool_cli.core.word_table import Costs, load_costs
 
 Counter = Callable[[str], float]
@@ -70,8 +70,14 @@ def cl100k() -> Counter | None:
 def without_words() -> Counter:
     """Ours with the weights of letters alone, as if no word or gap were known."""
     full = load_costs()
-    spelled = Costs(replace(full.words, known={}), replace(full.gaps, known={}))
-    return lambda text: sum(count_text(text, costs=spelled).tokens)
+    spelled = TextCounter(Costs(replace(full.words, known={}), replace(full.gaps, known={})))
+    return lambda text: sum(spelled.count(text).tokens)
+
+
+def ours() -> Counter:
+    """Ours with no text remembered; after the first run its words are."""
+    counter = TextCounter(load_costs())
+    return lambda text: sum(counter.count(text).tokens)
 
 
 class JavaScript:
@@ -124,7 +130,7 @@ def counters() -> dict[str, Counter]:
     else:
         columns["cl100k"] = proxy
     columns["letters"] = without_words()
-    columns["ours"] = lambda text: sum(count_text(text).tokens)
+    columns["ours"] = ours()
     return columns
 
 
