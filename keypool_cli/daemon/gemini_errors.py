@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from keypool_cli.daemon.problems import RETRY_S, UnauthenticatedError
+from keypool_cli.daemon.proxy_body import READ, UnreadableCodingError
 from keypool_cli.errors import (
     ConflictError,
     KeypoolError,
@@ -52,6 +53,7 @@ _MEANINGS: tuple[tuple[type[KeypoolError], Meaning], ...] = (
     (UnauthenticatedError, Meaning(401, "UNAUTHENTICATED", "unauthenticated")),
     (BodyTooLargeError, Meaning(413, "INVALID_ARGUMENT", "too-large")),
     (TooLargeError, Meaning(400, "INVALID_ARGUMENT", "too-large")),
+    (UnreadableCodingError, Meaning(415, "INVALID_ARGUMENT", "unreadable-coding")),
     (UsageError, Meaning(400, "INVALID_ARGUMENT", "bad-request")),
     (NotFoundError, Meaning(404, "NOT_FOUND", "not-found")),
     (NotPermittedError, Meaning(403, "PERMISSION_DENIED", "not-permitted")),
@@ -76,6 +78,9 @@ def answer_gemini_error(proto: Exchange, err: KeypoolError, form: Form) -> int:
     headers = [("x-keypool-error", meaning.kind)]
     if wait_s is not None:
         headers.append(("retry-after", str(ceil(wait_s))))
+    if isinstance(err, UnreadableCodingError):
+        # RFC 9110, 12.5.3: such a refusal tells what would be taken.
+        headers.append(("accept-encoding", READ))
     answer_json(proto, meaning.code, _BODIES[form](meaning, err, wait_s), headers=headers)
     return meaning.code
 
@@ -115,6 +120,7 @@ _OPENAI_TYPES: Mapping[int, str] = {
     404: "invalid_request_error",
     409: "invalid_request_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
     429: "rate_limit_error",
 }
 

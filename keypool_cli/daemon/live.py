@@ -18,7 +18,7 @@ from keypool_cli.daemon.live_closing import (
     say_goodbye,
 )
 from keypool_cli.daemon.live_request import live_token, read_setup, upstream_path
-from keypool_cli.daemon.proxy_request import wait_s
+from keypool_cli.daemon.proxy_request import name_in, wait_s
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.rsgi import ClientGone, Scope
 from keypool_cli.http.websocket import Handshake, Peer
@@ -124,7 +124,7 @@ class Live:
                     await self._desk.affinity.keep(order.pool, name, conversation.project.id)
 
     async def _order(self, scope: Scope, caller: Caller, peer: Peer) -> LiveOrder:
-        pool = caller.pool(self._desk.watch.configured, scope.headers.get("x-keypool-pool"))
+        pool = caller.pool(self._desk.watch.configured, name_in(scope.headers, "x-keypool-pool"))
         waits = wait_s(scope.headers, pool.wait_s)
         message = await _first(peer)
         setup = await read_setup(message, self._desk.estimating.of(caller.client))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
 from keypool_cli.daemon.hanging_up import unless_gone
+from keypool_cli.daemon.not_forwarded import not_forwarded
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_relay import relay
 from keypool_cli.daemon.proxy_request import wants_sse
 from keypool_cli.daemon.resources import Noting
 from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.uploads import UploadCalls, upload_token
-from keypool_cli.errors import KeypoolError, NotFoundError
+from keypool_cli.errors import KeypoolError
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.proxying import Proxying, Ticketing
 from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
@@ -68,7 +69,7 @@ class Proxy:
             return
         caller = self._ordering.caller(scope)
         if call is None:
-            raise NotFoundError(f"the proxy does not forward {scope.method} {scope.path}")
+            raise not_forwarded(scope)
         asked = self._ordering.asked(call, caller, scope)
         if call.touch is Touch.UPLOAD:
             await self._desks.uploads.begin(asked, proto)

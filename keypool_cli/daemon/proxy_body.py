@@ -1,4 +1,7 @@
-"""A proxied call's body, as its client meant it: read, and unpacked where it came compressed."""
+"""A proxied call's body, as its client meant it: read, and unpacked where it came compressed.
+
+Gzip and deflate are what Gemini's clients send; whoever sends another learns what to send.
+"""
 
 import asyncio
 import zlib
@@ -10,21 +13,33 @@ from keypool_cli.http.rsgi import Exchange, Headers
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
 
+READ = "gzip, deflate"
+"""What a body may be compressed as, in the words of Accept-Encoding."""
+
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 """What zlib calls the three wrappings of one compression."""
 
 
+class UnreadableCodingError(UsageError):
+    """The body is compressed in a way that is not read here."""
+
+    def __init__(self, codings: list[str]) -> None:
+        super().__init__(
+            f"a body with Content-Encoding {', '.join(codings)!r} is not read",
+            hint="send it plain, or as one of: gzip, deflate",
+        )
+
+
 async def read_plain(headers: Headers, proto: Exchange) -> bytes:
-    """The whole body, unpacked. Raises UsageError, BodyTooLargeError."""
+    """The whole body, unpacked. Raises UnreadableCodingError, UsageError, BodyTooLargeError."""
     packed = await read_body(headers, proto, limit=LARGEST_BODY)
     coding = (headers.get("content-encoding") or "identity").strip().lower()
     if coding in {"", "identity"}:
         return packed
-    if len(headers.get_all("content-encoding")) > 1 or coding not in {"gzip", "x-gzip", "deflate"}:
-        raise UsageError(
-            f"a body with content-encoding {coding!r} cannot be read",
-            hint="send it plain, or as gzip or deflate",
-        )
+    codings = headers.get_all("content-encoding")
+    if len(codings) > 1 or coding not in _CODINGS:
+        raise UnreadableCodingError(codings)
     if len(packed) < LONG_REQUEST:
         return unpacked(packed, coding)
     return await asyncio.to_thread(unpacked, packed, coding)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,8 +12,8 @@ from keypool_cli.core.request_shape import json_text
 from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.errors import UsageError
 from keypool_cli.service.estimating import SHIPPED, Estimates
-from keypool_cli.upstream.calls import Call, Cost
-from keypool_cli.upstream.names import may_mention, mentioned
+from keypool_cli.upstream.calls import Call, Cost, Family
+from keypool_cli.upstream.names import may_mention, mentioned, named
 
 MOST_REQUESTS = 100
 """Upstream takes no larger batch of embeddings (gemini-facts 7)."""
@@ -22,16 +22,17 @@ SHORTEST_CACHED = 2048
 """Tokens of the shortest prompt that Gemini caches by itself, on 2.5 models (gemini-facts 6)."""
 
 _LONGEST_NAME = 200
+_BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
 _body = msgspec.json.Decoder(dict[str, object])
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What to reserve for one call. prefix: what its prompt begins with; empty for a short one.
 
     estimate: where tokens come from; None for a call that costs none. mentions: names of what only
-    one project has. passing: nothing that the call makes is kept upstream.
+    one project has. agent: what one project has if it is not Google's own. passing: nothing that
+    the call makes is kept upstream.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Wanted:
     estimate: Estimate | None = None
     mentions: tuple[str, ...] = ()
     passing: bool = False
+    agent: str = ""
 
 
 async def read_wanted(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
@@ -52,9 +54,12 @@ async def read_wanted(call: Call, body: bytes, estimates: Estimates = SHIPPED) -
 
 def _free(call: Call, body: bytes) -> Wanted:
     request = _read(body) if body else {}
-    named = request.get("model")
-    model = call.model or (named.removeprefix("models/") if isinstance(named, str) else "")
-    return Wanted(model, 0, mentions=_mentions(request, body))
+    said = request.get("model")
+    model = call.model or (said.removeprefix("models/") if isinstance(said, str) else "")
+    # An id without its collection is plain text to may_mention.
+    openai = call.family is Family.OPENAI and request
+    mentions = tuple(mentioned(request)) if openai else _mentions(request, body)
+    return Wanted(model, 0, mentions=mentions)
 
 
 def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
@@ -73,6 +78,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted
         estimate,
         mentions=_mentions(request, body),
         passing=request.get("store") is False,
+        agent=_agent(request),
     )
 
 
@@ -103,10 +109,15 @@ def _prefix(request: Mapping[str, object], tokens: int) -> str:
 
 def _named(request: Mapping[str, object]) -> str:
     """The model, or the agent, that a body names; both have quota of their own."""
-    named = request.get("model") or request.get("agent")
-    if not isinstance(named, str) or not 0 < len(named) <= _LONGEST_NAME:
+    said = request.get("model") or request.get("agent")
+    if not isinstance(said, str) or not 0 < len(said) <= _LONGEST_NAME:
         raise UsageError("the body must name a model")
-    return named.removeprefix("models/")
+    return said.removeprefix("models/")
+
+
+def _agent(request: Mapping[str, object]) -> str:
+    own = request.get("agent")
+    return (named("agents", own) or "") if isinstance(own, str) else ""
 
 
 def _estimate(
@@ -121,8 +132,8 @@ def _estimate(
 
 def _requests(call: Call, request: Mapping[str, object]) -> int:
     """Each item of a batch of embeddings counts as a request (gemini-facts 1.1)."""
-    items = {"batchEmbedContents": request.get("requests"), "embeddings": request.get("input")}
-    batch = items.get(call.verb)
+    field = _BATCHES.get(call.verb)
+    batch = request.get(field) if field else None
     count = len(batch) if isinstance(batch, list) and batch else 1
     if count > MOST_REQUESTS:
         raise UsageError(f"at most {MOST_REQUESTS} requests can be in one batch")

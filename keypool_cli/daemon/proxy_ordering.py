@@ -9,7 +9,14 @@ from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Auth, Caller
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
 from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
-from keypool_cli.daemon.proxy_request import deadline_s, session_of, target_of, token_of, wait_s
+from keypool_cli.daemon.proxy_request import (
+    deadline_s,
+    name_in,
+    session_of,
+    target_of,
+    token_of,
+    wait_s,
+)
 from keypool_cli.errors import UnreachableError
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
@@ -62,7 +69,7 @@ class Ordering:
 
     def asked(self, call: Call, caller: Caller, scope: Scope) -> Asked:
         """A call on the pool that it names, or the caller's own."""
-        pool = caller.pool(self._watch.configured, scope.headers.get("x-keypool-pool"))
+        pool = caller.pool(self._watch.configured, name_in(scope.headers, "x-keypool-pool"))
         return Asked(call, caller, scope, pool)
 
     async def order(self, asked: Asked, proto: Exchange) -> tuple[Call, Order]:
@@ -74,6 +81,8 @@ class Ordering:
         wanted = await read_wanted(asked.call, body or b"", estimates)
         if wanted.model:
             asked.caller.check_model(wanted.model)
+        if asked.call.touch is Touch.MAKE and asked.call.family is Family.OPENAI:
+            asked.caller.check_every_model("a batch names its models in its file")
         if wanted.passing and asked.call.touch is Touch.MAKE:
             asked = replace(asked, call=replace(asked.call, touch=Touch.NONE))
         return asked.call, await self.of(asked, wanted, body)
@@ -85,6 +94,8 @@ class Ordering:
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
         names = [*wanted.mentions, *_own(call)]
+        if wanted.agent:
+            names += await self._resources.known(wanted.agent, pool)
         only = None
         if names:
             only = await self._resources.project_of(names, pool, asked.caller.client)

@@ -1,8 +1,9 @@
 """What a proxied request says: whose it is, where it goes, and how long it may take."""
 
 import re
+import unicodedata
 from functools import lru_cache
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import query_pairs
@@ -80,9 +81,28 @@ def wait_s(headers: Headers, default: float) -> float:
     return float(said)
 
 
+def name_in(headers: Headers, header: str) -> str | None:
+    """A name of any script, as a header holds it: percent-encoded where it is not ASCII.
+
+    Raises UsageError for one that came otherwise: to pass over it would mean another pool.
+    """
+    said = headers.get(header)
+    if said is None:
+        if header in headers:
+            raise UsageError(
+                f"{header} holds other characters than ASCII",
+                hint="percent-encode the name as UTF-8, as in URLs",
+            )
+        return None
+    try:
+        return unicodedata.normalize("NFC", unquote(said, errors="strict")) if "%" in said else said
+    except UnicodeDecodeError:
+        raise UsageError(f"{header} is not percent-encoded UTF-8") from None
+
+
 def session_of(headers: Headers) -> str | None:
     """What the client calls its session, for calls of it to keep to one project."""
-    said = headers.get("x-keypool-affinity")
+    said = name_in(headers, "x-keypool-affinity")
     if said is not None and not 0 < len(said) <= LONGEST_SESSION:
         raise UsageError(f"x-keypool-affinity is 1 to {LONGEST_SESSION} characters long")
     return said

@@ -13,7 +13,7 @@ from keypool_cli.service.passage import Passage
 from keypool_cli.service.proxying import Attempt, Order
 from keypool_cli.service.resources import Resources
 from keypool_cli.upstream.calls import Call, Touch
-from keypool_cli.upstream.names import results_in, root_of
+from keypool_cli.upstream.names import named, results_in, root_of
 
 _DAY_S = 24 * 3600
 _AFTER_ITS_END_S = 30 * _DAY_S
@@ -54,25 +54,27 @@ class Noting:
                 passage, lambda name: self.made(name, project, client_id, until_ms=_until(name))
             )
         if call.touch is Touch.MAKE:
-            await self.note_made(await passage.held(), project, client_id)
+            await self.note_made(await passage.held(), project, client_id, among=call.resource)
         elif call.touch is Touch.REMOVE:
             await self._resources.forget(call.resource, project)
         elif call.touch is Touch.WATCH or order.method == "PATCH":
             await self._look(call, await passage.held(), project)
         return passage
 
-    async def note_made(self, body: bytes, project: Project, client_id: int | None) -> None:
-        """Remember what a whole answer says was made."""
+    async def note_made(
+        self, body: bytes, project: Project, client_id: int | None, *, among: str
+    ) -> None:
+        """Remember what a whole answer says was made. among: the collection, where it has an id."""
         told = _told(body)
-        name = _name(told) if told is not None else None
+        name = _name(told, among) if told is not None else None
         if told is not None and name is not None:
             await self.made(name, project, client_id, until_ms=_until(name, told))
 
     async def note_file(self, body: bytes, project: Project, client_id: int | None) -> None:
         """The same of an upload; one into a store makes nothing that has a name of its own."""
         told = _told(body)
-        if told is not None and (told.name or "").startswith("files/"):
-            await self.note_made(body, project, client_id)
+        if told is not None and (_name(told, "files") or "").startswith("files/"):
+            await self.note_made(body, project, client_id, among="files")
 
     async def made(
         self, name: str, project: Project, client_id: int | None, *, until_ms: int | None
@@ -83,7 +85,7 @@ class Noting:
     async def _look(self, call: Call, body: bytes, project: Project) -> None:
         """Results belong to whoever made the batch; an end may have been put off."""
         found: Sequence[Resource] = ()
-        if call.touch is Touch.WATCH and b"files" in body:
+        if call.touch is Touch.WATCH and (b"files" in body or b"file_id" in body):
             client_id = await self._resources.owner(call.resource, project)
             names = results_in(_json(body))
             found = [Resource(each, project.id, client_id, _until(each)) for each in names]
@@ -115,10 +117,10 @@ def _json(body: bytes) -> object:
     return found
 
 
-def _name(told: _Made) -> str | None:
+def _name(told: _Made, among: str) -> str | None:
     if told.name is not None:
         return root_of(told.name)
-    return root_of(f"interactions/{told.id}") if told.id is not None else None
+    return named(among, told.id) if told.id is not None else None
 
 
 def _until(name: str, told: _Made | None = None) -> int | None:

@@ -1,26 +1,22 @@
 """Lists over HTTP: several projects' collections as one, of which each client sees its own."""
 
-from dataclasses import replace
 from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
-from keypool_cli.daemon.gemini_errors import mark
+from keypool_cli.daemon.openai_lists import OpenAiLists
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
-from keypool_cli.daemon.proxy_relay import relay
 from keypool_cli.daemon.proxy_request import target_of
+from keypool_cli.daemon.resources_pages import MOST_PAGES, Pages, RefusedPageError
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.service.passage import Passage
-from keypool_cli.service.proxying import Attempt, Order, Proxying, Ticketing
+from keypool_cli.service.proxying import Order, Proxying, Ticketing
 from keypool_cli.service.resources_places import Place, Places
+from keypool_cli.upstream.calls import Family
 from keypool_cli.upstream.forward import UpstreamError
-from keypool_cli.upstream.names import root_of
-
-MOST_PAGES = 200
-"""Pages read upstream for one page of ours; beyond, it may be empty although another follows."""
+from keypool_cli.upstream.names import named, root_of
 
 _PAGE = 50
 _MEMBERS = {"batches": "operations"}  # where upstream lists them under another name
@@ -30,14 +26,6 @@ _item = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
 
 
-class _RefusedPageError(Exception):
-    """Upstream's own refusal, to be passed on."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        super().__init__()
-        self.attempt = attempt
-
-
 class Lists:
     """Handles GET of a collection."""
 
@@ -45,19 +33,20 @@ class Lists:
         self, ordering: Ordering, proxying: Proxying, tickets: Ticketing, places: Places
     ) -> None:
         self._ordering = ordering
-        self._proxying = proxying
-        self._tickets = tickets
         self._places = places
+        self._pages = Pages(proxying, tickets)
+        self._openai = OpenAiLists(ordering, self._pages, places)
 
     async def answer(self, asked: Asked, proto: Exchange) -> None:
         """Answer with one page."""
+        if asked.call.family is Family.OPENAI:
+            await self._openai.answer(asked, proto)
+            return
         order = await self._ordering.of(asked, Wanted("", 0), None)
         try:
             items, following = await self._collected(asked, order)
-        except _RefusedPageError as refused:
-            attempt = refused.attempt
-            marks = mark(attempt.ticket.project.name, None)
-            await relay(attempt.answer, asked.scope, proto, marks=marks)
+        except RefusedPageError as refused:
+            await refused.relay(asked.scope, proto)
             return
         member = _MEMBERS.get(asked.call.resource, asked.call.resource)
         page: dict[str, object] = {member: items} if items else {}
@@ -88,21 +77,12 @@ class Lists:
         self, asked: Asked, order: Order, place: Place, size: int
     ) -> dict[str, msgspec.Raw]:
         target = _target(asked.scope, size, place.token)
-        attempt = await self._proxying.answer(
-            replace(order, only=place.project, target=target, whole=True), self._tickets
-        )
-        try:
-            passage = attempt.answer
-            if attempt.told is not None:
-                raise _RefusedPageError(attempt)
-            return await _decoded(passage)
-        finally:
-            await attempt.close()
+        return _decoded(await self._pages.read(order, place.project, target))
 
 
-async def _decoded(passage: Passage) -> dict[str, msgspec.Raw]:
+def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return _page.decode(await passage.held())
+        return _page.decode(body)
     except msgspec.DecodeError as err:
         raise UpstreamError("upstream's list cannot be read") from err
 
@@ -112,12 +92,16 @@ def _visible(page: dict[str, msgspec.Raw], collection: str, place: Place) -> lis
     items = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not None else []
     if place.own is None:
         return items
-    return [each for each in items if _name(each) in place.own]
+    return [each for each in items if _name(each, collection) in place.own]
 
 
-def _name(item: msgspec.Raw) -> str | None:
+def _name(item: msgspec.Raw, collection: str) -> str | None:
+    """Its name; or, for an agent, its id."""
     try:
-        return root_of(_text.decode(_item.decode(item)["name"]))
+        told = _item.decode(item)
+        if "name" in told:
+            return root_of(_text.decode(told["name"]))
+        return named(collection, _text.decode(told["id"]))
     except (KeyError, msgspec.DecodeError):
         return None
 

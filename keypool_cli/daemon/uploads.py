@@ -1,5 +1,6 @@
 """Uploads over HTTP: begun with a client's token, gone on with by the URL alone, streamed."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from keypool_cli.daemon.proxy_relay import relay
 from keypool_cli.daemon.proxy_request import token_of
 from keypool_cli.daemon.resources import Noting
 from keypool_cli.errors import NotPermittedError, UsageError
+from keypool_cli.http.connection import has_hung_up
 from keypool_cli.http.message import query_pairs
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.service.passage import Passage
@@ -22,6 +24,9 @@ from keypool_cli.upstream.headers import to_upstream
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:]+\](?::\d{1,5})?")
 _GOOGLE = ".googleapis.com"
+
+_FAREWELL_S = 0.05
+"""TLS says goodbye a moment before the connection ends."""
 
 
 def upload_token(scope: Scope) -> str | None:
@@ -52,9 +57,9 @@ class UploadCalls:
         if _only_begins(asked.scope):
             _, order = await self._ordering.order(asked, proto)
         else:
-            body = _counted(proto, _length(asked.scope))
+            body = _complete(asked.scope, proto)
             order = await self._ordering.of(asked, Wanted("", 0), body)
-            order = replace(order, headers=[*order.headers, _length_of(asked.scope)])
+            order = replace(order, headers=[*order.headers, *_length_of(asked.scope)])
         attempt = await self._proxying.answer(order, self._tickets)
         try:
             await self._ordering.keep(order, attempt)
@@ -68,8 +73,8 @@ class UploadCalls:
         """One step of an upload: more of it, its end, or a question how far it has come."""
         session = self._uploads.session(token)
         self._check(session, scope)
-        headers = [*to_upstream(scope.headers.items()), _length_of(scope)]
-        body = _counted(proto, _length(scope))
+        headers = [*to_upstream(scope.headers.items()), *_length_of(scope)]
+        body = _complete(scope, proto)
         proxy = self._uploads.way_out(session)
         outgoing = Outgoing(scope.method, session.url, headers, body, proxy)
         passage = await self._uploads.send(outgoing)
@@ -129,16 +134,28 @@ def _is_final(passage: Passage) -> bool:
     return is_good and passage.told("x-goog-upload-status") == "final"
 
 
-def _length(scope: Scope) -> int:
-    said = scope.headers.get("content-length") or ""
-    if not said.isdecimal():
-        # Without it, a body that was cut short could not be told from one that is all there.
-        raise UsageError("an upload needs a Content-Length", hint="send it in parts of known size")
-    return int(said)
+def _length(scope: Scope) -> int | None:
+    """The length that the body announces; None for one in chunks, which end when they end."""
+    said = scope.headers.get("content-length")
+    if said is None and "transfer-encoding" in scope.headers:
+        return None
+    if said is None and not scope.http_version.startswith("1"):
+        # HTTP/2 breaks off a body without its connection, and nothing tells of that.
+        raise UsageError(
+            "an upload over HTTP/2 needs a Content-Length",
+            hint="send it, or use HTTP/1.1, where a body in chunks will do",
+        )
+    return int(said or 0)
 
 
-def _length_of(scope: Scope) -> Header:
-    return "content-length", str(_length(scope))
+def _length_of(scope: Scope) -> list[Header]:
+    length = _length(scope)
+    return [] if length is None else [("content-length", str(length))]
+
+
+def _complete(scope: Scope, proto: Exchange) -> AsyncIterator[bytes]:
+    length = _length(scope)
+    return _in_chunks(scope, proto) if length is None else _counted(proto, length)
 
 
 async def _counted(proto: Exchange, length: int) -> AsyncIterator[bytes]:
@@ -147,6 +164,15 @@ async def _counted(proto: Exchange, length: int) -> AsyncIterator[bytes]:
         length -= len(part)
         yield bytes(part)
     if length > 0:
+        raise ConnectionError("the client hung up")
+
+
+async def _in_chunks(scope: Scope, proto: Exchange) -> AsyncIterator[bytes]:
+    """A body of unknown length. Raises ConnectionError when its client has gone by its end."""
+    async for part in proto:
+        yield bytes(part)
+    await asyncio.sleep(_FAREWELL_S)
+    if has_hung_up(scope.client):
         raise ConnectionError("the client hung up")
 
 

@@ -1,4 +1,4 @@
-"""Reach below RSGI to a client's connection: break it, or write to it.
+"""Reach below RSGI to a client's connection: break it, write to it, or see whether it ended.
 
 RSGI ends a chunked answer properly even when the application fails in the middle of it, and
 gives no handle on the connection; an answer cut short must never look complete. The process does
@@ -28,6 +28,28 @@ def write_to_client(client: str, data: bytes) -> bool:
                 # Never blocks: the descriptor is shared with the server, which made it so.
                 return sock.send(data) == len(data)
     return False
+
+
+def has_hung_up(client: str) -> bool:
+    """Whether ``scope.client`` sends nothing more: it said so, or its connection is gone.
+
+    RSGI ends a chunked request alike when its last chunk has come and when its connection broke.
+    """
+    for sock in _own_sockets():
+        with sock, suppress(OSError):
+            if _text(sock.getpeername()) == client:
+                return _has_ended(sock)
+    return True
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Looks, and leaves what is there to the server."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def drop_clients_of(server: object) -> int:

@@ -7,6 +7,7 @@ import msgspec
 from keypool_cli.http.message import answer_json
 from keypool_cli.simulator.admitting import admitted
 from keypool_cli.simulator.caller import Caller, unknown_model
+from keypool_cli.simulator.openai import completion
 from keypool_cli.simulator.reply import Json, answers, reply_to, usage
 from keypool_cli.simulator.request import read_body, read_json, read_prompt
 from keypool_cli.simulator.shelf import Content, check_mentions, instant, keep_file, new_id, wrong
@@ -44,6 +45,11 @@ async def make(state: State, caller: Caller) -> None:
 
 async def show(state: State, caller: Caller) -> None:
     """A batch; whoever asks a second time finds it done."""
+    answer_json(caller.exchange, 200, further(state, caller))
+
+
+def further(state: State, caller: Caller) -> Json:
+    """A batch, one step on with each look at it."""
     item = caller.project.shelf.get(caller.call.resource)
     metadata = item["metadata"]
     if metadata["state"] == "BATCH_STATE_RUNNING":
@@ -52,7 +58,7 @@ async def show(state: State, caller: Caller) -> None:
         item |= {"done": True, "response": metadata["output"]}
     elif metadata["state"] == "BATCH_STATE_PENDING":
         metadata["state"] = "BATCH_STATE_RUNNING"
-    answer_json(caller.exchange, 200, item)
+    return item
 
 
 def _output(state: State, caller: Caller, source: Json) -> Json:
@@ -64,13 +70,19 @@ def _output(state: State, caller: Caller, source: Json) -> Json:
     lines = caller.project.shelf.contents[str(name)].splitlines()
     content = Content()
     for line in lines:
-        asked: dict[str, Any] = msgspec.json.decode(line)
-        done_one = {"key": asked.get("key"), "response": _answer(state, asked["request"])}
-        content.add(msgspec.json.encode(done_one) + b"\n")
+        content.add(msgspec.json.encode(_done(state, msgspec.json.decode(line))) + b"\n")
     meta = {"name": f"files/batch-{new_id()}", "mimeType": "application/jsonl"}
     shelf = caller.project.shelf
     file = keep_file(shelf, meta, content, now_ms=state.now_ms(), made=True)
     return {"responsesFile": file["name"]}
+
+
+def _done(state: State, asked: dict[str, Any]) -> Json:
+    """One line's answer, in the form of its request: Gemini's, or OpenAI's."""
+    if "body" not in asked:
+        return {"key": asked.get("key"), "response": _answer(state, asked["request"])}
+    response = {"status_code": 200, "body": completion(state, asked["body"])}
+    return {"id": new_id(), "custom_id": asked.get("custom_id"), "response": response}
 
 
 def _answer(state: State, request: Json) -> Json:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.simulator import batches, openai, resources, uploads
+from keypool_cli.simulator import agents, batches, openai, openai_kept, resources, uploads
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.embeddings import batch_embed, embed, predict
 from keypool_cli.simulator.generate import MOST_TOKENS, generate
@@ -137,25 +137,41 @@ _HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
     "POST openai/chat/completions": openai.chat,
     "POST openai/embeddings": openai.embeddings,
     "GET openai/models": openai.models,
+    "POST openai/files": openai_kept.upload,
+    "GET openai/files/*": openai_kept.show_file,
+    "GET openai/files/*/content": openai_kept.content,
+    "POST openai/batches": openai_kept.make,
+    "GET openai/batches/*": openai_kept.show_batch,
+    "POST openai/batches/*/cancel": openai_kept.cancel,
+    **{f"GET openai/{name}": openai_kept.listed for name in ("files", "batches")},
+    **{f"DELETE openai/{name}/*": openai_kept.removed for name in ("files", "batches")},
     "list": _list,
     "get": _get,
     "upload": uploads.begin,
     **{
         f"GET {name}": resources.listed
-        for name in ("files", "cachedContents", "batches", "fileSearchStores")
+        for name in ("files", "cachedContents", "batches", "fileSearchStores", "agents")
     },
     **{
         f"GET {name}/*": resources.show
-        for name in ("files", "cachedContents", "fileSearchStores", "interactions")
+        for name in ("files", "cachedContents", "fileSearchStores", "interactions", "agents")
     },
     **{
         f"DELETE {name}/*": resources.removed
-        for name in ("files", "cachedContents", "batches", "fileSearchStores", "interactions")
+        for name in (
+            "files",
+            "cachedContents",
+            "batches",
+            "fileSearchStores",
+            "interactions",
+            "agents",
+        )
     },
     "GET files/*:download": resources.download,
     "POST cachedContents": resources.make_cache,
     "PATCH cachedContents/*": resources.put_off,
     "POST fileSearchStores": resources.make_store,
+    "POST agents": agents.make,
     "POST batches/*:cancel": resources.cancelled,
     "POST interactions/*:cancel": resources.cancelled,
     "batchGenerateContent": batches.make,

@@ -16,7 +16,7 @@ from keypool_cli.simulator.tokens import Prompt
 async def interact(state: State, caller: Caller) -> None:
     """Answer one input."""
     body = read_json(await read_body(caller.scope, caller.exchange))
-    model, given = body.get("model"), body.get("input")
+    model, given = _model(state, caller, body), body.get("input")
     if not isinstance(model, str) or not given:
         raise invalid_argument("model and input must be specified")
     prompt = Prompt((given if isinstance(given, str) else str(given),), 1)
@@ -32,6 +32,15 @@ async def interact(state: State, caller: Caller) -> None:
         await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
     else:
         await send_whole(caller.scope, caller.exchange, answer, shape=shape)
+
+
+def _model(state: State, caller: Caller, body: Json) -> object:
+    """The model that answers; for an agent of the project's own making, any."""
+    agent = body.get("agent")
+    if not isinstance(agent, str) or state.has_model(agent):
+        return body.get("model", agent)
+    caller.project.shelf.get(f"agents/{agent}")
+    return next(iter(state.model_names))
 
 
 def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Json:

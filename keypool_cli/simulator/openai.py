@@ -14,7 +14,7 @@ from keypool_cli.simulator.reply import Json, in_chunks, reply_to
 from keypool_cli.simulator.request import read_body, read_json
 from keypool_cli.simulator.sending import send_stream, send_whole
 from keypool_cli.simulator.state import State
-from keypool_cli.simulator.tokens import Prompt
+from keypool_cli.simulator.tokens import Prompt, count_prompt
 
 _ID = "chatcmpl-simulated"
 
@@ -24,18 +24,30 @@ async def chat(state: State, caller: Caller) -> None:
     body = read_json(await read_body(caller.scope, caller.exchange))
     model, prompt = _model(body), _prompt(body)
     (counted,), shape = await admitted(state, caller, [prompt], model=model)
-    text = reply_to(prompt)
-    usage = _usage(counted.tokens, state.count_text(text))
     if body.get("stream") is True:
         asked = body.get("stream_options")
         told = isinstance(asked, dict) and asked.get("include_usage") is True
+        text = reply_to(prompt)
+        usage = _usage(counted.tokens, state.count_text(text))
         frames = _frames(model, text, usage if told else None)
         await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
         return
+    answer = _completion(state, model, prompt, counted.tokens)
+    await send_whole(caller.scope, caller.exchange, answer, shape=shape)
+
+
+def completion(state: State, body: Mapping[str, Any]) -> Json:
+    """The answer to a chat that a batch holds; it books nothing."""
+    model, prompt = _model(body), _prompt(body)
+    return _completion(state, model, prompt, count_prompt(prompt, state.count_text).tokens)
+
+
+def _completion(state: State, model: str, prompt: Prompt, tokens: int) -> Json:
+    text = reply_to(prompt)
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    answer = {**_head(model, "chat.completion"), "choices": [choice], "usage": usage}
-    await send_whole(caller.scope, caller.exchange, answer, shape=shape)
+    usage = _usage(tokens, state.count_text(text))
+    return {**_head(model, "chat.completion"), "choices": [choice], "usage": usage}
 
 
 async def embeddings(state: State, caller: Caller) -> None:

@@ -64,7 +64,7 @@ def _of_version(method: str, version: str, parts: list[str]) -> Call:
         case "GET", ["models", model]:
             return Call(version, model, "get")
         case _, ["openai", *rest]:
-            return Call(version, None, f"{method} openai/{'/'.join(rest)}")
+            return _of_openai(method, version, rest)
         case "POST", ["interactions"]:
             return Call(version, None, "interactions")
         case "POST", ["models", action] if ":" in action:
@@ -72,6 +72,18 @@ def _of_version(method: str, version: str, parts: list[str]) -> Call:
             return Call(version, model, verb)
         case _:
             return _of_resource(method, version, parts)
+
+
+def _of_openai(method: str, version: str, parts: list[str]) -> Call:
+    """Ids may come with their collection, which OpenAI's clients put into the path, or without."""
+    match parts:
+        case [("files" | "batches") as kept, again, own, *verbs] if again == kept:
+            kind, name = "/".join([kept, "*", *verbs]), f"{kept}/{own}"
+        case [("files" | "batches") as kept, own, *verbs]:
+            kind, name = "/".join([kept, "*", *verbs]), f"{kept}/{own}"
+        case _:
+            kind = name = "/".join(parts)
+    return Call(version, None, f"{method} openai/{kind}", name)
 
 
 def _of_resource(method: str, version: str, parts: list[str]) -> Call:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from keypool_cli.http.connection import has_hung_up
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.simulator.caller import Caller
@@ -83,8 +84,12 @@ async def _take(upload: Upload, scope: Scope, exchange: Exchange) -> None:
     before = upload.content.size
     async for part in exchange:
         upload.content.add(bytes(part))
+    _check_whole(scope, upload.content.size - before)
+
+
+def _check_whole(scope: Scope, size: int) -> None:
     declared = scope.headers.get("content-length")
-    if declared is not None and upload.content.size - before < int(declared):
+    if has_hung_up(scope.client) if declared is None else size < int(declared):
         raise invalid_argument("the body was cut short", counts=False)
 
 
@@ -94,8 +99,10 @@ async def _whole(caller: Caller) -> tuple[Mapping[str, object], Content]:
     if not kind.startswith("multipart/"):
         async for part in caller.exchange:
             content.add(bytes(part))
+        _check_whole(caller.scope, content.size)
         return {"mimeType": kind}, content
     body = await read_body(caller.scope, caller.exchange)
+    _check_whole(caller.scope, len(body))
     boundary = kind.partition("boundary=")[2].strip('"')
     parts = body.split(b"--" + boundary.encode())
     if len(parts) != 4:

@@ -31,6 +31,11 @@ _TUNED = WHOLE - _MAKES_BATCH - {"predictLongRunning"} | {"streamGenerateContent
 
 _OPENAI_SPENDS = frozenset({"chat/completions", "embeddings", "images/generations"})
 
+# Names there are ids that OpenAI's clients put into paths: with their collection or without.
+_OPENAI_KEPT = re.compile(
+    r"(files|batches)(?:/(?:\1/)?((?!\.+(?:/|$))[\w.=+~-]{1,500})(?:/(content|cancel))?)?", re.ASCII
+)
+
 
 class Cost(StrEnum):
     """What a call takes of a project's quota."""
@@ -80,8 +85,8 @@ def _rule(methods: str, pattern: str, touch: Touch) -> tuple[list[str], re.Patte
     return methods.split(), re.compile(pattern.replace("ID", own), re.ASCII), touch
 
 
-_LISTED = "files|cachedContents|batches|tunedModels|fileSearchStores|corpora"
-_MADE = "cachedContents|fileSearchStores|corpora|tunedModels"
+_LISTED = "files|cachedContents|batches|tunedModels|fileSearchStores|corpora|agents"
+_MADE = "cachedContents|fileSearchStores|corpora|tunedModels|agents"
 
 # By method and path below the version. Verbs that are not listed might share what is one
 # client's, or hand it over.
@@ -180,4 +185,30 @@ def _of_openai(method: str, rest: list[str]) -> Call | None:
         case "POST", _ if "/".join(rest) in _OPENAI_SPENDS:
             return Call(Cost.SPENDS, "/".join(rest), family=Family.OPENAI)
         case _:
-            return None
+            return _of_openai_kept(method, "/".join(rest))
+
+
+def _of_openai_kept(method: str, path: str) -> Call | None:
+    found = _OPENAI_KEPT.fullmatch(path)
+    if found is None:
+        return None
+    collection, own, verb = found.groups()
+    kind = f"{method} {collection}{'/*' if own else ''}{f'/{verb}' if verb else ''}"
+    touch = _OPENAI_TOUCHES.get(kind)
+    name = f"{collection}/{own}" if own else collection
+    call = Call(Cost.FREE, kind, family=Family.OPENAI, resource=name)
+    return replace(call, touch=touch) if touch is not None else None
+
+
+_OPENAI_TOUCHES = {
+    "GET files": Touch.LIST,
+    "POST files": Touch.UPLOAD,
+    "GET files/*": Touch.USE,
+    "GET files/*/content": Touch.USE,
+    "DELETE files/*": Touch.REMOVE,
+    "GET batches": Touch.LIST,
+    "POST batches": Touch.MAKE,
+    "GET batches/*": Touch.WATCH,
+    "DELETE batches/*": Touch.REMOVE,
+    "POST batches/*/cancel": Touch.USE,
+}

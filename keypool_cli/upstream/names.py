@@ -16,6 +16,7 @@ COLLECTIONS = frozenset(
         "tunedModels",
         "fileSearchStores",
         "corpora",
+        "agents",
         "interactions",
     }
 )
@@ -73,6 +74,11 @@ def root_of(name: str) -> str | None:
             return None
 
 
+def named(collection: str, own: str) -> str | None:
+    """The root that an id means, which may come with its collection or without."""
+    return root_of(f"{collection}/{own.removeprefix(f'{collection}/')}")
+
+
 def may_mention(body: bytes) -> bool:
     """Whether a body can mention anything that one project keeps; quick, and never wrongly no."""
     return any(each in body for each in _HINTS) and _MAYBE.search(body) is not None
@@ -93,13 +99,13 @@ def mentioned(body: object) -> list[str]:
 def results_in(answer: object) -> list[str]:
     """The files that a batch's or an operation's answer says it has made."""
     fields = _fields(answer, _MODELS_OWN)
-    found = (_file(text) for field, value in fields for text in _result(field, value))
+    found = (
+        reader(text)
+        for field, value in fields
+        if (reader := _RESULTS.get(field)) is not None
+        for text in _texts(value)
+    )
     return list(dict.fromkeys(each for each in found if each is not None))
-
-
-def _result(field: str, value: object) -> Iterator[str]:
-    if field in {"responsesFile", "responses_file", "uri", "downloadUri"}:
-        yield from _texts(value)
 
 
 def _fields(body: object, opaque: frozenset[str]) -> Iterator[tuple[str, object]]:
@@ -135,10 +141,13 @@ def _file(text: str) -> str | None:
     return root_of(f"files/{found[1]}") if found else None
 
 
+def _file_or_id(text: str) -> str | None:
+    return _file(text) or named("files", unquote(text))
+
+
 def _in(collection: str) -> Callable[[str], str | None]:
     def read(text: str) -> str | None:
-        own = unquote(text).removeprefix(f"{collection}/")
-        return root_of(f"{collection}/{own}")
+        return named(collection, unquote(text))
 
     return read
 
@@ -149,7 +158,8 @@ def _tuned(text: str) -> str | None:
 
 _READERS: Mapping[str, Callable[[str], str | None]] = {
     **dict.fromkeys(("fileUri", "file_uri", "uri", "url", "fileName", "file_name"), _file),
-    **dict.fromkeys(("fileId", "file_id", "inputFileId", "input_file_id"), _file),
+    **dict.fromkeys(("fileId", "file_id"), _file),
+    **dict.fromkeys(("inputFileId", "input_file_id"), _file_or_id),
     **dict.fromkeys(("cachedContent", "cached_content"), _in("cachedContents")),
     **dict.fromkeys(("previousInteractionId", "previous_interaction_id"), _in("interactions")),
     **dict.fromkeys(
@@ -162,4 +172,9 @@ _READERS: Mapping[str, Callable[[str], str | None]] = {
         _in("fileSearchStores"),
     ),
     "model": _tuned,
+}
+
+_RESULTS: Mapping[str, Callable[[str], str | None]] = {
+    **dict.fromkeys(("responsesFile", "responses_file", "uri", "downloadUri"), _file),
+    **dict.fromkeys(("output_file_id", "error_file_id"), _file_or_id),
 }

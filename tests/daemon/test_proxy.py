@@ -1,11 +1,12 @@
 """The proxy in front of the simulator: what clients get, what upstream sees, what is booked."""
 
 import time
+from urllib.parse import quote
 
 import httpx2
 import pytest
 
-from tests.support.daemon import FLASH, eventually, secret_of
+from tests.support.daemon import FLASH, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, a_body, a_proxy
 
 
@@ -325,6 +326,21 @@ def test_without_authentication_any_key_will_do(tmp_path):
             assert http.post(GENERATE, json=a_body(), headers=headers).status_code == 200
             headers["origin"] = "https://example.com"
             assert http.post(GENERATE, json=a_body(), headers=headers).status_code == 403
+
+
+def test_a_pool_of_any_script_is_named_percent_encoded_and_never_taken_for_another(proxy):
+    name = unique("فريق")
+    projects = {pool: unique("p") for pool in (name, "main")}
+    for pool, project in projects.items():
+        proxy.sim.add_project(project, [secret_of(f"{project}-key")], models={"*": {}})
+        proxy.home.add_project(project, pool=pool)
+        proxy.daemon.project(project, pool)
+    with proxy.client() as http:
+        read = http.post(GENERATE, json=a_body(), headers={"x-keypool-pool": quote(name)})
+        assert read.headers["x-keypool-project"] == projects[name]
+        torn = http.post(GENERATE, json=a_body(), headers={"x-keypool-pool": name.encode()})
+        assert (torn.status_code, error_of(torn)["status"]) == (400, "INVALID_ARGUMENT")
+        assert "percent-encode" in torn.text
 
 
 def test_a_session_keeps_to_one_project_and_others_spread(pool):

@@ -4,7 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from keypool_cli.daemon.proxy_request import deadline_s, target_of, token_of, wait_s, wants_sse
+from keypool_cli.daemon.proxy_request import (
+    deadline_s,
+    name_in,
+    target_of,
+    token_of,
+    wait_s,
+    wants_sse,
+)
 from keypool_cli.errors import UsageError
 
 
@@ -16,6 +23,9 @@ class Sent:
 
     def get(self, name, default=None):
         return next(iter(self.get_all(name)), default)
+
+    def __contains__(self, name):
+        return any(each == name for each, _ in self.pairs)
 
     def get_all(self, name):
         return [value for each, value in self.pairs if each == name]
@@ -89,3 +99,32 @@ def test_the_deadline(said, expected):
 )
 def test_sse(query, expected):
     assert wants_sse(a_scope(query=query)) is expected
+
+
+class Unreadable(Sent):
+    """The server tells that a header is there, and gives none that is not ASCII."""
+
+    def get_all(self, _name):
+        return []
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("batch", "batch"),
+        ("%D9%81%D8%B1%D9%8A%D9%82", "فريق"),
+        ("cafe%CC%81", "café"),
+        ("50%25", "50%"),
+    ],
+)
+def test_a_header_holds_a_name_percent_encoded_where_it_is_not_ascii(said, name):
+    assert name_in(Sent(("x-keypool-pool", said)), "x-keypool-pool") == name
+    assert name_in(Sent(), "x-keypool-pool") is None
+
+
+@pytest.mark.parametrize(
+    "headers", [Unreadable(("x-keypool-pool", "")), Sent(("x-keypool-pool", "%FF"))]
+)
+def test_a_name_that_cannot_be_read_is_refused(headers):
+    with pytest.raises(UsageError, match="x-keypool-pool"):
+        name_in(headers, "x-keypool-pool")

@@ -1,5 +1,6 @@
 """The proxy byte by byte: what upstream is sent, and what becomes of answers that go wrong."""
 
+import gzip
 import json
 import socket
 import threading
@@ -86,6 +87,22 @@ def test_exactly_one_credential_goes_upstream(proxy, pool, upstream):
     assert sent["accept-encoding"] == "identity"
     assert sent["content-type"] == "application/json"
     assert json.loads(line.body) == a_body()
+
+
+def test_an_answer_that_comes_compressed_all_the_same_passes_untouched_and_is_settled(
+    pool, upstream
+):
+    project = add(pool)
+    packed = gzip.compress(b"{" + USAGE + b"}")
+    head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: br\r\n"
+    head += f"content-length: {len(packed)}\r\n\r\n"
+    upstream.play = lambda line: line.send(head.encode() + packed)
+    with pool.http.stream("POST", GENERATE, json=a_body()) as answer:
+        assert answer.headers["content-encoding"] == "br"
+        assert b"".join(answer.iter_raw()) == packed
+    eventually(lambda: pool.model(project)["leases"] == 0)
+    # What it cost cannot be read, so what was reserved stays.
+    assert pool.model(project)["tpm"]["used"] > 0
 
 
 def test_headers_of_one_connection_stay_there(pool, upstream):

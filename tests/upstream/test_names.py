@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keypool_cli.upstream.names import may_mention, mentioned, results_in, root_of
+from keypool_cli.upstream.names import may_mention, mentioned, named, results_in, root_of
 
 HOST = "https://generativelanguage.googleapis.com"
 
@@ -109,6 +109,23 @@ def test_a_batchs_answer_names_the_file_of_its_results():
     video = {"response": {"samples": [{"video": {"uri": f"{HOST}/v1beta/files/v:download?alt=m"}}]}}
     assert results_in(video) == ["files/v"]
     assert results_in({"candidates": [{"uri": f"{HOST}/v1beta/files/x"}]}) == []
+
+
+@pytest.mark.parametrize("said", ["a", "files/a", "files%2Fa", f"{HOST}/v1beta/files/a"])
+def test_an_openai_batchs_input_is_meant_with_or_without_its_collection(said):
+    assert mentioned({"input_file_id": said}) == ["files/a"]
+
+
+def test_an_openai_batch_names_the_files_of_its_results_and_errors():
+    answer = {"id": "batches/b", "output_file_id": "files/o", "error_file_id": "e"}
+    assert sorted(results_in(answer)) == ["files/e", "files/o"]
+    assert results_in({"output_file_id": None, "input_file_id": "files/i"}) == []
+
+
+@pytest.mark.parametrize("own", ["x", "agents/x"])
+def test_an_id_means_the_same_with_its_collection_and_without(own):
+    assert named("agents", own) == "agents/x"
+    assert named("agents", "..") is None
 
 
 JSON = st.recursive(
