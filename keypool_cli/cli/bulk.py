@@ -29,8 +29,12 @@ def import_(
         Literal["csv", "jsonl", "env"] | None,
         typer.Option("--format", help="Where the name does not tell it."),
     ] = None,
-    project: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
-    pool: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="For lines that name none.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="POOL", help="For lines that name none.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, and change nothing.")
     ] = False,

@@ -26,10 +26,13 @@ def check(
         list[str] | None, typer.Argument(metavar="[KEY...]", help="Names of keys.")
     ] = None,
     *,
-    pool: Annotated[str | None, typer.Option(help="All keys of this pool instead.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="POOL", help="All keys of this pool instead.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All keys instead.")] = False,
     model: Annotated[
-        str | None, typer.Option(help="Count tokens with this model, too; else list models.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Count tokens with this model, too; else list models."),
     ] = None,
     set_dead: Annotated[
         bool, typer.Option("--set-dead", help="Take keys that Gemini refuses out of service.")

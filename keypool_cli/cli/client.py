@@ -26,13 +26,24 @@ def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A name for the application.")],
     *,
-    pool: Annotated[Names, typer.Option(help="A pool it may use; else all. Repeatable.")] = None,
-    model: Annotated[Names, typer.Option(help="A model it may use; else all. Repeatable.")] = None,
-    scope: Annotated[
-        Names, typer.Option(help="Of lease, proxy, read, admin; lease and proxy if none is named.")
+    pool: Annotated[
+        Names, typer.Option(metavar="POOL", help="A pool it may use; else all. Repeatable.")
     ] = None,
-    rpm: Annotated[int | None, typer.Option(min=0, help="Its requests a minute and model.")] = None,
-    tpm: Annotated[int | None, typer.Option(min=0, help="Its tokens a minute and model.")] = None,
+    model: Annotated[
+        Names, typer.Option(metavar="MODEL", help="A model it may use; else all. Repeatable.")
+    ] = None,
+    scope: Annotated[
+        Names,
+        typer.Option(
+            metavar="SCOPE", help="Of lease, proxy, read, admin; lease and proxy if none is named."
+        ),
+    ] = None,
+    rpm: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Its requests a minute and model.")
+    ] = None,
+    tpm: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Its tokens a minute and model.")
+    ] = None,
     reports: Annotated[
         Literal["all", "usage"], typer.Option(help="usage: its errors cool and disable nothing.")
     ] = "all",
@@ -70,7 +81,7 @@ def _add(ctx: typer.Context, new: "NewClient", *, as_json: bool) -> None:
         return
     output.line(token.text)
     output.say(ctx, f"{view.name} is added; this token is not shown again")
-    output.hint(ctx, "to use it: export KEYPOOL_TOKEN=…, then: keypool env")
+    output.hint(ctx, 'to use it: export KEYPOOL_TOKEN=…; eval "$(keypool env)"')
 
 
 @group.command("list", epilog=examples("keypool client list"))

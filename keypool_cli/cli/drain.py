@@ -21,7 +21,9 @@ def drain(
         list[str] | None, typer.Argument(metavar="[KEY...]", help="Names of keys.")
     ] = None,
     *,
-    project: Annotated[str | None, typer.Option(help="All keys of this project instead.")] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="All keys of this project instead.")
+    ] = None,
     timeout: Annotated[
         float, typer.Option(min=0, metavar="S", help="Seconds to wait at most; 0 does not wait.")
     ] = 600.0,

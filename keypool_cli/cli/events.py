@@ -21,15 +21,18 @@ def events(
     ctx: typer.Context,
     *,
     kind: Annotated[
-        str | None, typer.Option(help="One kind (key.added), or all of a subject (key.).")
+        str | None,
+        typer.Option(metavar="KIND", help="One kind (key.added), or all of a subject (key.)."),
     ] = None,
     subject: Annotated[
-        str | None, typer.Option(help="About this key, project, pool or client.")
+        str | None, typer.Option(metavar="NAME", help="About this key, project, pool or client.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="SPAN", help="Not older than 90s, 15m, 2h or 3d.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest that many.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="The newest that many.")
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 from keypool_cli.cli import output, wiring
 from keypool_cli.cli.durations import in_words
 from keypool_cli.cli.options import Json, examples
-from keypool_cli.errors import NoCapacityError
+from keypool_cli.errors import NoCapacityError, NotFoundError
 
 if TYPE_CHECKING:
     from keypool_cli.service.explaining import Explained, ProjectVerdict, Question
@@ -36,10 +36,14 @@ _LIMITS = {
 def explain(
     ctx: typer.Context,
     *,
-    model: Annotated[str, typer.Option(help="The model that is asked for.")],
-    pool: Annotated[str, typer.Option(help="The pool to choose from.")] = "main",
-    tokens: Annotated[int, typer.Option(min=1, help="Input tokens of the request.")] = 1,
-    requests: Annotated[int, typer.Option(min=1, max=100, help="Booked together.")] = 1,
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The model that is asked for.")],
+    pool: Annotated[str, typer.Option(metavar="POOL", help="The pool to choose from.")] = "main",
+    tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Input tokens of the request.")
+    ] = 1,
+    requests: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Booked together.")
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Tell which project a request would get.
@@ -74,9 +78,15 @@ async def _explain(ports: "Ports", question: "Question") -> "Explained":
     from keypool_cli.service.explaining import explain as ask
     from keypool_cli.service.sync import read_configured
 
-    # Looked up in SQL first: its error names pools that are alike.
+    configured = await read_configured(ports)
+    if not configured.pools:
+        raise NotFoundError(
+            "nothing is configured yet: there are no pools, projects or keys",
+            hint="to store a key: keypool add NAME --project PROJECT",
+        )
+    # Looked up in SQL: its error names pools that are alike.
     await ports.call(ports.registry.pools.find, question.pool)
-    return await ask(ports, await read_configured(ports), question)
+    return await ask(ports, configured, question)
 
 
 def _print(ctx: typer.Context, found: "Explained", question: "Question") -> None:

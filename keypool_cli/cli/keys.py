@@ -31,13 +31,17 @@ def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A name for the key.")],
     *,
-    project: Annotated[str, typer.Option(help="Its Google Cloud project; made if new.")],
+    project: Annotated[
+        str, typer.Option(metavar="PROJECT", help="Its Google Cloud project; made if new.")
+    ],
     pool: Annotated[
-        str | None, typer.Option(help="A pool to put the project in; made if new.")
+        str | None, typer.Option(metavar="POOL", help="A pool to put the project in; made if new.")
     ] = None,
-    tier: Annotated[str | None, typer.Option(help="Usage tier of a new project.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Usage tier of a new project.")
+    ] = None,
     priority: Annotated[
-        int | None, typer.Option(help="Priority of a new project; larger is first.")
+        int | None, typer.Option(metavar="N", help="Priority of a new project; larger is first.")
     ] = None,
     label: Labels = None,
     from_stdin: FromStdin = False,
@@ -73,9 +77,15 @@ def add(
 def list_(
     ctx: typer.Context,
     *,
-    project: Annotated[str | None, typer.Option(help="Only keys of this project.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Only keys in this pool.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only ready, disabled or dead ones.")] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Only keys of this project.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="POOL", help="Only keys in this pool.")
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only ready, disabled or dead ones.")
+    ] = None,
     label: Labels = None,
     as_json: Json = False,
 ) -> None:

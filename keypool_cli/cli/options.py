@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Reason = Annotated[str | None, typer.Option(help="Why; goes into the audit log.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; goes into the audit log.")]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", metavar="NAME=VALUE", help="Repeatable.")
 ]

@@ -24,7 +24,9 @@ def probe(
     *,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Repeatable; without it: every model in use."),
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Repeatable; without it: every model in use."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 9 when estimates have drifted.")
@@ -38,7 +40,9 @@ def probe(
     only_samples: Annotated[
         bool, typer.Option("--only-samples", help="Your own texts instead of the shipped ones.")
     ] = False,
-    pool: Annotated[str | None, typer.Option(help="Count with keys of this pool only.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="POOL", help="Count with keys of this pool only.")
+    ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask nobody: measure against stored counts.")
     ] = False,

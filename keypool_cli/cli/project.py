@@ -82,10 +82,14 @@ def set_(
     ctx: typer.Context,
     project: Name,
     *,
-    tier: Annotated[str | None, typer.Option(help="Usage tier; `none` clears it.")] = None,
-    priority: Annotated[int | None, typer.Option(help="Larger is chosen first.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Usage tier; `none` clears it.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(metavar="N", help="Larger is chosen first.")
+    ] = None,
     billing_account: Annotated[
-        str | None, typer.Option(help="Its billing account; `none` clears it.")
+        str | None, typer.Option(metavar="NAME", help="Its billing account; `none` clears it.")
     ] = None,
     egress_proxy: Annotated[
         str | None,

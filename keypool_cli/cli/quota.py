@@ -16,9 +16,11 @@ group = new_group("Limits, by project, tier and model; the most specific wins.")
 
 DIMENSIONS = ("rpm", "tpm", "rpd", "in_flight")
 
-Tier = Annotated[str | None, typer.Option(help="Every project of this tier.")]
-Project = Annotated[str | None, typer.Option(help="One project.")]
-Model = Annotated[str | None, typer.Option(help="One model; without it, every model.")]
+Tier = Annotated[str | None, typer.Option(metavar="TIER", help="Every project of this tier.")]
+Project = Annotated[str | None, typer.Option(metavar="PROJECT", help="One project.")]
+Model = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="One model; without it, every model.")
+]
 Limit = Annotated[str | None, typer.Option(metavar="N", help="0 or more, or unlimited.")]
 
 

@@ -21,8 +21,12 @@ def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(help="CSV, TSV or Markdown; - is stdin.")],
     *,
-    tier: Annotated[str | None, typer.Option(help="Set them for this tier.")] = None,
-    project: Annotated[str | None, typer.Option(help="Set them for this project.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Set them for this tier.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Set them for this project.")
+    ] = None,
     seen: Annotated[
         str | None, typer.Option(metavar="DATE", help="When Google showed this; else today.")
     ] = None,

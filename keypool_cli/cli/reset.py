@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keypool_cli.core.model import Key
     from keypool_cli.registry.values import Actor
     from keypool_cli.service.ports import Ports
-    from keypool_cli.service.resetting import Cleared, ResetOutcome, ResetRequest
+    from keypool_cli.service.resetting import Cleared, Held, ResetOutcome, ResetRequest
 
 
 def reset(
@@ -22,10 +22,14 @@ def reset(
         list[str] | None, typer.Argument(metavar="[KEY...]", help="Keys whose projects to free.")
     ] = None,
     *,
-    project: Annotated[str | None, typer.Option(help="Free one project.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Free every project of a pool; asks.")] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Free one project.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="POOL", help="Free every project of a pool; asks.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Free everything; asks.")] = False,
-    model: Annotated[str | None, typer.Option(help="On this model only.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="On this model only.")] = None,
     counters: Annotated[
         bool, typer.Option("--counters", help="Also empty minute windows and day counts; asks.")
     ] = False,
@@ -40,7 +44,8 @@ def reset(
     """Clear cooldowns, and tell what changed.
 
     A key's quota is its project's, so the project's cooldowns and those of its billing account
-    are cleared too. Counters stay unless --counters empties them.
+    are cleared too; not with --model, which lifts nothing that stops other models as well. What
+    stays is told, with the command that lifts it. Counters stay unless --counters empties them.
     """
     from keypool_cli.service.resetting import ResetRequest
 
@@ -74,6 +79,7 @@ def _carry_out(
         output.print_json(_as_json(outcome, still_dead, request))
     else:
         _tell(outcome, request)
+        _tell_held(ctx, outcome, request)
         _tell_dead(ctx, still_dead)
 
 
@@ -110,7 +116,8 @@ def _question(request: "ResetRequest") -> str:
 
 def _tell(outcome: "ResetOutcome", request: "ResetRequest") -> None:
     if not outcome.cleared:
-        output.line(f"nothing to reset in {', '.join(outcome.projects) or 'an empty registry'}")
+        nothing = "nothing was reset" if outcome.held else "nothing to reset"
+        output.line(f"{nothing} in {', '.join(outcome.projects) or 'an empty registry'}")
         return
     verb = "would reset" if request.dry_run else "reset"
     for each in outcome.cleared:
@@ -119,6 +126,34 @@ def _tell(outcome: "ResetOutcome", request: "ResetRequest") -> None:
     if outcome.freed:
         verb = "would free" if request.dry_run else "freed"
         output.line(f"{verb} keys: {', '.join(outcome.freed)}")
+
+
+def _tell_held(ctx: typer.Context, outcome: "ResetOutcome", request: "ResetRequest") -> None:
+    for each in outcome.held:
+        output.line(_stays(each))
+    if outcome.held:
+        first = outcome.held[0]
+        whole = request.model is not None and first.mark.model is None
+        why = "that takes a reset of the whole project" if whole else "to lift what refusals shut"
+        output.hint(ctx, f"{why}: {_lifting(first)}")
+
+
+def _stays(held: "Held") -> str:
+    """Who stays how, on what, until when and why."""
+    from keypool_cli.service.instants import iso
+
+    mark = held.mark
+    who = (
+        held.project if mark.billing_account is None else f"billing account {mark.billing_account}"
+    )
+    until = f" until {iso(mark.until_at_ms)}" if mark.until_at_ms else ""
+    where = mark.model or "every model"
+    return f"{who} stays {_STAYS[mark.kind]} on {where}{until}: {mark.reason} ({mark.rule})"
+
+
+def _lifting(held: "Held") -> str:
+    failures = " --failures" if held.needs_failures else ""
+    return f"keypool reset --project {shlex.quote(held.project)}{failures}"
 
 
 def _tell_dead(ctx: typer.Context, still_dead: "list[Key]") -> None:
@@ -168,9 +203,27 @@ def _as_json(
         "projects": outcome.projects,
         "freed": outcome.freed if cleared else (),
         "still_dead": [key.name for key in still_dead],
+        "held": [_held_as_json(each) for each in outcome.held],
     }
 
 
+def _held_as_json(held: "Held") -> dict[str, object]:
+    from keypool_cli.service.instants import iso_or_none
+
+    mark = held.mark
+    return {
+        "what": _STAYS[mark.kind],
+        "scope": mark.scope,
+        "subject": mark.billing_account or held.project,
+        "model": mark.model,
+        "rule": mark.rule,
+        "reason": mark.reason,
+        "until": iso_or_none(mark.until_at_ms),
+        "command": _lifting(held),
+    }
+
+
+_STAYS = {"cool": "cooling", "exclude": "excluded", "disable": "disabled"}
 _WAS = {
     "dead key": "dead",
     "exclusion": "excluded",

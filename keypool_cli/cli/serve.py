@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 def serve(
     ctx: typer.Context,
     *,
-    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
-    port: Annotated[int | None, typer.Option(help="0 lets the system choose.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Where to listen.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="0 lets the system choose.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that share the work.")
+    ] = 1,
     auth: Annotated[
         bool, typer.Option("--auth/--no-auth", help="Ask for tokens; not without, beyond loopback.")
     ] = True,
@@ -44,17 +48,20 @@ def serve(
 
     Prints its URL when it is ready.
     """
+    from keypool_cli.cli.config import daemon_url
     from keypool_cli.daemon.server import ServeOptions, run_daemon
     from keypool_cli.http.access_log import log_form
     from keypool_cli.http.server import end_process
 
     def ready(url: str) -> None:
         _tell_url(url, as_json=as_json)
-        output.hint(ctx, "for applications: keypool client add NAME, then: keypool env")
+        where = "" if url == daemon_url(wiring.settings(ctx)) else f" --url {url}"
+        output.hint(ctx, f'for applications: keypool client add NAME; eval "$(keypool env{where})"')
 
     chosen = wiring.settings(ctx, host=host, port=port, insecure_upstream=insecure_upstream)
     form = log_form(access_log) if access_log is not None else None
     how = ServeOptions(workers, auth, behind_proxy, _tls(tls_cert, tls_key), form)
+    wiring.collect_again()
     run_daemon(chosen, how, on_ready=ready)
     end_process()
 
@@ -73,8 +80,8 @@ def simulate(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A world as JSON or TOML.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 lets the system choose.")] = 0,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 lets the system choose.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Run a local Gemini with real quota behaviour.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WATCH_S = 2.0
 
-Some = Annotated[list[str] | None, typer.Option(help="Only this one. Repeatable.")]
+Some = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this one. Repeatable.")]
 
 
 def status(
@@ -28,12 +28,17 @@ def status(
     model: Some = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="Only ready, full, cooling, excluded, disabled or dead. Repeatable."),
+        typer.Option(
+            metavar="STATE",
+            help="Only ready, full, cooling, excluded, disabled or dead. Repeatable.",
+        ),
     ] = None,
     label: Labels = None,
     sort: Annotated[
         str,
-        typer.Option(help="Rows by problems, project, model, rpm, tpm, rpd, leases or left."),
+        typer.Option(
+            metavar="ORDER", help="Rows by problems, project, model, rpm, tpm, rpd, leases or left."
+        ),
     ] = "problems",
     watch: Annotated[
         float | None,

@@ -108,7 +108,8 @@ def check(found: "Status", asked: Thresholds) -> None:
     problems = []
     if short:
         names = ", ".join(map(repr, short))
-        problems.append(f"pool {names} has fewer than {asked.min_ready} projects able to serve")
+        who = f"pool {names} has" if len(short) == 1 else f"pools {names} have"
+        problems.append(f"{who} fewer than {asked.min_ready} projects able to serve")
     if asked.max_used is not None:
         problems += [each for pool in found.pools for each in _overused(pool, asked.max_used)]
     if problems:

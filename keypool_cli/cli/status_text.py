@@ -16,6 +16,12 @@ NO_LIMIT = "∞"
 Row = tuple["ProjectStatus", "ModelStatus | None", str]
 """Project, model (None where it has none to show) and state."""
 
+WHOLE_PROJECT_RULES = frozenset(
+    {"project-spend-cap", "account-spend-cap", "spend-rate", "no-credit"}
+)
+"""Rules of cooldowns on every model at once, which no reset of one model lifts. Named here too:
+the module that has them is slow to import."""
+
 KEYS_SHOWN = 3
 """Keys named in one cell; the rest are counted."""
 
@@ -168,7 +174,8 @@ def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -
     if state == "disabled":
         return _remedy_of_disabled(project, key)
     if state == "cooling":
-        on = f" --model {shlex.quote(model.model)}" if model is not None else ""
+        alone = model is not None and model.rule not in WHOLE_PROJECT_RULES
+        on = f" --model {shlex.quote(model.model)}" if model is not None and alone else ""
         return f"if upstream would serve it again already: keypool reset --project {name}{on}"
     if state == "excluded" and model is not None and model.rule:
         return f"if the model is offered now: keypool reset --project {name} --failures"

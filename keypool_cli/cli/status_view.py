@@ -37,18 +37,32 @@ no column follow as lines."""
 
 
 def picture(status: Status, *, with_advice: bool = False, sort: str = "problems") -> Group:
-    """Headlines and tables of every pool."""
-    parts: list[object] = []
-    for pool in status.pools:
-        parts.append(headline_cell(pool, status_text.headline(pool, status.at)))
-        if pool.projects:
-            parts.append(_Rows(pool, status.at, sort))
+    """The headlines of every pool, the hint, and their tables."""
+    # Answers first: a screen that is too short for every row still has them.
+    parts: list[object] = [_Headline(pool, status.at) for pool in status.pools]
     advice = status_text.advice(status) if with_advice else None
     if advice is not None:
-        # Below the first answer, where a screen that is too short for every row still has it.
-        told = Text(clean(f"hint: {advice}"), style="dim", no_wrap=True, overflow="ellipsis")
-        parts.insert(1, told)
+        parts.append(Text(clean(f"hint: {advice}"), style="dim", no_wrap=True, overflow="ellipsis"))
+    for pool in status.pools:
+        if pool.projects:
+            parts += [Text(clean(pool.pool), style="bold")] if len(status.pools) > 1 else []
+            parts.append(_Rows(pool, status.at, sort))
     return Group(*parts)  # type: ignore[arg-type]  # rich names no type for "renderable by protocol"
+
+
+class _Headline:
+    """The answer for a pool on one line: in few words where the terminal is too narrow for all."""
+
+    def __init__(self, pool: PoolStatus, at: str) -> None:
+        self._pool, self._at = pool, at
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        whole = headline_cell(self._pool, status_text.headline(self._pool, self._at))
+        if whole.cell_len > options.max_width:
+            whole = headline_cell(self._pool, status_text.short_headline(self._pool))
+        whole.no_wrap, whole.overflow = True, "ellipsis"
+        yield whole
 
 
 def headline_cell(pool: PoolStatus, text: str) -> Text:

@@ -36,10 +36,15 @@ def top(
     every: Annotated[float, typer.Option(metavar="S", min=0.2, help="Seconds between.")] = 1.0,
     sort: Annotated[
         str,
-        typer.Option(help="Rows by problems, project, model, rpm, tpm, rpd, leases or left."),
+        typer.Option(
+            metavar="ORDER", help="Rows by problems, project, model, rpm, tpm, rpd, leases or left."
+        ),
     ] = "problems",
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="Rows at most, where they are printed.")
+        int,
+        typer.Option(
+            "--limit", "-n", metavar="N", min=1, help="Rows at most, where they are printed."
+        ),
     ] = 100,
     once: Annotated[bool, typer.Option("--once", help="One look, and end.")] = False,
     as_json: Json = False,

@@ -89,10 +89,21 @@ def run(work: Awaitable[T]) -> T:
     """Run a coroutine to its end; the only event loop of the command line."""
     import asyncio
 
+    collect_again()
+
     async def whole() -> T:
         return await work
 
     return asyncio.run(whole())
+
+
+def collect_again() -> None:
+    """Look for garbage again, but not among what was imported, which stays to the end."""
+    import gc
+
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 async def _using(adapters: AbstractAsyncContextManager[A], work: Callable[[A], Awaitable[T]]) -> T:

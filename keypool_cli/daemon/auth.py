@@ -57,9 +57,17 @@ class Caller:
         if models is not None and model not in models:
             raise NotPermittedError(f"model {model!r} is outside this client's grant")
 
+    def check_every_model(self, why: str) -> None:
+        """Raise NotPermittedError for a client that may use only some, where any might be used."""
+        if self.client is not None and self.client.models is not None:
+            raise NotPermittedError(f"{why}, and this client's grant is for some models only")
+
 
 class Auth:
-    """Verifies tokens against the registry as it is known now."""
+    """Verifies tokens against the registry as it is known now.
+
+    heard: ids of clients that called; whoever writes them down takes them out.
+    """
 
     def __init__(self, watch: Watch, *, required: bool, near: bool = False) -> None:
         """near: only callers of this machine can reach us, so that metrics need no token."""
@@ -67,6 +75,7 @@ class Auth:
         self._required = required
         self._near = near
         self._hashes: dict[str, str] = {}
+        self.heard: set[int] = set()
 
     def caller(self, scope: Scope) -> Caller:
         """Identify the caller. Raises UnauthenticatedError or NotPermittedError."""
@@ -111,6 +120,7 @@ class Auth:
             raise UnauthenticatedError(
                 "this client token is not valid", hint="make one with: keypool client add NAME"
             )
+        self.heard.add(client.id)
         return client
 
     def _hash(self, token: str) -> str:

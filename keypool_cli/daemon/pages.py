@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keypool_cli.daemon.auth import Auth
 from keypool_cli.daemon.dashboard import show_dashboard
 from keypool_cli.daemon.events import EventLog
+from keypool_cli.daemon.last_used import LastUsed
 from keypool_cli.daemon.live import Desk, Live
 from keypool_cli.daemon.metrics import Counting, Metrics
 from keypool_cli.daemon.openapi import show_description
@@ -66,10 +67,13 @@ async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
         "/keypool/v1/events": EventLog(ports, auth).handle,
         "/keypool/v1/openapi.json": show_description,
     }
-    telling = asyncio.create_task(metrics.run())
+    last_used = LastUsed(ports, auth)
+    telling = [asyncio.create_task(each.run()) for each in (metrics, last_used)]
     try:
         yield Pages(found, live, parts.counting.counts)
     finally:
-        telling.cancel()
+        for each in telling:
+            each.cancel()
+        await last_used.write()
         await live.close()
         await closing.close()

@@ -161,6 +161,8 @@ class Configured:
         marks = [each for each in self.marks_of.get(project.id, ()) if each.model in {None, model}]
         narrow = _latest(each for each in marks if each.scope is MarkScope.PROJECT_MODEL)
         wide = _latest(each for each in marks if each.scope is not MarkScope.PROJECT_MODEL)
+        # A reset removes the marks it clears. Those of other models stay, however old they are.
+        stands_from = project.reset_at_ms + 1
         return LiveProject(
             id=project.id,
             rpm=limits.rpm.value,
@@ -174,9 +176,9 @@ class Configured:
             ],
             pools=[each.id for each in self.pools_of.get(project.id, ())],
             cool_until_ms=narrow[0],
-            cool_granted_at_ms=narrow[1],
+            cool_granted_at_ms=max(narrow[1], stands_from),
             wide_until_ms=wide[0],
-            wide_granted_at_ms=wide[1],
+            wide_granted_at_ms=max(wide[1], stands_from),
             reset_at_ms=project.reset_at_ms,
             day_requests=day_requests[0],
             utc_requests=day_requests[1],

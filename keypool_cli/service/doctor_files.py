@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import platformdirs
 
@@ -26,7 +27,7 @@ def _home(home: Path) -> Iterator[Finding]:
     mode = _mode(home)
     if mode is None or not mode & _OTHERS:
         return
-    remedy = f"run: chmod 700 '{home}'"
+    remedy = f"run: chmod 700 {quote(str(home))}"
     if mode & _OTHERS_MAY_WRITE:
         text = f"others may write in {home} (mode {mode:04o})"
         yield problem(CHECK, text, remedy, ExitCode.NOT_PERMITTED)

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from shlex import quote
 
 from keypool_cli.core.model import (
     UNLIMITED,
@@ -47,8 +48,8 @@ def _limits(catalog: Catalog) -> Iterator[Finding]:
 def _one_limit(
     row: QuotaRow, project: Project | None, learned: QuotaRow | None
 ) -> Iterator[Finding]:
-    where = f"--project {project.name}" if project else f"--tier {row.tier}" if row.tier else ""
-    where = " ".join(filter(None, [where, f"--model {row.model}" if row.model else ""]))
+    scope = {"project": project.name if project else None, "tier": row.tier, "model": row.model}
+    where = " ".join(f"--{name} {quote(value)}" for name, value in scope.items() if value)
     command = f"keypool quota set {where}".rstrip()
     if row.tpm is not None and 0 < row.tpm < FEW_TOKENS:
         text = f"{row.tpm} tokens a minute ({where or 'every project'}): larger requests never fit"
@@ -91,8 +92,8 @@ def _unlimited(catalog: Catalog) -> Iterator[Finding]:
         yield warning(
             "quota",
             f"without a tier or a limit, so only refusals hold them back: {some(bare)}",
-            f"keypool project set {bare[0]} --tier free, or: keypool quota set --project {bare[0]}"
-            " --rpm N --tpm N --rpd N",
+            f"keypool project set {quote(bare[0])} --tier free, or: "
+            f"keypool quota set --project {quote(bare[0])} --rpm N --tpm N --rpd N",
         )
 
 
@@ -100,7 +101,7 @@ def _unused_tiers(catalog: Catalog) -> Iterator[Finding]:
     used = {each.tier for each in catalog.projects.values()}
     for tier in sorted({row.tier for row in catalog.quotas if row.tier} - used, key=str):
         text = f"limits are set for tier {tier}, which no project has"
-        yield note("quota", text, f"keypool project set PROJECT --tier {tier}")
+        yield note("quota", text, f"keypool project set PROJECT --tier {quote(str(tier))}")
 
 
 def _pools(catalog: Catalog) -> Iterator[Finding]:
@@ -108,11 +109,11 @@ def _pools(catalog: Catalog) -> Iterator[Finding]:
     outside = sorted(each.name for each in catalog.projects.values() if each.id not in pooled)
     if outside:
         text = f"in no pool, so never chosen: {some(outside)}"
-        yield warning("pools", text, f"keypool pool set main --add-project {outside[0]}")
+        yield warning("pools", text, f"keypool pool set main --add-project {quote(outside[0])}")
     for pool in catalog.pools.values():
         if not pool.project_ids:
             text = f"pool {pool.name} has no project"
-            yield note("pools", text, f"keypool pool set {pool.name} --add-project PROJECT")
+            yield note("pools", text, f"keypool pool set {quote(pool.name)} --add-project PROJECT")
 
 
 def _keyless(catalog: Catalog) -> Iterator[Finding]:
@@ -122,7 +123,7 @@ def _keyless(catalog: Catalog) -> Iterator[Finding]:
     )
     if without:
         text = f"without a key that may be used: {some(without)}"
-        yield warning("keys", text, f"see why: keypool list --project {without[0]}")
+        yield warning("keys", text, f"see why: keypool list --project {quote(without[0])}")
 
 
 def numbers_told(catalog: Catalog, events: Iterable[Event]) -> dict[str, set[str]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -99,7 +100,7 @@ def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Exa
     secrets, broken = _opened_secrets(registry, catalog)
     if broken:
         text = f"{len(broken)} sealed secrets do not open: {some(broken)}"
-        remedy = f"enter them anew: keypool rotate {broken[0]}"
+        remedy = f"enter them anew: keypool rotate {quote(broken[0])}"
         return Examined(
             [problem("master key", text, remedy, ExitCode.NOT_PERMITTED)], None, secrets
         )
@@ -136,6 +137,6 @@ def _retired(catalog: Catalog, secrets: dict[int, Secret]) -> list[Finding]:
             "key kind",
             f"{len(old)} standard keys ({RETIRED}…), which Google rejects from September 2026 on: "
             f"{some(names)}",
-            f"make an auth key in AI Studio, then: keypool rotate {names[0]}",
+            f"make an auth key in AI Studio, then: keypool rotate {quote(names[0])}",
         )
     ]

@@ -49,12 +49,29 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A mark that a reset leaves, and that still stops what the reset was to free.
+
+    project: whose reset lifts it. needs_failures: whether that takes ``--failures``.
+    """
+
+    mark: Mark
+    project: str
+
+    @property
+    def needs_failures(self) -> bool:
+        """Whether it is more than a cooldown."""
+        return self.mark.kind is not MarkKind.COOL
+
+
+@dataclass(frozen=True, slots=True)
 class ResetOutcome:
-    """What a reset did. freed: names of the keys of all projects it touched."""
+    """What a reset did. freed: names of the keys that nothing holds any more. held: what stays."""
 
     cleared: tuple[Cleared, ...]
     projects: tuple[str, ...]
     freed: tuple[str, ...]
+    held: tuple[Held, ...] = ()
 
 
 def targets(configured: Configured, request: ResetRequest) -> list[Project]:
@@ -90,11 +107,19 @@ def _named(configured: Configured, request: ResetRequest) -> Iterable[Project]:
 async def reset(
     ports: Ports, configured: Configured, request: ResetRequest, *, by: Actor
 ) -> ResetOutcome:
-    """Clear live state, then SQL, then answer. Answers to calls made before no longer cool."""
-    projects = targets(configured, request)
-    ids = [each.id for each in projects]
-    before = await _live_before(ports, request, ids)
+    """Clear live state, then SQL, then answer. Answers to calls made before no longer cool.
+
+    Where one model is named, projects that cool as a whole are left alone: that is not the model's
+    alone to lift, and is told in ``held``.
+    """
     at_ms = await ports.engine.now_ms()
+    projects = targets(configured, request)
+    stopping = _stopping(configured, request, projects, at_ms)
+    held = [Held(m, project.name) for m, project in stopping.items() if _is_left(m, request)]
+    ids = [each.id for each in projects if not _stays(configured, request, each, stopping)]
+    if held and not ids:
+        return ResetOutcome((), tuple(each.name for each in projects), (), tuple(held))
+    before = await _live_before(ports, request, ids)
     asked = Reset(
         project_ids=ids,
         model=request.model,
@@ -111,8 +136,64 @@ async def reset(
     return ResetOutcome(
         cleared=tuple(cleared),
         projects=tuple(each.name for each in projects),
-        freed=tuple(k.name for p in projects for k in configured.keys_of.get(p.id, ())),
+        freed=tuple(_freed(configured, projects, held, cleared)),
+        held=tuple(held),
     )
+
+
+_SHUTTING = frozenset({MarkKind.EXCLUDE, MarkKind.DISABLE})
+
+
+def _stopping(
+    configured: Configured, request: ResetRequest, projects: Iterable[Project], at_ms: int
+) -> dict[Mark, Project]:
+    """The marks that stop the projects now on what is asked for; of an account's, the first."""
+    found: dict[Mark, Project] = {}
+    for project in projects:
+        for mark in configured.marks_of.get(project.id, ()):
+            asked = request.model is None or mark.model in {None, request.model}
+            if asked and (mark.kind in _SHUTTING or (mark.until_at_ms or 0) > at_ms):
+                found.setdefault(mark, project)
+    return found
+
+
+def _is_wide(mark: Mark, request: ResetRequest) -> bool:
+    """Whether a mark would be lifted, were not one model named that it is not alone on."""
+    lifted = request.failures or mark.kind is MarkKind.COOL
+    return lifted and request.model is not None and mark.model is None
+
+
+def _stays(
+    configured: Configured, request: ResetRequest, project: Project, stopping: Collection[Mark]
+) -> bool:
+    marks = configured.marks_of.get(project.id, ())
+    return any(each in stopping and _is_wide(each, request) for each in marks)
+
+
+def _is_left(mark: Mark, request: ResetRequest) -> bool:
+    return _is_wide(mark, request) or (mark.kind in _SHUTTING and not request.failures)
+
+
+def _freed(
+    configured: Configured,
+    projects: Iterable[Project],
+    held: Iterable[Held],
+    cleared: Iterable[Cleared],
+) -> list[str]:
+    """Keys of which something was cleared, and that nothing holds any more as a whole."""
+    subjects = {each.subject for each in cleared}
+    revived = {each.subject for each in cleared if each.what == "dead key"}
+    stopped = {each.mark.project_id for each in held if each.mark.model is None}
+    accounts = {each.mark.billing_account for each in held} - {None}
+    return [
+        key.name
+        for project in projects
+        if project.enabled and project.id not in stopped
+        if project.billing_account not in accounts
+        for key in configured.keys_of.get(project.id, ())
+        if subjects & {project.name, project.billing_account, key.name}
+        if key.state is KeyState.READY or key.name in revived
+    ]
 
 
 async def _live_before(

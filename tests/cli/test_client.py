@@ -17,6 +17,7 @@ def test_the_token_is_shown_once_and_works(pooled, registry):
     client = registry.clients.by_token(token)
     assert (client.name, client.pools, client.rpm) == ("app", ("main",), 60)
     assert token not in result.err
+    assert result.err.endswith('export KEYPOOL_TOKEN=…; eval "$(keypool env)"\n')
     for words in (["client", "list"], ["client", "list", "--json"], ["events", "--json"]):
         assert token not in pooled(*words).out
 

@@ -160,6 +160,26 @@ def test_exports_name_the_token_without_showing_it(keypool):
     assert keypool("env", "--json").json["env"]["GEMINI_API_KEY"] == "$KEYPOOL_TOKEN"
 
 
+def test_a_token_that_is_not_set_is_told_beside_the_exports(keypool, monkeypatch):
+    monkeypatch.delenv("KEYPOOL_TOKEN", raising=False)
+    assert "KEYPOOL_TOKEN is not set" in keypool("env").err
+    monkeypatch.setenv("KEYPOOL_TOKEN", "kp_x")
+    assert keypool("env").err == ""
+
+
+def test_exports_can_name_a_daemon_that_is_elsewhere_and_nothing_a_shell_would_run(keypool):
+    url = "https://pool.example:8787"
+    assert keypool("env", "--url", url).rows[0] == [f'export GOOGLE_GEMINI_BASE_URL="{url}"']
+    for wrong in (
+        "pool.example",
+        'http://x"; true "',
+        "http://$(true)",
+        "http://`true`",
+        "http://",
+    ):
+        assert keypool("env", "--url", wrong).code == ExitCode.USAGE, wrong
+
+
 def test_a_simulator_that_cannot_start_says_why(home):
     result = process(home, "simulate", "--config", "nowhere.toml")
     assert result.code == ExitCode.USAGE

@@ -9,8 +9,11 @@ import time
 
 import pytest
 
+from keypool_cli.cli.status_text import WHOLE_PROJECT_RULES
 from keypool_cli.config import load
+from keypool_cli.core import refusal_rules
 from keypool_cli.core.model import Mark, MarkKind, MarkScope
+from keypool_cli.core.refusal_rules import Action, Ruling, Scope
 from keypool_cli.engine.types import Acquired, Demand, Grant
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.values import Actor, DeadKey, Refusal
@@ -34,19 +37,22 @@ def pool(live_home, keypool):  # noqa: ARG001 - its server runs as long as the t
 
 @pytest.fixture
 def cool(registry):
-    """Record that a project cools on the model, as a refusal's settlement does."""
+    """Record that a project cools on the model, as a refusal's settlement does.
 
-    def record(name, *, seconds=3600, kind=MarkKind.COOL):
+    whole: a rule by which it cools on every model.
+    """
+
+    def record(name, *, seconds=3600, kind=MarkKind.COOL, whole=None):
         now = time.time_ns() // 1_000_000
         mark = Mark(
-            scope=MarkScope.PROJECT_MODEL,
+            scope=MarkScope.PROJECT if whole else MarkScope.PROJECT_MODEL,
             kind=kind,
-            rule="per-day",
+            rule=whole or "per-day",
             reason="the day's requests are used up",
             at_ms=now,
             granted_at_ms=now,
             project_id=registry.projects.find(name).id,
-            model=MODEL,
+            model=None if whole else MODEL,
             until_at_ms=now + seconds * 1000 if kind is MarkKind.COOL else None,
         )
         registry.marks.record([Refusal(subject=name, marks=(mark,))], by=BY)
@@ -171,6 +177,46 @@ def test_the_hint_is_a_command_that_helps(pool, cool, kill_key, keypool):
     assert pool("status").err.strip().endswith("keypool rotate k3")
 
 
+def test_the_rules_that_stop_whole_projects_are_those_of_refusals():
+    rulings = [each for each in vars(refusal_rules).values() if isinstance(each, Ruling)]
+    wide = {Scope.PROJECT, Scope.BILLING}
+    found = {each.rule for each in rulings if each.scope in wide and each.action is Action.COOL}
+    assert found == WHOLE_PROJECT_RULES
+
+
+@pytest.mark.parametrize("rule", sorted(WHOLE_PROJECT_RULES))
+def test_the_hint_lifts_what_stops_a_whole_project(pool, cool, rule):
+    cool("p2", whole=rule)
+    hint = pool("status").err.strip()
+    assert hint.endswith("keypool reset --project p2")
+    assert pool.line(hint[hint.index("keypool reset") :]).code == 0
+    assert pool("status").out.startswith("main: 3 of 3 projects ready")
+
+
+def test_a_reset_of_one_model_says_that_a_whole_project_stays_and_what_lifts_it(pool, cool):
+    cool("p2", whole="project-spend-cap")
+    result = pool("reset", "--project", "p2", "--model", MODEL)
+    nothing, stays = result.out.splitlines()
+    assert nothing == "nothing was reset in p2"
+    assert stays.startswith("p2 stays cooling on every model until 2")
+    assert stays.endswith("(project-spend-cap)")
+    assert "1 cooling" in pool("status").out
+    [held] = pool("reset", "--project", "p2", "--model", MODEL, "--json").json["held"]
+    assert result.err.strip().endswith(held["command"])
+    assert pool.line(held["command"]).out.startswith("reset cooldown of p2: until 2")
+    assert "cooling" not in pool("status").out
+
+
+def test_a_plain_reset_says_what_takes_failures(pool, cool):
+    cool("p2", kind=MarkKind.EXCLUDE)
+    result = pool("reset", "k2")
+    assert f"p2 stays excluded on {MODEL}: the day's requests" in result.out
+    assert "freed" not in result.out
+    command = "keypool reset --project p2 --failures"
+    assert result.err.strip().endswith(command)
+    assert pool.line(command).out.startswith(f"reset exclusion of p2 / {MODEL}")
+
+
 def test_a_disabled_project_is_enabled_by_the_hint(pool, keypool):
     pool("project", "set", "p1", "--disable")
     hint = pool("status").err.strip()
@@ -266,6 +312,12 @@ def test_a_reset_is_an_event_with_its_reason(pool, cool):
     pool("reset", "k1", "--reason", "quota raised")
     [event] = pool("events", "--kind", "reset", "--json").json["events"]
     assert (event["subject"], event["reason"]) == ("p1", "quota raised")
+
+
+def test_explain_in_an_empty_home_says_where_to_begin(keypool):
+    result = keypool("explain", "--model", MODEL)
+    assert result.code == ExitCode.NOT_FOUND
+    assert "keypool add NAME --project PROJECT" in result.err
 
 
 def test_explain_names_the_project_and_why_each_other_is_not_chosen(pool, cool):

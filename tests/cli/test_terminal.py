@@ -251,3 +251,17 @@ def test_the_hint_of_a_watch_is_seen_however_many_rows_there_are(live_home, keyp
         watched.type("\x03")
         watched.end()
     assert "keypool enable k7" in watched.text
+
+
+def test_the_answers_for_all_pools_come_first_each_on_a_line_of_its_own(filled, keypool):
+    long = "a-pool-whose-name-leaves-little-room-for-the-rest"
+    for name in (long, "الإنتاج"):
+        keypool("pool", "set", name, "--create", "--add-project", "p1", "--add-project", "مشروع")
+    with terminal(filled, "status", size=(80, 24)) as shown:
+        shown.end()
+    lines = lines_of(shown.text)
+    first_table = next(index for index, line in enumerate(lines) if line.startswith("PROJECT"))
+    answers = lines[: first_table - 1]
+    assert len(answers) == 3
+    assert all(" ready" in line and cell_len(line) <= 80 for line in answers), answers
+    assert lines[first_table - 1] == long

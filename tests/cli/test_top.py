@@ -1,5 +1,6 @@
 """``top``: what it prints, what each key does, and how the last minute is drawn."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from keypool_cli.service.instances import INSTANCES, Record
 from keypool_cli.service.mirror import looking
 from keypool_cli.service.standing import KeyStatus, ModelStatus, ProjectStatus, Use
 from tests.support.command_line import COMMAND, environment, process
+from tests.support.schemas import check
 
 MODEL = "gemini-2.5-flash"
 
@@ -83,6 +85,22 @@ def test_a_project_in_two_pools_is_shown_once(pool):
     found = pool("top", "--once").json
     assert [each["pool"] for each in found["pools"]] == ["main", "other"]
     assert sorted(row["project"] for row in found["rows"]) == ["p1", "p2", "p3"]
+
+
+def test_each_line_of_a_stream_is_as_its_schema_says(pool, live_home):
+    asyncio.run(_report(live_home))
+    pool("pool", "set", "empty", "--create")
+    pool.add("k4", "مشروع المبيعات")
+    command = [*COMMAND, "top", "--every", "0.2", "--limit", "3", "--json"]
+    with subprocess.Popen(command, stdout=PIPE, env=environment(live_home)) as running:
+        assert running.stdout is not None
+        lines = [check("top", json.loads(running.stdout.readline())) for _ in range(3)]
+        running.send_signal(signal.SIGINT)
+        running.wait(10)
+    for line in lines:
+        assert len(line["rows"]) == 3
+        assert line["more"] == 1
+        assert line["instances"][0]["reporting"]
 
 
 async def test_daemons_are_summed_up_and_silent_ones_count_for_nothing(live_home):

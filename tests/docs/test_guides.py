@@ -57,6 +57,7 @@ def gemini():
 def guided(home, tmp_path, monkeypatch, capsys, gemini):
     """A home with the names that the guides speak of, and the files they read."""
     registry = Registry.open(f"sqlite:///{home}/keypool.db", master_key=bytes.fromhex("ab" * 32))
+    registry.pools.create("الإنتاج", by=BY)
     for key, project, tier in (("shop-web", "shop", "free"), ("lab-web", "lab", "tier1")):
         registry.keys.add(NewKey(key, Secret(secret_of(key)), project, tier=tier), by=BY)
     registry.clients.add(NewClient("web"), by=BY)

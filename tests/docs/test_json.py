@@ -1,12 +1,14 @@
 """What ``--json`` prints is what the schemas in the package say."""
 
 import json
+import subprocess
 from importlib.resources import files
+from subprocess import PIPE
 
 import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 
-from tests.support.command_line import Keypool, process, secret_of
+from tests.support.command_line import COMMAND, Keypool, environment, process, secret_of
 from tests.support.examples import (
     ASKING,
     EXAMPLES,
@@ -17,15 +19,10 @@ from tests.support.examples import (
     runs_on,
     world,
 )
-from tests.support.schemas import schemas, text_of
+from tests.support.schemas import check, schemas, text_of
 from tests.support.simulator import simulator
 
 NAMES = {"-".join(words) for words, _ in VERBS}
-
-
-def schema_of(name):
-    """A schema as the package carries it."""
-    return json.loads(files("keypool_cli").joinpath(f"schemas/{name}.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +70,7 @@ def test_every_example_prints_json_as_its_schema_says(words, line, home, gemini,
     result = keypool_run(line if "--json" in line else f"{line} --json")
     assert ends_well(line, result.code), result.err
     for text in result.out.splitlines():
-        jsonschema.validate(json.loads(text), schema_of("-".join(words)))
+        check("-".join(words), json.loads(text))
     assert result.out
 
 
@@ -96,8 +93,7 @@ def test_errors_are_json_too(words, monkeypatch, capsys):
     result = Keypool(monkeypatch, capsys)(*words, "--json")
     assert result.code != 0
     assert result.out == ""
-    error = json.loads(result.err)
-    jsonschema.validate(error, schema_of("error"))
+    error = check("error", json.loads(result.err))
     assert error["error"]["exit_code"] == result.code
 
 
@@ -115,9 +111,29 @@ def test_what_is_refused_in_bulk_is_as_the_schemas_say(tmp_path, monkeypatch, ca
     ):
         result = keypool.line(f"{line} --json")
         assert result.code == (0 if name == "drain" else 7), result.err
-        jsonschema.validate(result.json, schema_of(name))
+        check(name, result.json)
 
 
-def test_a_server_prints_its_url_as_its_schema_says(home):
+@pytest.mark.parametrize("verb", ["serve", "simulate"])
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_a_server_prints_its_url_as_its_schema_says_and_nothing_else(verb, more, home):
+    if verb == "simulate" and more:
+        more = ["--host", "localhost"]
+    words = [verb, "--port", "0", *more, "--json"]
+    with subprocess.Popen(
+        [*COMMAND, *words], stdout=PIPE, stderr=PIPE, env=environment(home)
+    ) as it:
+        assert it.stdout is not None
+        answer = check(verb, json.loads(it.stdout.readline()))
+        it.terminate()
+        rest, told = it.communicate(timeout=30)
+    assert rest == b""
+    assert answer["url"].startswith("http://")
+    if verb == "serve":
+        # Listening elsewhere than `keypool env` would say by itself.
+        assert f'eval "$(keypool env --url {answer["url"]})"' in told.decode()
+
+
+def test_a_server_that_cannot_start_says_so_as_the_schema_of_errors_says(home):
     result = process(home, "simulate", "--config", "nowhere.toml", "--json")
-    jsonschema.validate(json.loads(result.err), schema_of("error"))
+    check("error", json.loads(result.err))

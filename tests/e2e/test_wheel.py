@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.schemas import check
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +56,7 @@ def test_the_wheel_holds_what_is_read_at_run_time(keypool, tmp_path):
 
 
 def test_the_demo_keeps_its_promises_from_the_wheel(keypool, tmp_path):
-    ending = json.loads(run(keypool, "demo", "--json", cwd=tmp_path))
+    ending = check("demo", json.loads(run(keypool, "demo", "--json", cwd=tmp_path)))
     assert [each["promise"] for each in ending["promises"] if not each["kept"]] == []
     assert ending["refused_to_callers"] == 0
     assert sum(ending["served"].values()) > 100

@@ -92,20 +92,25 @@ def test_marks_and_switches_become_flags(project, marks, quotas, flags):
 
 def test_the_longest_cooldown_of_each_kind_is_loaded():
     marks = (
-        a_mark(until_at_ms=NOW, granted_at_ms=1),
-        a_mark(scope=MarkScope.PROJECT, until_at_ms=NOW + 5, granted_at_ms=2),
+        a_mark(until_at_ms=NOW, granted_at_ms=21),
+        a_mark(scope=MarkScope.PROJECT, until_at_ms=NOW + 5, granted_at_ms=22),
         a_mark(
             scope=MarkScope.BILLING,
             project_id=None,
             billing_account="acct",
             until_at_ms=NOW + 9,
-            granted_at_ms=3,
+            granted_at_ms=23,
         ),
         a_mark(model="another", until_at_ms=NOW + 99),
     )
     found = live(marks=marks)
-    assert (found.cool_until_ms, found.cool_granted_at_ms) == (NOW, 1)
-    assert (found.wide_until_ms, found.wide_granted_at_ms) == (NOW + 9, 3)
+    assert (found.cool_until_ms, found.cool_granted_at_ms) == (NOW, 21)
+    assert (found.wide_until_ms, found.wide_granted_at_ms) == (NOW + 9, 23)
+
+
+def test_a_cooldown_that_a_reset_left_stands_though_its_call_came_before():
+    found = live(marks=(a_mark(until_at_ms=NOW, granted_at_ms=1),))
+    assert found.cool_granted_at_ms > found.reset_at_ms
 
 
 def test_a_billing_accounts_mark_covers_all_its_projects_and_no_other():

@@ -82,6 +82,15 @@ class World:
             (each.what, each.subject, each.model, each.rule or each.was) for each in done.cleared
         ]
 
+    async def left(self, **request):
+        """What a reset leaves: whose, on which model, and whether it takes ``--failures``."""
+        configured = await read_configured(self.ports)
+        self.done = await reset(self.ports, configured, ResetRequest(**request), by=BY)
+        return [
+            (each.mark.billing_account or each.project, each.mark.model, each.needs_failures)
+            for each in self.done.held
+        ]
+
     async def view(self, project, model=M):
         [found] = (await self.ports.engine.snapshot(model, [self.ids[project]])).views
         return found
@@ -124,6 +133,88 @@ async def test_one_models_reset_leaves_the_others_cooling(world):
     assert await world.reset(project="p3", model=M) == [("cooldown", "p3", M, "cool-rule")]
     await world.use("p3")
     assert (await world.view("p3", OTHER)).why == "cooldown"
+
+
+async def test_after_one_models_reset_a_lost_store_still_knows_the_others_cooldowns(world):
+    for model in (M, OTHER):
+        await world.refuse("p3", model=model)
+    until = (await world.view("p3", OTHER)).cool_until_ms
+    await world.reset(project="p3", model=M)
+    await world.ports.engine.store.client.flushall()
+    for model in (M, OTHER):
+        await sync_model(world.ports, model, await read_configured(world.ports))
+    assert (await world.view("p3", OTHER)).cool_until_ms == until
+    assert (await world.view("p3", M)).cool_until_ms < until
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("scope", "subject"), [(MarkScope.PROJECT, "p1"), (MarkScope.BILLING, "acct")]
+)
+async def test_one_models_reset_leaves_and_names_what_stops_whole_projects(
+    world, scope, subject, dry_run
+):
+    await world.refuse("p1", scope=scope)
+    assert await world.left(project="p1", model=M, dry_run=dry_run) == [(subject, None, False)]
+    assert world.done.cleared == ()
+    assert world.done.freed == ()
+    subjects = [each.subject for each in world.registry.events.read(EventFilter(kind="reset"))]
+    assert subjects == (["p2"] if subject == "p1" and not dry_run else [])
+    assert (await world.view("p1")).why == "cooldown"
+    assert len(world.registry.marks.all()) == 1
+
+
+async def test_a_project_that_stays_stopped_does_not_keep_others_from_their_reset(world):
+    await world.refuse("p1", scope=MarkScope.PROJECT)
+    await world.refuse("p3")
+    assert await world.left(everything=True, model=M) == [("p1", None, False)]
+    assert world.done.freed == ("p3-key",)
+    assert (await world.view("p1")).why == "cooldown"
+    await world.use("p3")
+
+
+async def test_without_a_model_what_stops_whole_projects_is_lifted(world):
+    await world.refuse("p1", scope=MarkScope.PROJECT)
+    assert await world.left(project="p1") == []
+    assert world.done.freed == ("p1-key",)
+    await world.use("p1", model=OTHER)
+
+
+async def test_what_refusals_shut_and_a_plain_reset_leaves_is_named(world):
+    await world.refuse("p3", MarkKind.EXCLUDE)
+    await world.refuse("p3", MarkKind.DISABLE, MarkScope.PROJECT, OTHER)
+    assert sorted(await world.left(project="p3"), key=str) == [("p3", M, True), ("p3", None, True)]
+    assert world.done.freed == ()
+    assert await world.left(project="p3", model=OTHER) == [("p3", None, True)]
+    assert await world.left(project="p3", failures=True) == []
+    assert world.done.freed == ("p3-key",)
+
+
+async def test_one_models_reset_with_failures_leaves_a_disabled_project(world):
+    await world.refuse("p3", MarkKind.DISABLE, MarkScope.PROJECT, OTHER)
+    assert await world.left(project="p3", model=M, failures=True) == [("p3", None, True)]
+    assert len(world.registry.marks.all()) == 1
+
+
+async def test_a_cooldown_that_is_over_holds_nothing(world):
+    grant = await world.use("p3")
+    mark = Mark(
+        MarkScope.PROJECT, MarkKind.COOL, "cap", "why", grant.granted_at_ms, grant.granted_at_ms,
+        project_id=world.ids["p3"], until_at_ms=grant.granted_at_ms - 1,
+    )  # fmt: skip
+    await world.record(Refusal("p3", marks=(mark,)))
+    assert await world.left(project="p3", model=M) == []
+
+
+async def test_only_keys_that_were_held_and_now_serve_are_said_to_be_free(world):
+    await world.refuse("p2", scope=MarkScope.BILLING)
+    await world.refuse("p3")
+    world.registry.keys.disable("p3-key", by=BY)
+    await world.left(everything=True)
+    assert set(world.done.freed) == {"p1-key", "p2-key"}
+    await world.refuse("p1")
+    await world.left(everything=True)
+    assert world.done.freed == ("p1-key",)
 
 
 async def test_a_rehearsal_changes_nothing_and_says_the_same(world):

@@ -1,5 +1,6 @@
 """Run keypool's command line: in this process, as a process of its own, and in a terminal."""
 
+import codecs
 import fcntl
 import io
 import os
@@ -102,6 +103,8 @@ class Terminal:
     def __init__(self, running: subprocess.Popen[bytes], master: int) -> None:
         self.running = running
         self._master = master
+        # What is read at once may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.text = ""
 
     def read_until(self, holds: Callable[[str], bool], *, seconds: float = 30) -> str:
@@ -115,7 +118,7 @@ class Terminal:
                 data = os.read(self._master, 65536)
             except OSError:  # the other end is closed
                 break
-            self.text += data.decode(errors="replace")
+            self.text += self._decoder.decode(data)
         return self.text
 
     def type(self, text: str) -> None:

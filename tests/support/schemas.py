@@ -5,12 +5,15 @@ Run ``python -m tests.support.schemas`` to write them into the package again.
 
 import json
 from collections.abc import Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # it has no types
 import msgspec
 
 from keypool_cli.cli.top_text import TopLine
+from keypool_cli.core.model import MarkScope
 from keypool_cli.service.checking import Checked
 from keypool_cli.service.clients import ClientView
 from keypool_cli.service.doctor_finding import Finding
@@ -82,6 +85,18 @@ CLEARED = table(
         "after": TEXT,
     }
 )
+HELD = table(
+    {
+        "what": one_of("cooling", "excluded", "disabled"),
+        "scope": one_of(*MarkScope),
+        "subject": TEXT,
+        "model": maybe(TEXT),
+        "rule": TEXT,
+        "reason": TEXT,
+        "until": maybe(TEXT),
+        "command": TEXT,
+    }
+)
 KEYS_OF_EXPORT = table(
     {
         "name": TEXT,
@@ -150,6 +165,7 @@ ANSWERS: Mapping[str, Mapping[str, Json]] = {
         "projects": some(TEXT),
         "freed": some(TEXT),
         "still_dead": some(TEXT),
+        "held": some(HELD),
     },
     "events": {"events": some(of(EventView))},
     "doctor": {"healthy": FLAG, "findings": some(of(Finding))},
@@ -235,7 +251,17 @@ def _without_parts(value: Any, parts: Json) -> Any:
 
 
 def _closed(part: Json) -> Json:
+    if "description" in part:
+        # Pythons before 3.13 keep a docstring's indentation.
+        part = part | {"description": cleandoc(part["description"])}
     return part | {"additionalProperties": False} if "properties" in part else part
+
+
+def check(name: str, answer: Any) -> Any:
+    """The answer, which must be as the package's schema of that name says."""
+    schema = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    jsonschema.validate(answer, schema)
+    return answer
 
 
 def text_of(schema: Json) -> str:
