@@ -63,6 +63,15 @@ class Caller:
             raise NotPermittedError(f"{why}, and this client's grant is for some models only")
 
 
+async def pool_of(caller: Caller, watch: Watch, name: str | None) -> Pool:
+    """The caller's pool, also one made a moment ago. Raises what :meth:`Caller.pool` does."""
+    try:
+        return caller.pool(watch.configured, name)
+    except NotFoundError:
+        await watch.refresh()
+        return caller.pool(watch.configured, name)
+
+
 class Auth:
     """Verifies tokens against the registry as it is known now.
 

@@ -7,8 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from keypool_cli.core.estimator import Estimate
-from keypool_cli.core.model import Pool
-from keypool_cli.daemon.auth import Caller
+from keypool_cli.daemon.auth import Caller, pool_of
 from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.schema import (
     EstimateAnswer,
@@ -19,7 +18,7 @@ from keypool_cli.daemon.schema import (
     SettleBody,
     VerdictAnswer,
 )
-from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.errors import KeypoolError, UnreachableError, UsageError
 from keypool_cli.http.message import answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
@@ -71,7 +70,7 @@ class Leases:
         if not model:
             raise UsageError("the body names no model")
         caller.check_model(model)
-        pool = await self._pool(caller, body.pool)
+        pool = await pool_of(caller, self._watch, body.pool)
         estimate = await _estimate(body, model, self._estimating.of(caller.client))
         request = LeaseRequest(
             model=model,
@@ -89,14 +88,6 @@ class Leases:
         with suppress(UnreachableError):
             await self._affinity.keep(pool, body.affinity, lease.project.id)
         answer_json(proto, 201, _lease_answer(lease, estimate))
-
-    async def _pool(self, caller: Caller, name: str | None) -> Pool:
-        try:
-            return caller.pool(self._watch.configured, name)
-        except NotFoundError:
-            # It may have been made a moment ago.
-            await self._watch.refresh()
-            return caller.pool(self._watch.configured, name)
 
     async def _lease(self, request: LeaseRequest, proto: Exchange) -> Lease:
         granting = self._leasing.lease(request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
-from keypool_cli.daemon.auth import Auth, Caller
+from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.live_closing import (
     GOING,
@@ -124,7 +124,8 @@ class Live:
                     await self._desk.affinity.keep(order.pool, name, conversation.project.id)
 
     async def _order(self, scope: Scope, caller: Caller, peer: Peer) -> LiveOrder:
-        pool = caller.pool(self._desk.watch.configured, name_in(scope.headers, "x-keypool-pool"))
+        named = name_in(scope.headers, "x-keypool-pool")
+        pool = await pool_of(caller, self._desk.watch, named)
         waits = wait_s(scope.headers, pool.wait_s)
         message = await _first(peer)
         setup = await read_setup(message, self._desk.estimating.of(caller.client))

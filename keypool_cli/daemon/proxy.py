@@ -70,7 +70,7 @@ class Proxy:
         caller = self._ordering.caller(scope)
         if call is None:
             raise not_forwarded(scope)
-        asked = self._ordering.asked(call, caller, scope)
+        asked = await self._ordering.asked(call, caller, scope)
         if call.touch is Touch.UPLOAD:
             await self._desks.uploads.begin(asked, proto)
         elif call.touch is Touch.LIST:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from keypool_cli.core.model import Pool
-from keypool_cli.daemon.auth import Auth, Caller
+from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
 from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
 from keypool_cli.daemon.proxy_request import (
@@ -67,9 +67,9 @@ class Ordering:
         caller.require("proxy")
         return caller
 
-    def asked(self, call: Call, caller: Caller, scope: Scope) -> Asked:
+    async def asked(self, call: Call, caller: Caller, scope: Scope) -> Asked:
         """A call on the pool that it names, or the caller's own."""
-        pool = caller.pool(self._watch.configured, name_in(scope.headers, "x-keypool-pool"))
+        pool = await pool_of(caller, self._watch, name_in(scope.headers, "x-keypool-pool"))
         return Asked(call, caller, scope, pool)
 
     async def order(self, asked: Asked, proto: Exchange) -> tuple[Call, Order]:

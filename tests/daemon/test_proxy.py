@@ -6,7 +6,9 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.support.daemon import FLASH, eventually, secret_of, unique
+from keypool_cli.core.model import Secret
+from keypool_cli.registry.values import NewKey
+from tests.support.daemon import BY, FLASH, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, a_body, a_proxy
 
 
@@ -41,6 +43,15 @@ def test_an_answer_is_passed_on_with_its_project_and_lease(pool):
     assert answer.headers["x-keypool-project"] == project
     assert answer.headers["x-keypool-lease"].endswith(FLASH)
     assert answer.headers["x-gemini-service-tier"] == "standard"
+
+
+def test_a_pool_made_a_moment_ago_is_served(proxy):
+    new, key = unique("pool"), unique("key")
+    with proxy.home.registry() as registry:  # which announces nothing
+        registry.keys.add(NewKey(key, Secret(secret_of(key)), unique("project"), new), by=BY)
+    with proxy.client(proxy.home.token) as http:
+        answer = http.post(GENERATE, json=a_body(), headers={"x-keypool-pool": new})
+    assert error_of(answer)["code"] != 404  # upstream, which does not know the key, was asked
 
 
 def test_a_call_is_settled_with_the_usage_of_its_answer(pool):
