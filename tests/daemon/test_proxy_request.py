@@ -30,6 +30,9 @@ class Sent:
     def get_all(self, name):
         return [value for each, value in self.pairs if each == name]
 
+    def items(self):
+        return list(self.pairs)
+
 
 def a_scope(*headers, path="/v1beta/models", query=""):
     return SimpleNamespace(headers=Sent(*headers), path=path, query_string=query)
