@@ -51,6 +51,8 @@ local function first_choice(ctx, pool, demand)
   return state
 end
 
+local demand_before -- its table is the next one's: what waits is kept in the store only
+
 local function settle_demand(ctx, pool, demand, most_waiting)
   local client = client_state(ctx, demand)
   local client_at = client_refusal(ctx, client, demand)
@@ -75,7 +77,8 @@ local function acquire(keys, argv)
   serve(ctx, pool)
   local results = { 1, ctx.now, ctx.meta.revision }
   for i = 3, #argv do
-    results[i + 1] = settle_demand(ctx, pool, demand_of(argv[i]), most_waiting)
+    demand_before = demand_of(argv[i], demand_before)
+    results[i + 1] = settle_demand(ctx, pool, demand_before, most_waiting)
   end
   commit(ctx)
   if ctx.tidy then sweep(ctx, 64) end

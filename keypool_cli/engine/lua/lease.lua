@@ -1,8 +1,14 @@
 -- Leases: granting, finding, ending.
 
--- A demand as calls carry it: struct DEMAND and four texts.
-local function demand_of(bytes)
-  local demand, from = DEMAND.decode(bytes)
+-- A demand as calls carry it, struct DEMAND and four texts; into a table that was one before,
+-- where one is given.
+local function demand_of(bytes, demand)
+  local from
+  if demand then
+    from, demand.avoid, demand.held = DEMAND.refill(bytes, demand), nil, nil
+  else
+    demand, from = DEMAND.decode(bytes)
+  end
   local affinity_at = from + demand.lease_size
   demand.lease_id, demand.affinity, demand.daemon = sub(bytes, from, affinity_at - 1), '', ''
   demand.number, demand.bytes = -1, bytes

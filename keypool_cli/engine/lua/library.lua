@@ -43,14 +43,15 @@ local ENTRY, ENTRY_SIZE = '<I6I3I6', 15
 local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past expires_at
 local BIG_STEP_MS = 5000        -- a clock set back further than this restarts the window as just spent
 local DAY_MS = 86400000
-local FLAG_USABLE, FLAG_EXCLUDED, FLAG_BOTH_DAYS = 1, 2, 4
+local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
+local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
 local BUDGET = 256              -- ready projects one choice may pass over
 local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
 local MOST_SPARE = 64           -- records kept from call to call
-local MOST_TAILS = 256          -- lists of ids kept from call to call
+local MOST_LISTS = 256          -- lists of pools kept from call to call
 
 -- bound on the first call: Redis 7.0 has no globals while a library loads
 local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes

@@ -2,12 +2,7 @@
 -- A demand has requests, tokens and, once it waits, its number.
 
 local function usable(state)
-  local flags = state.flags
-  return flags % 2 == FLAG_USABLE and floor(flags / FLAG_EXCLUDED) % 2 == 0 and state.key_count > 0
-end
-
-local function counts_both_days(state)
-  return floor(state.flags / FLAG_BOTH_DAYS) % 2 == 1
+  return USABLE[state.flags] and state.key_count > 0
 end
 
 local function cooled_until(state)
@@ -21,24 +16,23 @@ local function day_opens_at(ctx, state, requests)
   if state.day_requests > most then
     opens = state.day_carry > most and ctx.day_after or ctx.day_end
   end
-  if counts_both_days(state) and state.utc_requests > most then
+  if BOTH_DAYS[state.flags] and state.utc_requests > most then
     opens = max(opens, ctx.utc_at + (state.utc_carry > most and 2 or 1) * DAY_MS)
   end
   return opens
 end
 
--- whether the demand names the project as one it must not get, or (``=,1,``) others it must get
+-- whether a demand that avoids some names the project as one it must not get, or (``=,1,``) others it must get
 local function avoids(demand, state)
-  if not demand.avoid then return false end
   local named = find(demand.avoid, ',' .. state.id .. ',', 1, true) ~= nil
   return named ~= (sub(demand.avoid, 1, 1) == '=')
 end
 
 -- nil when it fits now, else the limit that refuses it
 local function refusal(ctx, state, demand)
-  if avoids(demand, state) then return 'avoided' end
+  if demand.avoid and avoids(demand, state) then return 'avoided' end
   if not usable(state) then return 'unusable' end
-  if cooled_until(state) > state.now then return 'cooldown' end
+  if state.cool_until > state.now or state.wide_until > state.now then return 'cooldown' end
   if state.held_until > 0 and state.held_by ~= demand.number then return 'held' end
   if day_opens_at(ctx, state, demand.requests) > 0 then return 'rpd' end
   if state.requests + demand.requests > state.limit_requests then return 'rpm' end
@@ -78,7 +72,7 @@ end
 -- The earliest instant a project can take the demand, were nothing else to come, and the limit
 -- that holds it back longest; nil: it never will.
 local function fits_at(ctx, state, demand)
-  if avoids(demand, state) then return nil, 'avoided' end
+  if demand.avoid and avoids(demand, state) then return nil, 'avoided' end
   if not usable(state) then return nil, 'unusable' end
   if demand.requests > state.limit_day or state.limit_in_flight < 1 then return nil, 'larger' end
   local at, why = window_fits_at(ctx, state, demand)
@@ -155,8 +149,8 @@ local function set_add(ctx, name, score, member)
   adds[#adds + 1] = member
 end
 
-local function move(ctx, name, was, is, member)
-  if is == was then return end
+-- to another place in a set, or out of it
+local function move(ctx, name, is, member)
   if is == 0 then
     call('ZREM', name, member)
   else
@@ -167,12 +161,14 @@ end
 local function save_places(ctx, state)
   if state.score ~= state.was_score then
     for _, pool in ipairs(state.pools) do
-      move(ctx, ready_key(ctx, pool, state.priority), state.was_score, state.score, state.id)
+      move(ctx, ready_key(ctx, pool, state.priority), state.score, state.id)
     end
   end
-  move(ctx, key(ctx, 'blocked'), state.was_blocked_at, state.blocked_at, state.id)
+  if state.blocked_at ~= state.was_blocked_at then
+    move(ctx, key(ctx, 'blocked'), state.blocked_at, state.id)
+  end
   if state.blocked_at > 0 then ctx.first_at = min(ctx.first_at or FAR, state.blocked_at) end
-  move(ctx, key(ctx, 'stale'), state.was_stale_at, state.stale_at, state.id)
+  if state.stale_at ~= state.was_stale_at then move(ctx, key(ctx, 'stale'), state.stale_at, state.id) end
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
 end
 

@@ -1,5 +1,6 @@
+local FIELDS = {} -- of each record, in its order
 -- STATE: what is known of one project (or client) on this model.
-local STATE_FIELDS = {
+FIELDS.state = {
   -- the sliding window
   { 'requests', 'I4' },       -- booked in it
   { 'tokens', 'I6' },         -- booked in it: settled + reserved
@@ -46,17 +47,17 @@ local STATE_FIELDS = {
   { 'key_count', 'I2' },      -- ids of 4 bytes each follow: keys,
   { 'pool_count', 'I2' },     --   then pools
 }
-local META_FIELDS = {
+FIELDS.meta = {
   { 'revision', 'I6' },       -- of the registry, when this model was last loaded
   { 'window_ms', 'I6' },      -- minute and guard together
   { 'guard_ms', 'I4' },
   { 'starve_ms', 'I4' },      -- a waiter older than this has a project kept free for it
 }
-local POOL_FIELDS = {
+FIELDS.pool = {
   { 'policy', 'I1' },         -- 0 spread, 1 pack
   { 'count', 'I2' },          -- priorities of 4 bytes each follow
 }
-local LEASE_FIELDS = {
+FIELDS.lease = {
   { 'status', 'c1' },         -- o open, x expired, s settled, r released
   { 'project', 'I4' },
   { 'key', 'I4' },
@@ -71,7 +72,7 @@ local LEASE_FIELDS = {
   { 'until_at', 'i8' },       --   and until when, 0: none
 }
 -- What calls carry and answer, besides.
-local DEMAND_FIELDS = {
+FIELDS.demand = {
   { 'requests', 'I2' },
   { 'tokens', 'i8' },
   { 'ttl_ms', 'I4' },
@@ -84,20 +85,20 @@ local DEMAND_FIELDS = {
   { 'daemon_size', 'I1' },    --   the daemon that waits,
   { 'avoid_size', 'I2' },     --   and the projects it must not get: ',1,2,' ('': none)
 }
-local WAITER_FIELDS = {
+FIELDS.waiter = {
   { 'number', 'i8' },
   { 'since', 'i8' },
   { 'pool', 'I4' },
   { 'held_size', 'I1' },      -- then the project kept free for it ('': none) and its demand
 }
-local RESULT_FIELDS = {
+FIELDS.result = {
   { 'kind', 'I1' },           -- 1 granted, 0 refused, 2 it waits
   { 'project', 'I4' },        -- refused: the one that frees first, 0: none
   { 'key', 'I4' },
   { 'at', 'i8' },             -- granted at; refused: when to ask again, 0: never, -1: at once
   { 'expires_at', 'i8' },
 }                             -- then the lease id; refused: the limit
-local ITEM_FIELDS = {
+FIELDS.item = {
   { 'client', 'I4' },         -- 0: none
   { 'tokens', 'i8' },         -- -1: the reservation
   { 'success', 'I1' },
@@ -145,7 +146,7 @@ local signs
 
 local function find_signs()
   local at, from, to = 1, {}, {}
-  for _, field in ipairs(STATE_FIELDS) do
+  for _, field in ipairs(FIELDS.state) do
     local size = struct.size('<' .. field[2])
     from[field[1]], to[field[1]] = at, at + size - 1
     at = at + size
@@ -168,8 +169,8 @@ local function bind()
   call, floor, max, min = redis.call, math.floor, math.max, math.min
   format, sub, rep, find = string.format, string.sub, string.rep, string.find
   pack_bytes, unpack_bytes = struct.pack, struct.unpack
-  STATE, META, POOL, LEASE = codec(STATE_FIELDS), codec(META_FIELDS), codec(POOL_FIELDS), codec(LEASE_FIELDS)
-  DEMAND, WAITER, RESULT, ITEM = codec(DEMAND_FIELDS), codec(WAITER_FIELDS), codec(RESULT_FIELDS), codec(ITEM_FIELDS)
+  STATE, META, POOL, LEASE = codec(FIELDS.state), codec(FIELDS.meta), codec(FIELDS.pool), codec(FIELDS.lease)
+  DEMAND, WAITER, RESULT, ITEM = codec(FIELDS.demand), codec(FIELDS.waiter), codec(FIELDS.result), codec(FIELDS.item)
   find_signs()
 end
 
@@ -201,15 +202,16 @@ local function read_record(bytes)
   return state, from
 end
 
--- the ids at a record's end: few are told apart, so they are read once
-local tails, tail_count = {}, 0
+-- the pools at a record's end: few lists are told apart, so each is read once
+local lists, list_count = {}, 0
 
 local function pools_in(tail, key_count, pool_count)
-  local pools = tails[tail]
-  if not pools or #pools ~= pool_count then
-    if tail_count >= MOST_TAILS then tails, tail_count = {}, 0 end
-    pools = numbers_at(tail, 1 + 4 * key_count, pool_count, 'I4')
-    tails[tail], tail_count = pools, tail_count + 1
+  local bytes = sub(tail, 1 + 4 * key_count)
+  local pools = lists[bytes]
+  if not pools then
+    if list_count >= MOST_LISTS then lists, list_count = {}, 0 end
+    pools = numbers_at(bytes, 1, pool_count, 'I4')
+    lists[bytes], list_count = pools, list_count + 1
   end
   return pools
 end
@@ -237,7 +239,7 @@ local function open(keys, argv)
   local now = tonumber(argv[1])
   if now == 0 then
     local time = call('TIME')
-    now = time[1] * 1000 + floor(time[2] / 1000)
+    now = floor(time[1] * 1000 + time[2] / 1000)
   end
   if last.args_bytes ~= argv[2] then last.args_bytes, last.args = argv[2], cmsgpack.unpack(argv[2]) end
   if last.tag ~= keys[1] then last.tag, last.names = keys[1], {} end
@@ -250,11 +252,12 @@ end
 
 -- days: starts of the Pacific days around now, ascending, as the caller's zone database has them
 local function set_days(ctx, days)
+  ctx.utc_at = ctx.now - ctx.now % DAY_MS
+  if ctx.days == days and ctx.day_at <= ctx.now and ctx.now < ctx.day_end then return end
   for i = 2, #days - 1 do
     if days[i] <= ctx.now and ctx.now < days[i + 1] then
       ctx.day_before, ctx.day_at, ctx.day_end = days[i - 1], days[i], days[i + 1]
-      ctx.day_after = days[i + 2] or days[i + 1] + DAY_MS
-      ctx.utc_at = ctx.now - ctx.now % DAY_MS
+      ctx.day_after, ctx.days = days[i + 2] or days[i + 1] + DAY_MS, days
       return
     end
   end
