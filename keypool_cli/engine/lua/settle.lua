@@ -75,8 +75,9 @@ local function settle_lease(ctx, lease, item)
   return save_lease(ctx, lease, item.answer), state
 end
 
-local function item_of(bytes)
-  local item, from = ITEM.decode(bytes)
+local function item_of(bytes, item)
+  local from
+  if item then from = ITEM.refill(bytes, item) else item, from = ITEM.decode(bytes) end
   local answer_at = from + item.lease_size
   item.lease_id, item.answer = sub(bytes, from, answer_at - 1), sub(bytes, answer_at)
   return item
@@ -91,13 +92,16 @@ local function settle_item(ctx, item, touched)
   return '1' .. bytes
 end
 
+local item_before -- its table is the next one's
+
 local function settle(keys, argv)
   local ctx = open(keys, argv)
   set_days(ctx, ctx.args[1])
   local outcomes, touched, known = { ctx.now }, {}, enter(ctx)
   if #argv > 3 then ctx.sets = {} end
   for i = 3, #argv do
-    outcomes[i - 1] = known and settle_item(ctx, item_of(argv[i]), touched) or ''
+    item_before = item_of(argv[i], item_before)
+    outcomes[i - 1] = known and settle_item(ctx, item_before, touched) or ''
   end
   if known then
     serve_pools_of(ctx, touched)
