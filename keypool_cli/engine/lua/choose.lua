@@ -55,8 +55,10 @@ end
 
 local function roomiest(ready, passed)
   local best, best_score = nil, 0
-  for _, state in ipairs(ready) do
-    if state.score > best_score and not (passed and passed[state.id]) then best, best_score = state, state.score end
+  for i = 1, #ready do
+    local state = ready[i]
+    local score = state.score
+    if score > best_score and not (passed and passed[state.id]) then best, best_score = state, score end
   end
   return best, best_score
 end
@@ -64,8 +66,8 @@ end
 -- The top of a set this call has read nothing of; mostly it is the one.
 local function top(ctx, ready, demand)
   if ctx.chunk ~= 1 then return nil end
-  for _, state in ipairs(ctx.order) do
-    if not state.is_client then return nil end
+  for i = 1, #ctx.order do
+    if not ctx.order[i].is_client then return nil end
   end
   local id = call('ZRANGE', ready, 0, 0, 'REV')[1]
   local state = id and get_state(ctx, id)
@@ -155,9 +157,9 @@ end
 -- What is found is right, for scores only lag behind headroom; what is not may still be there.
 local function by_policy(ctx, pool, demand)
   local policy = pool.policy == 1 and pack or spread
-  for _, priority in ipairs(pool.priorities) do
+  for i = 1, pool.count do
     repeat
-      local state = policy(ctx, ready_key(ctx, pool.id, priority), demand)
+      local state = policy(ctx, ready_key(ctx, pool.id, pool.priorities[i]), demand)
       if state then return state end
     until not freshen(ctx)
   end

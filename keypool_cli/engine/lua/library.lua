@@ -50,7 +50,7 @@ local LOOK = 64                 -- projects a search for the earliest instant ma
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
-local MOST_SPARE = 64           -- records kept from call to call
+local MOST_SPARE = 32           -- records kept from call to call
 local MOST_LISTS = 256          -- lists of pools kept from call to call
 
 -- bound on the first call: Redis 7.0 has no globals while a library loads

@@ -101,11 +101,11 @@ end
 local function place(ctx, state)
   state.dirty = true
   state.score, state.blocked_at = 0, 0
-  if not usable(state) then
+  local why = refusal(ctx, state, NOTHING_MORE)
+  if why == 'unusable' then
     state.stale_at = 0
     return
   end
-  local why = refusal(ctx, state, NOTHING_MORE)
   local expiry = next_expiry(ctx, state)
   if not why then
     state.score = min(state.limit_tokens - state.tokens, UNLIMITED) * 4096
@@ -160,8 +160,8 @@ end
 
 local function save_places(ctx, state)
   if state.score ~= state.was_score then
-    for _, pool in ipairs(state.pools) do
-      move(ctx, ready_key(ctx, pool, state.priority), state.score, state.id)
+    for i = 1, #state.pools do
+      move(ctx, ready_key(ctx, state.pools[i], state.priority), state.score, state.id)
     end
   end
   if state.blocked_at ~= state.was_blocked_at then
@@ -189,7 +189,8 @@ end
 local function commit(ctx)
   ctx.ready = nil
   local first, values = nil, nil -- mostly there is one only
-  for _, state in ipairs(ctx.order) do
+  for i = 1, #ctx.order do
+    local state = ctx.order[i]
     if state.dirty then
       state.dirty = false
       if not state.is_client then save_places(ctx, state) end
