@@ -324,3 +324,10 @@ def test_a_pool_or_model_that_is_not_loaded_is_stale(live):
     for model, pool, revision in ((live.model, 9, 1), ("unknown", 1, 1), (live.model, 1, 2)):
         answer = live.run(live.engine.acquire(model, pool, [a_demand()], revision=revision))
         assert answer == Stale(1 if model == live.model else 0)
+
+
+def test_what_one_demand_of_a_batch_must_not_get_the_next_may(live):
+    live.load(a_project())
+    barred, free = live.acquire_all(a_demand(avoid=",1,"), a_demand())
+    assert isinstance(barred, Refused)
+    assert isinstance(free, Grant)

@@ -62,6 +62,11 @@ def a_minutes_requests(live: LiveEngine) -> None:
     )
 
 
+def with_patches(test: Callable[..., object], live: LiveEngine) -> None:
+    with pytest.MonkeyPatch.context() as patches:
+        test(live, patches)
+
+
 def a_plain_day(live: LiveEngine) -> None:
     window.test_the_days_requests_come_back_at_pacific_midnight(live, NOON)
 
@@ -147,7 +152,8 @@ MUTATIONS = [
     Mutation("a guard carried past its day", "(state.day_at == ctx.day_before) and state.day_carry or 0", "state.day_carry", the_guard_of_a_day),
     Mutation("a full next day overlooked", "state.day_carry > most and ctx.day_after or ctx.day_end", "ctx.day_end", window.test_when_the_last_requests_of_a_day_fill_the_next_it_opens_a_day_later),
     Mutation("a full next UTC day overlooked", "(state.utc_carry > most and 2 or 1)", "1", window.test_requests_near_the_end_of_the_utc_day_may_fill_the_next),
-    Mutation("the UTC day ignored", "if counts_both_days(state) and state.utc_requests > most then", "if false then", window.test_a_project_counted_by_both_days_waits_for_both),
+    Mutation("the UTC day ignored", "if BOTH_DAYS[state.flags] and state.utc_requests > most then", "if false then", window.test_a_project_counted_by_both_days_waits_for_both),
+    Mutation("a day kept past its end", "and ctx.day_at <= ctx.now and ctx.now < ctx.day_end then return end", "then return end", lambda live: with_patches(window.test_a_daemon_whose_clock_is_behind_does_not_stretch_the_day, live)),
     Mutation("a release that the next day keeps", "if at >= state.day_at - guard then", "if at >= state.day_at then", a_release_after_midnight),
     Mutation("a release from counts emptied since", "if lease.granted_at > state.emptied_at then uncount", "if true then uncount", window.test_a_release_does_not_take_from_counts_emptied_since),
     Mutation("a midnight forgotten where one request fits", "  if day_opens_at(ctx, state, MOST_REQUESTS) == 0 then return expiry end", "  if true then return expiry end", window.test_several_requests_wait_for_midnight_where_one_still_fits),
@@ -157,14 +163,15 @@ MUTATIONS = [
     Mutation("a client told the pool's instant though a project is free", "if own and choose(ctx, pool, demand) then return own end", "", window.test_a_client_at_its_limit_is_told_its_own_instant_though_a_project_is_free),
     Mutation("a client's window not settled", "if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end", "", window.test_a_settled_count_corrects_the_clients_window_too),
     # choosing
-    Mutation("spread that takes any", "if state.score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left),
+    Mutation("spread that takes any", "if score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left),
     Mutation("pack that takes any", "local policy = pool.policy == 1 and pack or spread", "local policy = spread", choose.test_pack_takes_the_project_with_the_least_left_that_fits),
     Mutation("a lower priority before a lagging score", "    until not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
     Mutation("ready sets remembered after they moved", "  ctx.ready = nil\n", "", choose.test_a_demand_after_many_waiters_were_served_finds_what_is_left),
+    Mutation("a batch that remembers what its last demand avoids", "from, demand.avoid = DEMAND.refill(bytes, demand), nil", "from = DEMAND.refill(bytes, demand)", choose.test_what_one_demand_of_a_batch_must_not_get_the_next_may),
     Mutation("a preference for any project at all", "if not state or not member_of(state, pool.id) then return nil end", "if not state then return nil end", choose.test_a_preferred_project_is_taken_where_it_fits),
     Mutation("a preference ignored", "by_affinity(ctx, pool, demand) or by_policy", "by_policy", choose.test_a_preferred_project_is_taken_where_it_fits),
     Mutation("keys that take no turns", "state.picks % state.key_count", "0", choose.test_the_keys_of_a_project_take_turns),
-    Mutation("an excluded project offered", "and floor(flags / FLAG_EXCLUDED) % 2 == 0", "", an_excluded_project),
+    Mutation("an excluded project offered", "{ [1] = true, [5] = true }", "{ [1] = true, [3] = true, [5] = true, [7] = true }", an_excluded_project),
     Mutation("an instant without what this call booked", "  commit(ctx) -- the sets must know what this call has booked\n", "", choose.test_a_batch_that_takes_the_last_room_says_when_the_next_comes),
     Mutation("an instant told before a grant", "  ctx.told = nil\n", "", choose.test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed),
     Mutation("instants of lagging scores overlooked", "  if not (any and best.at) then earliest_in(ctx, 'stale', pool, demand, best) end\n", "", choose.test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed),
@@ -192,7 +199,7 @@ MUTATIONS = [
     # marks and resets
     Mutation("an earlier cooldown that wins", "state.cool_until = max(state.cool_until, cool_time(ctx, state, mark))", "state.cool_until = cool_time(ctx, state, mark)", a_later_cooldown),
     Mutation("an earlier wide cooldown that wins", "state.wide_until = max(state.wide_until, cool_time(ctx, state, mark))", "state.wide_until = cool_time(ctx, state, mark)", a_later_wide_cooldown),
-    Mutation("a cooldown not obeyed", "if cooled_until(state) > state.now then return 'cooldown' end", "", a_later_cooldown),
+    Mutation("a cooldown not obeyed", "if state.cool_until > state.now or state.wide_until > state.now then return 'cooldown' end", "", a_later_cooldown),
     Mutation("a success that clears a cooldown", "if item.success == 1 then state.failures = 0 end", "if item.success == 1 then state.failures, state.cool_until = 0, 0 end", on_project(settle.test_a_success_clears_no_cooldown)),
     Mutation("a success that keeps the back-off", "if item.success == 1 then state.failures = 0 end", "", settle.test_refusals_that_name_no_time_back_off_until_a_success),
     Mutation("an old answer that cools after a reset", "elseif granted_at <= state.reset_at then", "elseif granted_at < state.reset_at then", a_reset_at_the_same_instant),

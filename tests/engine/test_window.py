@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keypool_cli.core.day import day_starts
 from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.types import Grant
 from tests.support.live_engine import NOON, a_demand, a_project
@@ -229,6 +230,17 @@ def test_the_days_requests_come_back_at_pacific_midnight(live, noon):
     refused = live.refusal()
     assert (refused.limit, refused.retry_at_ms) == ("rpd", midnight)
     live.now = midnight - 1
+    assert live.refusal().retry_at_ms == midnight
+    live.now = midnight
+    assert live.grant()
+
+
+def test_a_daemon_whose_clock_is_behind_does_not_stretch_the_day(live, monkeypatch):
+    live.load(a_project(rpd=1))
+    _, midnight, _ = pacific_midnights(NOON)
+    days = day_starts(NOON)  # what it still thinks after midnight
+    monkeypatch.setattr(live.engine, "_days", lambda: days)
+    live.grant()
     assert live.refusal().retry_at_ms == midnight
     live.now = midnight
     assert live.grant()

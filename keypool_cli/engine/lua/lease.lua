@@ -5,7 +5,7 @@
 local function demand_of(bytes, demand)
   local from
   if demand then
-    from, demand.avoid, demand.held = DEMAND.refill(bytes, demand), nil, nil
+    from, demand.avoid = DEMAND.refill(bytes, demand), nil
   else
     demand, from = DEMAND.decode(bytes)
   end
