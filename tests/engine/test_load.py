@@ -193,3 +193,12 @@ def test_what_was_booked_under_another_name_counts_for_a_whole_window(live):
     assert live.view().requests == 3
     live.now += 1
     assert live.view().requests == 0
+
+
+def test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew(live):
+    live.load(a_project(in_flight=1))
+    live.grant(ttl_ms=1000)
+    live.load(a_project(in_flight=-1))
+    live.now += 2000
+    live.load(a_project(in_flight=1))
+    assert live.grant()

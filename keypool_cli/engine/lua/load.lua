@@ -72,6 +72,7 @@ local function load_projects(keys, argv)
     advance(ctx, state)
     configure(ctx, state, project)
     restore_cooldowns(state, project)
+    land(ctx, state)
     place(ctx, state)
   end
   commit(ctx)
