@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from keypool_cli.errors import UnreachableError
+
 MOST_AT_ONCE = 16
 """Items in one call: more would hold up the store's other clients, and leave the daemon nothing to
 do meanwhile."""
@@ -20,14 +22,19 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Batches the calls of a function that answers item by item, in their order."""
+    """Batches the calls of a function that answers item by item, in their order.
+
+    unclaimed: told of an answer that nobody waits for any more.
+    """
 
     def __init__(
         self,
         send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
         *,
         at_once: int = AT_ONCE,
+        unclaimed: Callable[[Item, Answer], None] = lambda _, __: None,
     ) -> None:
+        self._unclaimed = unclaimed
         self._send = send
         self._at_once = at_once
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -59,21 +66,26 @@ class Batcher(Generic[Item, Answer]):
             if not isinstance(err, Exception):
                 raise
         finally:
+            if isinstance(met, UnreachableError):
+                # They have waited for it as well: told one batch after the other, the last would
+                # hear of it minutes later.
+                batch, self._waiting = batch + self._waiting, []
             # Before anyone hears of this one: the store shall not wait for the daemon.
             if self._waiting:
                 self._go_on()
-            _hand_out([future for _, future in batch], answers, met)
+            self._hand_out(batch, answers, met)
 
-
-def _hand_out(
-    asking: Sequence[asyncio.Future[Answer]],
-    answers: Sequence[Answer],
-    met: BaseException | None,
-) -> None:
-    for index, future in enumerate(asking):
-        if future.done():
-            continue
-        if met is not None:
-            future.set_exception(met)
-        else:
-            future.set_result(answers[index])
+    def _hand_out(
+        self,
+        batch: Sequence[tuple[Item, asyncio.Future[Answer]]],
+        answers: Sequence[Answer],
+        met: BaseException | None,
+    ) -> None:
+        for index, (item, future) in enumerate(batch):
+            if met is not None:
+                if not future.done():
+                    future.set_exception(met)
+            elif not future.done():
+                future.set_result(answers[index])
+            else:
+                self._unclaimed(item, answers[index])

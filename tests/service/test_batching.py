@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from keypool_cli.errors import UnreachableError
 from keypool_cli.service.batching import MOST_AT_ONCE, Batcher
 
 
@@ -119,3 +120,29 @@ async def test_whoever_stops_waiting_takes_nothing_from_the_others():
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert store.calls == [[1, 2]]
+
+
+async def test_when_the_store_is_away_all_who_wait_hear_of_it_at_once():
+    calls = []
+
+    async def send(items):
+        calls.append(list(items))
+        await asyncio.sleep(0.01)
+        raise UnreachableError("away")
+
+    batcher = Batcher(send, at_once=1)
+    futures = [batcher.ask(item) for item in range(100)]
+    told = await asyncio.gather(*futures, return_exceptions=True)
+    assert all(isinstance(each, UnreachableError) for each in told)
+    assert [len(items) for items in calls] == [MOST_AT_ONCE]
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_told():
+    store, left = Store(), []
+    batcher = Batcher(store.send, unclaimed=lambda *each: left.append(each))
+    futures = await asked(batcher, 1, 2)
+    await settled()
+    futures[0].cancel()
+    store.open.set()
+    assert await futures[1] == 4
+    assert left == [(1, 2)]
