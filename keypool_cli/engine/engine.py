@@ -150,6 +150,12 @@ class Engine(Notes):
         ]
         await self._call("adopt", model, self._days(), bookings)
 
+    async def clear(self, model: str) -> None:
+        """Forget a state that is another life's; until it is loaded anew nothing is granted."""
+        with self.store.errors():
+            await self.store.client.delete(f"{tag(model)}:meta")
+        await self.unload(model, sorted(await self.members(model)))
+
     async def unload(self, model: str, project_ids: Sequence[int]) -> None:
         """Remove projects that are no longer configured."""
         for start in range(0, len(project_ids), LOAD_CHUNK):

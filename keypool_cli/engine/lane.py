@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 IDLE_S = 30.0
@@ -43,13 +43,17 @@ class _Line:
 
 
 class Lane:
-    """Calls to one server, in the order they are made. answer_s: how long an answer may take."""
+    """Calls to one server, in the order they are made. answer_s: how long an answer may take.
 
-    def __init__(self, pool: ConnectionPool, *, answer_s: float) -> None:
+    life: the run id of the server that the calls go to; empty where nobody asks.
+    """
+
+    def __init__(self, pool: ConnectionPool, *, answer_s: float, life: str = "") -> None:
+        self.life = life
         self._pool = pool
         self._answer_s = answer_s
         self._line: _Line | None = None
-        self._opening = asyncio.Lock()
+        self._opening: Task[_Line] | None = None
         self._alarm: TimerHandle | None = None
 
     async def call(self, *words: Any) -> Any:  # noqa: ANN401  # as the server takes and answers
@@ -75,6 +79,9 @@ class Lane:
 
     async def close(self) -> None:
         """Hang up; calls under way are told."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -82,20 +89,31 @@ class Lane:
             await self._hang_up(self._line)
 
     async def _open(self) -> _Line:
-        async with self._opening:
-            now, line = asyncio.get_running_loop().time(), self._line
-            if line is not None:
-                if line.usable(now):
-                    return line
-                await self._hang_up(line)
-            # redis-py has no types here.
-            connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            await connection.connect()  # type: ignore[no-untyped-call]
-            # From here on answers come in turn, and the alarm minds the time.
-            connection.socket_timeout = None
-            line = self._line = _Line(connection, used_at=now)
-            line.reader = asyncio.create_task(self._read(line))
-            return line
+        """A new connection, the same for all who ask for one; they fail together, too."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    def _opened(self, opening: Task[_Line]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # those who waited have been told, if they wait still
+
+    async def _connect(self) -> _Line:
+        if self._line is not None:
+            await self._hang_up(self._line)
+        # redis-py has no types here.
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        if self.life:
+            self.life = await _run_id(connection)
+        # From here on answers come in turn, and the alarm minds the time.
+        connection.socket_timeout = None
+        line = _Line(connection, used_at=asyncio.get_running_loop().time())
+        line.reader = asyncio.create_task(self._read(line))
+        self._line = line
+        return line
 
     async def _read(self, line: _Line) -> None:
         end: Exception = LostError("the connection was closed")
@@ -107,6 +125,9 @@ class Lane:
                     continue
                 if err is not None:
                     future.set_exception(err)
+                    if isinstance(err, ReadOnlyError):
+                        # A primary that was: by its name another is reached now.
+                        raise err
                 else:
                     future.set_result(answer)
         except (RedisError, OSError) as err:
@@ -137,6 +158,14 @@ class Lane:
             line.reader.cancel()
             with suppress(CancelledError):
                 await line.reader
+
+
+async def _run_id(connection: AbstractConnection) -> str:
+    await connection.send_command("INFO", "server")
+    told = await connection.read_response(disable_decoding=True)
+    return next(
+        (line[7:].decode() for line in told.split(b"\r\n") if line.startswith(b"run_id:")), ""
+    )
 
 
 async def _next(connection: AbstractConnection) -> tuple[Any, ResponseError | None]:

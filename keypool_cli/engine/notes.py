@@ -1,10 +1,7 @@
 """What the engine keeps with plain commands: locks, names, notices and small memories."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from redis.asyncio import RedisCluster
 
 from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, tag
 from keypool_cli.engine.store import Store
@@ -52,6 +49,28 @@ class Notes:
         with self.store.errors():
             return int(await self.store.client.get(f"{tag(model)}:rebuilt") or 0)
 
+    async def witness(self, model: str, at_ms: int) -> None:
+        """Note in the live store that a model was in use; older copies of it do not know."""
+        with self.store.errors():
+            await self.store.client.set(f"{tag(model)}:used_at", at_ms)
+
+    async def used_at_ms(self, model: str) -> int | None:
+        """Return when a model was in use last, as far as this live state knows."""
+        with self.store.errors():
+            found = await self.store.client.get(f"{tag(model)}:used_at")
+        return int(found) if found else None
+
+    async def vouch(self, model: str) -> None:
+        """Note that the state this life of the store has of a model was compared with SQL."""
+        with self.store.errors():
+            await self.store.client.set(f"{tag(model)}:vouched", self.store.life)
+
+    async def vouched(self, model: str) -> bool:
+        """Whether that was done; unknown for a cluster, whose servers live and die one by one."""
+        with self.store.errors():
+            found = await self.store.client.get(f"{tag(model)}:vouched")
+        return bool(self.store.life) and found == self.store.life.encode()
+
     async def now_ms(self) -> int:
         """Return the store's clock, in ms since the epoch."""
         if at := self._now():
@@ -80,12 +99,9 @@ class Notes:
 
     async def listen(self, channels: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
         """Yield what is published on channels, as channel and text, until the connection is lost."""
-        client = self.store.client
-        if isinstance(client, RedisCluster):
-            await asyncio.Event().wait()  # the pump asks often enough there
-            return
         with self.store.errors():
-            async with client.pubsub(ignore_subscribe_messages=True) as heard:
+            # Any node of a cluster hears what is published on any other.
+            async with self.store.client.pubsub(ignore_subscribe_messages=True) as heard:
                 await heard.subscribe(*channels)
                 while True:
                     message = await heard.get_message(timeout=60.0)

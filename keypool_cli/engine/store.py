@@ -52,19 +52,26 @@ _UNREACHABLE = (
     socket.gaierror,
 )
 # Answers of a server that lives but takes no writes, which the client has no class for.
-_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "NOAUTH")
+_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
 
 
 class Store:
     """An open live store. client: answers are bytes. embedded: our share of it, if it is ours."""
 
-    def __init__(self, client: Client, url: str, embedded: EmbeddedServer | None = None) -> None:
+    def __init__(
+        self, client: Client, url: str, embedded: EmbeddedServer | None = None, life: str = ""
+    ) -> None:
         self.client = client
         self.url = url
         self.embedded = embedded
         self._lane: Lane | None = None
         if isinstance(client, Redis):
-            self._lane = Lane(client.connection_pool, answer_s=ANSWER_S)
+            self._lane = Lane(client.connection_pool, answer_s=ANSWER_S, life=life)
+
+    @property
+    def life(self) -> str:
+        """Changes with every start of the server, and with a failover; empty for a cluster."""
+        return self._lane.life if self._lane is not None else ""
 
     async def call(self, *words: Any) -> Any:  # noqa: ANN401  # as the server takes and answers
         """One command, by the shortest way; what fails is for :meth:`errors`."""
@@ -100,27 +107,31 @@ async def connect(settings: Settings) -> Store:
     not understood.
     """
     if settings.redis_url is not None:
-        return Store(await _open(settings.redis_url), settings.redis_url)
+        client, life = await _open(settings.redis_url)
+        return Store(client, settings.redis_url, life=life)
     embedded = EmbeddedServer(settings.home)
     url = await asyncio.to_thread(embedded.join)
     try:
-        return Store(await _open(url), url, embedded)
+        client, life = await _open(url)
+        return Store(client, url, embedded, life)
     except BaseException:
         await asyncio.to_thread(embedded.leave)
         raise
 
 
-async def _open(url: str) -> Client:
+async def _open(url: str) -> tuple[Client, str]:
+    """A client that has been answered, and the server's run id."""
     with errors_as_ours(url):
         async with asyncio.timeout(CONNECT_S):
             client = _client(url)
             await _look_up(_hosts(url))
             try:
-                _check_version(await client.info("server"), url)
+                info = await client.info("server")
+                _check_version(info, url)
             except BaseException:
                 await _hang_up(client)
                 raise
-            return client
+            return client, str(info.get("run_id", ""))
 
 
 def unreachable(err: BaseException, url: str) -> UnreachableError:

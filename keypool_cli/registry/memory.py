@@ -2,38 +2,44 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from keypool_cli.registry.change import change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.tables import calibrations, live_epochs
 from keypool_cli.registry.upsert import upsert
-from keypool_cli.registry.values import Actor, Calibration
+from keypool_cli.registry.values import Actor, Calibration, LiveEpoch
 
 
 class LiveEpochs:
-    """Which life of the live store each model was last used in."""
+    """Which life of the live store each model was last used in, and when."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, model: str) -> str | None:
+    def get(self, model: str) -> LiveEpoch | None:
         """The model's epoch; None if the model was never used, so that nothing can be lost."""
-        query = select(live_epochs.c.epoch).where(live_epochs.c.model == model)
+        query = select(live_epochs).where(live_epochs.c.model == model)
         with self._database.read() as connection:
-            epoch = connection.scalar(query)
-        return None if epoch is None else str(epoch)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else LiveEpoch(row.epoch, row.at_ms)
 
     def all(self) -> dict[str, str]:
         """Every model's epoch."""
         with self._database.read() as connection:
             return {row.model: row.epoch for row in connection.execute(select(live_epochs))}
 
-    def set(self, model: str, epoch: str) -> None:
+    def set(self, model: str, epoch: str, *, at_ms: int) -> None:
         """Keep the epoch that the live store now has for a model."""
-        row = {"model": model, "epoch": epoch, "at_ms": self._database.now_ms()}
+        row = {"model": model, "epoch": epoch, "at_ms": at_ms}
         with self._database.write() as connection:
             upsert(connection, live_epochs, [row], key="model")
+
+    def note_use(self, model: str, *, at_ms: int) -> None:
+        """Keep that a model's live state was in use at an instant of the store's clock."""
+        older = (live_epochs.c.model == model) & (live_epochs.c.at_ms < at_ms)
+        with self._database.write() as connection:
+            connection.execute(update(live_epochs).where(older).values(at_ms=at_ms))
 
 
 class Calibrations:

@@ -159,6 +159,14 @@ class ResetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveEpoch:
+    """A life of a model's live state. at_ms: it was in use then, by the store's clock."""
+
+    epoch: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DayCount:
     """Requests of one project and model counted so far in one day (``2026-11-22``)."""
 

@@ -67,3 +67,12 @@ class Bookkeeping:
         ]
         save = self._ports.registry.day_counts.save
         await self._ports.call(save, counts, read_at_ms=snapshot.now_ms)
+        await self._note_use(model, snapshot.now_ms)
+
+    async def _note_use(self, model: str, at_ms: int) -> None:
+        """First in the store: a copy of it made earlier is then known by what it lacks."""
+        engine, epochs = self._ports.engine, self._ports.registry.live_epochs
+        if engine.store.life and not await engine.vouched(model):
+            return  # it may be such a copy
+        await engine.witness(model, at_ms)
+        await self._ports.call(epochs.note_use, model, at_ms=at_ms)

@@ -1,7 +1,7 @@
 """Leases: from what a client asks to a key it may use, or a truthful no."""
 
 import asyncio
-from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
@@ -10,30 +10,24 @@ import msgspec
 from keypool_cli.core.model import Client, Key, Pool, Project, Secret
 from keypool_cli.engine.types import (
     ASK_AGAIN,
-    Acquired,
     Demand,
     Grant,
     Refused,
-    Stale,
     Waits,
 )
-from keypool_cli.errors import KeypoolError, NoCapacityError, UnreachableError, UsageError
+from keypool_cli.errors import KeypoolError, NoCapacityError, UsageError
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.explaining import unusable
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.sync import sync_model
+from keypool_cli.service.reserving import Reserving
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
-
-MOST_WAITING = 10_000
-"""Demands that may wait in one pool and model; beyond, the answer comes at once."""
 
 _REASONS = 3
 """How many different reasons one answer names, with one project each."""
 
-_ATTEMPTS = 4
 _ROUNDS = 100
 """Calls to bring a pool of 100,000 projects up to date after an idle time."""
 
@@ -102,6 +96,7 @@ class Leasing:
         self._waiting = waiting
         self._books = books
         self._batchers: dict[tuple[str, int], Batcher[Demand, Grant | Refused | Waits]] = {}
+        self._reserving = Reserving(ports, watch, waiting)
 
     async def lease(self, request: LeaseRequest) -> Lease:
         """Grant a lease, waiting for it as long as the request allows.
@@ -142,9 +137,11 @@ class Leasing:
     async def _grant(self, model: str, request: LeaseRequest) -> Grant:
         deadline = await self._waiting.deadline(request.wait_s)
         demand = self._demand(model, request, deadline)
-        answer = await (self._ask_waiting if deadline else self._ask)(
-            model, request.pool.id, demand
-        )
+        answer: Grant | Refused | Waits | None = None
+        while answer is None:
+            answer = await (self._ask_waiting if deadline else self._ask)(
+                model, request.pool.id, demand
+            )
         if isinstance(answer, Waits):
             # One last try tells when there will be room, and takes what has just come free.
             answer = await self._ask(model, request.pool.id, self._demand(model, request, 0))
@@ -154,8 +151,8 @@ class Leasing:
 
     async def _ask_waiting(
         self, model: str, pool_id: int, demand: Demand
-    ) -> Grant | Refused | Waits:
-        """Ask, and wait for the grant; Waits when the demand's time ran out."""
+    ) -> Grant | Refused | Waits | None:
+        """Ask, and wait for the grant; Waits when the demand's time ran out, None to ask again."""
         with self._waiting.expecting(demand) as grant:
             asked = asyncio.ensure_future(self._ask(model, pool_id, demand))
             try:
@@ -168,7 +165,9 @@ class Leasing:
                 raise
             if not isinstance(answer, Waits):
                 return answer
-            return await self._waiting.wait(model, pool_id, demand, grant) or answer
+            with suppress(TimeoutError):
+                return await self._waiting.wait(model, pool_id, demand, grant)
+            return answer
 
     def _demand(self, model: str, request: LeaseRequest, deadline_ms: int) -> Demand:
         client = request.client
@@ -189,47 +188,16 @@ class Leasing:
     async def _ask(self, model: str, pool_id: int, demand: Demand) -> Grant | Refused | Waits:
         batcher = self._batchers.get((model, pool_id))
         if batcher is None:
-            batcher = self._batchers[model, pool_id] = Batcher(partial(self._send, model, pool_id))
+            batcher = self._batchers[model, pool_id] = Batcher(
+                partial(self._reserving.send, model, pool_id),
+                unclaimed=partial(self._reserving.unclaimed, model),
+            )
         answer = await batcher.ask(demand)
         for _ in range(_ROUNDS):
             if not isinstance(answer, Refused) or answer.retry_at_ms != ASK_AGAIN:
                 break
             answer = await batcher.ask(demand)
         return answer
-
-    async def _send(
-        self, model: str, pool_id: int, demands: Sequence[Demand]
-    ) -> Sequence[Grant | Refused | Waits]:
-        for attempt in range(_ATTEMPTS):
-            try:
-                answer = await self._acquire(model, pool_id, demands)
-            except UnreachableError:
-                # Reservations of a call whose answer was lost run out by themselves.
-                if attempt > 0:
-                    raise
-                await self._ports.engine.store.ensure_running()
-                await self._take_back(model, demands)
-                continue
-            if isinstance(answer, Acquired):
-                self._waiting.heard(answer.now_ms)
-                return answer.results
-            await self._watch.refresh()
-            await sync_model(self._ports, model, self._watch.configured)
-        raise KeypoolError(f"the live state of {model!r} keeps changing", hint="try again")
-
-    async def _take_back(self, model: str, demands: Sequence[Demand]) -> None:
-        """Undo what a call whose answer was lost may have done: no id is granted or queued twice."""
-        for client in {each.client for each in demands}:
-            ids = [each.lease_id for each in demands if each.client == client]
-            await self._ports.engine.release(model, client, ids)
-
-    async def _acquire(
-        self, model: str, pool_id: int, demands: Sequence[Demand]
-    ) -> Acquired | Stale:
-        revision = self._watch.configured.revision
-        return await self._ports.engine.acquire(
-            model, pool_id, demands, revision=revision, queue=MOST_WAITING
-        )
 
     async def _refusal(
         self, model: str, request: LeaseRequest, refused: Grant | Refused | Waits

@@ -17,13 +17,14 @@ from keypool_cli.core.model import Client
 from keypool_cli.core.redact import redact, redact_json
 from keypool_cli.core.refusal import Scope, Verdict, classify
 from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
-from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
+from keypool_cli.errors import ConflictError, NotFoundError
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
 from keypool_cli.service.old_secrets import is_about_old_secret
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.riding_out import RidingOut
 from keypool_cli.service.sync import adopt_aliases, sync_projects
 from keypool_cli.service.verdicts import (
     DAEMON,
@@ -90,6 +91,7 @@ class Settling:
         self._records: Batcher[Refusal, None] = Batcher(self._record, at_once=1)
         self._actor = Actor(DAEMON, gethostname())
         self._claims = AliasClaims()
+        self._riding_out = RidingOut(ports.engine.store)
 
     async def settle(self, report: Report) -> Outcome:
         """Close a lease; a repeated settlement answers what the first one did.
@@ -126,12 +128,9 @@ class Settling:
             raise ConflictError("the lease was settled already")
 
     async def _release(self, model: str, client: int, lease_id: str) -> LeaseEnd:
-        try:
-            (end,) = await self._ports.engine.release(model, client, [lease_id])
-        except UnreachableError:
-            # Releasing twice is harmless.
-            await self._ports.engine.store.ensure_running()
-            (end,) = await self._ports.engine.release(model, client, [lease_id])
+        # Releasing twice is harmless.
+        release = self._ports.engine.release
+        (end,) = await self._riding_out.call(lambda _: release(model, client, [lease_id]))
         return end
 
     def _verdict(self, report: Report, now_ms: int) -> Verdict | None:
@@ -180,12 +179,8 @@ class Settling:
         return live_mark(verdict, jitter=random.random())  # noqa: S311 - spreads retries only
 
     async def _send(self, model: str, items: Sequence[Settlement]) -> Sequence[Settled | LeaseEnd]:
-        try:
-            return await self._ports.engine.settle(model, items)
-        except UnreachableError:
-            # Settling twice is harmless: the first one wins.
-            await self._ports.engine.store.ensure_running()
-            return await self._ports.engine.settle(model, items)
+        # Settling twice is harmless: the first one wins.
+        return await self._riding_out.call(lambda _: self._ports.engine.settle(model, items))
 
     async def _act(self, model: str, report: Report, verdict: Verdict, settled: Settled) -> None:
         """Write what a refusal decided to SQL, and what it means for other models to the store."""

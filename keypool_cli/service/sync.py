@@ -1,8 +1,10 @@
 """Writing the registry into the live store, and noticing that the live store was lost.
 
-A model's live state carries the registry's revision it was loaded with, and an epoch that SQL
-knows too. No epoch in SQL: first use. Another or none in the store: the state was lost, and the
-last minute's bookings with it; every project then waits out one window.
+A model's live state carries the registry's revision it was loaded with, an epoch, and when it was
+in use last; SQL knows the latter two. No epoch on either side: first use. Another or none in the
+store, one that was in use longer ago than SQL knows, or a revision that SQL has not come to: the
+state was lost, or is a copy's, and the last minute's bookings with it; every project then waits
+out one window. It is looked at when a model is first used in a life of the server.
 """
 
 import asyncio
@@ -18,9 +20,13 @@ from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.engine import new_epoch
 from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
+from keypool_cli.registry.values import LiveEpoch
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.mirror import write_mirror
 from keypool_cli.service.ports import Ports
+
+BEHIND_MS = 10_000
+"""A store that forgot less than this is taken for whole: its last second may not have been kept."""
 
 LOCK_MS = 60_000
 WAIT_FOR_LOCK_S = 20.0
@@ -41,21 +47,60 @@ async def sync_model(ports: Ports, model: str, configured: Configured) -> None:
         await _sync_locked(ports, model, configured)
 
 
+async def vouch(ports: Ports, model: str, configured: Configured) -> None:
+    """See to it that what this life of the store holds of a model is what SQL knows."""
+    if await ports.engine.vouched(model):
+        return
+    async with _lock(ports, model):
+        if await ports.engine.vouched(model):
+            return
+        configured = await _newest(ports, configured)
+        await _sync_locked(ports, model, configured)
+        # A cooldown of one model makes no new revision: the last second's may not have been kept.
+        cooled = {each.project_id for each in configured.catalog.marks if each.model == model}
+        found = [p for p in configured.catalog.projects.values() if p.id in cooled]
+        await ports.engine.load(model, [configured.live_project(each, model) for each in found])
+        await ports.engine.vouch(model)
+
+
+async def _newest(ports: Ports, configured: Configured) -> Configured:
+    if await ports.call(ports.registry.revision) != configured.revision:
+        return await read_configured(ports)
+    return configured.with_marks(await ports.call(ports.registry.marks.all))
+
+
 async def _sync_locked(ports: Ports, model: str, configured: Configured) -> None:
     live = await ports.engine.snapshot(model, [])
     known = await ports.call(ports.registry.live_epochs.get, model)
     found = await ports.engine.epoch(model)
-    lost = known is not None and known != found
+    lost = await _is_lost(ports, model, known, found)
+    if live.revision > configured.revision:
+        # SQL itself may have been set back; or what we hold is old.
+        lost |= live.revision > await ports.call(ports.registry.revision)
     if not lost and known is not None and live.revision >= configured.revision:
         return
     if lost:
-        # A cooldown of one model makes no new revision: what we hold may not know it.
-        configured = await read_configured(ports)
+        configured = await _newest(ports, configured)
+        await ports.engine.clear(model)
     await _load(ports, model, configured, lost=lost)
     epoch = found if found is not None and not lost else new_epoch()
-    if epoch != known:
-        await ports.call(ports.registry.live_epochs.set, model, epoch)
+    if known is None or epoch != known.epoch:
+        await _begin(ports, model, epoch)
     await _seal(ports, model, configured, epoch)
+
+
+async def _is_lost(ports: Ports, model: str, known: LiveEpoch | None, found: str | None) -> bool:
+    """Whether the store's state is not the one that was in use last."""
+    if known is None or known.epoch != found:
+        return known is not None or found is not None
+    used_at = await ports.engine.used_at_ms(model)
+    return used_at is not None and used_at < known.at_ms - BEHIND_MS
+
+
+async def _begin(ports: Ports, model: str, epoch: str) -> None:
+    at_ms = await ports.engine.now_ms()
+    await ports.engine.witness(model, at_ms)
+    await ports.call(ports.registry.live_epochs.set, model, epoch, at_ms=at_ms)
 
 
 async def _load(ports: Ports, model: str, configured: Configured, *, lost: bool) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
@@ -33,7 +33,8 @@ class Waiting:
         self.daemon = secrets.token_hex(8)
         self._engine = engine
         self._ahead_ms: float | None = None
-        self._parked: dict[str, asyncio.Future[Grant]] = {}
+        self._parked: dict[str, asyncio.Future[Grant | None]] = {}
+        self._in_line: dict[str, dict[str, int]] = defaultdict(dict)
         self._pools: dict[str, dict[int, int]] = defaultdict(dict)
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -74,9 +75,12 @@ class Waiting:
                 self.wake(model)
 
     @contextmanager
-    def expecting(self, demand: Demand) -> Iterator[asyncio.Future[Grant]]:
-        """The grant of a demand that is about to be sent; it may arrive before the answer does."""
-        grant: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+    def expecting(self, demand: Demand) -> Iterator[asyncio.Future[Grant | None]]:
+        """The grant of a demand that is about to be sent; it may arrive before the answer does.
+
+        None: the queue that it waits in was lost with the store.
+        """
+        grant: asyncio.Future[Grant | None] = asyncio.get_running_loop().create_future()
         self._parked[demand.lease_id] = grant
         try:
             yield grant
@@ -85,10 +89,14 @@ class Waiting:
             grant.cancel()
 
     async def wait(
-        self, model: str, pool_id: int, demand: Demand, grant: asyncio.Future[Grant]
+        self, model: str, pool_id: int, demand: Demand, grant: asyncio.Future[Grant | None]
     ) -> Grant | None:
-        """Wait for a parked demand's grant; None when its time ran out. Cancelling withdraws it."""
+        """Wait for a parked demand's grant, which may be None. Cancelling withdraws the demand.
+
+        Raises TimeoutError when its time ran out.
+        """
         pools = self._pools[model]
+        self._in_line[model][demand.lease_id] = demand.deadline_ms
         pools[pool_id] = pools.get(pool_id, 0) + 1
         self.use(model)
         self.wake(model)
@@ -97,11 +105,12 @@ class Waiting:
             return await asyncio.wait_for(asyncio.shield(grant), left_s + GRACE_S)
         except TimeoutError:
             await self.withdraw(model, demand)
-            return None
+            raise
         except asyncio.CancelledError:
             await asyncio.shield(self.withdraw(model, demand))
             raise
         finally:
+            del self._in_line[model][demand.lease_id]
             pools[pool_id] -= 1
             if pools[pool_id] == 0:
                 del pools[pool_id]
@@ -127,7 +136,7 @@ class Waiting:
 
     async def _pump(self, model: str) -> float:
         """Fetch and hand out grants; how long to rest, in seconds."""
-        parked = bool(self._pools[model])
+        parked, in_line = bool(self._pools[model]), dict(self._in_line[model])
         pumped = await self._engine.pump(
             model, self.daemon if parked else "", list(self._pools[model])
         )
@@ -136,9 +145,17 @@ class Waiting:
             future = self._parked.get(grant.lease_id)
             if future is not None and not future.done():
                 future.set_result(grant)
+        if pumped.waiting == 0:
+            self._tell_lost(each for each, until in in_line.items() if until > pumped.now_ms)
         if not parked or pumped.next_at_ms == 0:
             return IDLE_S
         return min(max((pumped.next_at_ms - pumped.now_ms) / 1000, SOONEST_S), IDLE_S)
+
+    def _tell_lost(self, lease_ids: Iterable[str]) -> None:
+        """Demands that wait here, though nobody waits there."""
+        for future in filter(None, map(self._parked.get, lease_ids)):
+            if not future.done():
+                future.set_result(None)
 
     async def close(self) -> None:
         """Stop looking after models."""

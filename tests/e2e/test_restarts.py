@@ -1,10 +1,12 @@
 """What survives: daemons and the live store killed, emptied, stopped and started again."""
 
 import os
+import shutil
 import signal
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2
@@ -14,6 +16,7 @@ import redis
 from keypool_cli.core.day import day_end_ms
 from keypool_cli.engine.store import ANSWER_S
 from keypool_cli.service.instants import iso
+from keypool_cli.service.riding_out import RIDE_OUT_S
 from tests.support import bodies
 from tests.support.daemon import API, APool, a_home, eventually
 from tests.support.valkey import private_valkey
@@ -131,6 +134,57 @@ def test_a_store_that_was_emptied_below_a_running_daemon_forgets_no_cooldown(ste
     assert daemon.model(spent, pool.name)["state"] == "cooling"
 
 
+def test_whoever_waits_stands_in_line_again_after_the_store_was_emptied(home):
+    home.add_project("p", rpm=1)
+    with home.daemon() as daemon, redis.Redis(unix_socket_path=str(home.socket)) as live:
+        daemon.granted()
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(daemon.lease(wait_s=20)))
+        waiting.start()
+        time.sleep(0.3)
+        live.flushall()
+        emptied_at = time.monotonic()
+        waiting.join(15)
+        assert [each.status_code for each in answers] == [201]
+        assert time.monotonic() - emptied_at < 3 * WINDOW_S
+
+
+def test_an_older_copy_of_the_store_is_not_taken_for_the_store(home):
+    home.add_project("p", rpm=5, rpd=100)
+    with home.daemon() as daemon:
+        daemon.granted()
+    folder, copy = home.path / "valkey", home.path / "copy"
+    shutil.copytree(folder, copy)
+    shutil.rmtree(folder)
+    with home.daemon() as daemon:
+        for _ in range(3):
+            daemon.granted(wait_s=10)
+    shutil.rmtree(folder)
+    copy.rename(folder)
+    with home.daemon() as daemon:
+        refused = daemon.lease()
+        assert (refused.status_code, refused.json()["limit"]) == (429, "cooldown")
+        assert daemon.model("p")["rule"] == "store-rebuilt"
+        # One lease, three more, and what a minute allows for each store that was lost.
+        assert daemon.model("p")["rpd"]["used"] == 1 + 5 + 3 + 5
+
+
+def test_a_registry_set_back_to_an_older_copy_rules_the_store_again(home):
+    home.add_project("p", rpm=5)
+    with home.daemon() as daemon:
+        daemon.granted()
+    database, copy = home.path / "keypool.db", home.path / "copy.db"
+    shutil.copy(database, copy)
+    home.add_project("q", rpm=50, priority=1)
+    with home.daemon() as daemon:
+        assert daemon.granted()["key"]["project"] == "q"
+    for each in home.path.glob("keypool.db*"):
+        each.unlink()
+    copy.rename(database)
+    with home.daemon() as daemon:
+        assert daemon.granted(wait_s=10)["key"]["project"] == "p"
+
+
 def test_a_parked_lease_is_finished_before_a_stopped_daemon_ends(home):
     home.add_project("p", rpm=1)
     with home.daemon() as daemon:
@@ -214,6 +268,44 @@ def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tm
                 assert running.stop() == 0
         finally:
             daemon.__exit__(None, None, None)
+
+
+def test_a_store_that_restarts_is_waited_for(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    with a_home(tmp_path / "home") as home, ExitStack() as first:
+        url = first.enter_context(private_valkey(store, aof=True))
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p", rpm=3)
+        with home.daemon() as daemon, ThreadPoolExecutor() as threads:
+            lease = daemon.granted()
+            first.close()
+            asked = threads.submit(daemon.lease)
+            settled = threads.submit(daemon.settle, lease, status=200)
+            time.sleep(1)
+            assert not asked.done()
+            with private_valkey(store, aof=True):
+                assert (asked.result().status_code, settled.result().status_code) == (201, 200)
+                assert daemon.model("p")["rpm"]["used"] == 2
+                assert daemon.stop() == 0
+
+
+def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    with private_valkey(store) as url, a_home(tmp_path / "home") as home:
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p")
+        with home.daemon() as daemon, redis.Redis.from_url(url) as live:
+            daemon.granted()
+            pid = live.info("server")["process_id"]
+            os.kill(pid, signal.SIGSTOP)
+            began = time.monotonic()
+            with ThreadPoolExecutor(150) as threads:
+                codes = list(threads.map(lambda _: daemon.lease().status_code, range(150)))
+            os.kill(pid, signal.SIGCONT)
+            assert set(codes) == {503}
+            assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 2
 
 
 def test_a_lease_whose_answer_came_too_late_is_not_counted_twice(tmp_path):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 from keypool_cli.engine import lane as lanes
@@ -156,3 +156,29 @@ async def test_the_connection_is_made_as_the_url_says(url):
     async with a_lane(f"unix://ann:wrong@{path}") as lane:
         with pytest.raises(LostError, match="invalid username-password"):
             await lane.call("PING")
+
+
+async def test_a_primary_that_became_a_replica_is_left(url):
+    """Behind a name that has moved on, the next connection reaches the primary there is now."""
+    async with a_lane(url) as lane:
+        await lane.call("SET", "a", "1")
+        before = await lane.call("CLIENT", "ID")
+        await lane.call("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(ReadOnlyError):
+            await lane.call("SET", "a", "2")
+        assert await lane.call("CLIENT", "ID") != before
+        await lane.call("REPLICAOF", "NO", "ONE")
+        await lane.call("SET", "a", "3")
+
+
+async def test_each_new_connection_tells_which_life_of_the_server_it_reached(url):
+    async with a_lane(url) as lane, a_lane(url) as other:
+        assert lane.life == ""
+        await lane.call("PING")
+        assert lane.life == ""
+        lane.life = "another"
+        number = await lane.call("CLIENT", "ID")
+        await other.call("CLIENT", "KILL", "ID", number)
+        await asyncio.sleep(0.05)
+        assert await lane.call("CLIENT", "ID") != number
+        assert len(lane.life) == 40

@@ -1,5 +1,6 @@
 """The engine works the same on every kind of server it supports."""
 
+import asyncio
 import dataclasses
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ import redis
 
 from keypool_cli.config import load
 from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.keyspace import CHANGES, WAKE
 from keypool_cli.engine.store import connect
 from keypool_cli.engine.types import (
     Acquired,
@@ -99,3 +101,27 @@ async def test_lost_functions_are_loaded_again(tmp_path):
             await fill(engine, MODELS[0])
             await engine.store.client.function_flush()
             assert isinstance(await lease(engine, MODELS[0]), Grant)
+
+
+async def test_what_is_published_anywhere_in_a_cluster_is_heard(tmp_path):
+    with cluster(tmp_path) as url:
+        async with an_engine(url, tmp_path) as engine:
+            heard = engine.listen([CHANGES, f"{WAKE}me"])
+            first = asyncio.ensure_future(anext(heard))
+            while not first.done():  # it takes a moment to listen
+                await engine.announce(7)
+                await asyncio.sleep(0.05)
+            assert await first == (CHANGES, "7")
+            for slot in "abc":
+                await engine.store.client.eval(
+                    f"redis.call('PUBLISH', '{WAKE}me', KEYS[1])", 1, slot
+                )
+            texts = [text async for channel, text in until_all(heard, 3) if channel != CHANGES]
+            assert texts == ["a", "b", "c"]
+
+
+async def until_all(heard, count):
+    while count:
+        channel, text = await anext(heard)
+        count -= channel != CHANGES
+        yield channel, text

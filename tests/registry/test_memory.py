@@ -3,7 +3,7 @@
 import pytest
 
 from keypool_cli.core.model import Secret
-from keypool_cli.registry.values import Calibration, DayCount, NewKey
+from keypool_cli.registry.values import Calibration, DayCount, LiveEpoch, NewKey
 from tests.support.registry import BY
 
 DAY = "2026-11-22"
@@ -53,16 +53,17 @@ def test_old_days_are_forgotten(registry, project_id):
 def test_counting_makes_no_revision(registry, project_id):
     before = registry.revision()
     save(registry, project_id, 1, 1)
-    registry.live_epochs.set("m", "e")
+    registry.live_epochs.set("m", "e", at_ms=1)
+    registry.live_epochs.note_use("m", at_ms=2)
     assert registry.revision() == before
 
 
 def test_a_model_has_no_epoch_until_one_is_set(registry):
     assert registry.live_epochs.get("m") is None
-    registry.live_epochs.set("m", "one")
-    registry.live_epochs.set("m", "two")
-    registry.live_epochs.set("n", "three")
-    assert registry.live_epochs.get("m") == "two"
+    registry.live_epochs.set("m", "one", at_ms=1)
+    registry.live_epochs.set("m", "two", at_ms=2)
+    registry.live_epochs.set("n", "three", at_ms=3)
+    assert registry.live_epochs.get("m") == LiveEpoch("two", 2)
     assert registry.live_epochs.all() == {"m": "two", "n": "three"}
 
 
@@ -88,3 +89,12 @@ def test_a_model_without_anything_kept_has_none(registry):
     assert registry.calibrations.get("m") is None
     registry.calibrations.keep("m", {"pending": 1})
     assert registry.calibrations.get("m").payload == {"pending": 1}
+
+
+def test_a_use_is_only_noted_later_than_the_last(registry):
+    registry.live_epochs.note_use("m", at_ms=5)
+    assert registry.live_epochs.get("m") is None
+    registry.live_epochs.set("m", "one", at_ms=10)
+    for at_ms in (20, 15):
+        registry.live_epochs.note_use("m", at_ms=at_ms)
+    assert registry.live_epochs.get("m") == LiveEpoch("one", 20)

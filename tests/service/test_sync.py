@@ -6,12 +6,12 @@ import pytest
 
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import Mark, MarkKind, MarkScope, Secret
-from keypool_cli.engine.types import Acquired, Demand, Grant, Refused, Stale
+from keypool_cli.engine.types import Acquired, Demand, Grant, LivePool, LiveProject, Refused, Stale
 from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.resetting import ResetRequest, reset
-from keypool_cli.service.sync import read_configured, sync_model, sync_projects
+from keypool_cli.service.sync import BEHIND_MS, read_configured, sync_model, sync_projects, vouch
 from tests.support.daemon import BY
 
 M = "model-a"
@@ -40,7 +40,7 @@ async def test_first_use_loads_a_model_and_grants_at_once(ports):
     assert isinstance(await acquire(ports), Stale)
     await sync_model(ports, M, await read_configured(ports))
     assert isinstance(await acquire(ports), Grant)
-    assert ports.registry.live_epochs.get(M) == await ports.engine.epoch(M)
+    assert ports.registry.live_epochs.get(M).epoch == await ports.engine.epoch(M)
 
 
 async def test_a_newer_revision_must_be_loaded_before_anything_is_granted(ports):
@@ -145,3 +145,99 @@ async def test_day_counts_are_written_as_they_grow(ports):
         books.note(M, (await acquire(ports)).project_id)
         await books.write()
         assert ports.registry.day_counts.load(M, today) == {p: expected}
+
+
+@pytest.fixture
+async def used(ports):
+    """A project on which three leases were granted and noted, on a store that has restarted."""
+    p = add(ports, "p", rpm=5, rpd=100)
+    configured = await read_configured(ports)
+    await vouch(ports, M, configured)
+    books = Bookkeeping(ports)
+    for _ in range(3):
+        books.note(M, (await acquire(ports)).project_id)
+    await books.write()
+    await ports.engine.store.client.delete(f"{{kp:{M}}}:vouched")
+    return configured, p
+
+
+async def waits_out(ports, project_id):
+    found = await view(ports, project_id)
+    return found.cool_until_ms > await ports.engine.now_ms()
+
+
+async def test_a_store_that_restarted_with_all_it_had_is_taken_as_it_is(ports, used):
+    configured, p = used
+    await vouch(ports, M, configured)
+    found = await view(ports, p)
+    assert (found.requests, found.day_requests) == (3, 3)
+    assert not await waits_out(ports, p)
+
+
+async def test_a_store_that_forgot_a_second_is_taken_with_the_cooldowns_it_forgot(ports, used):
+    configured, p = used
+    now = await ports.engine.now_ms()
+    ports.registry.live_epochs.note_use(M, at_ms=now + 5000)
+    mark = Mark(
+        MarkScope.PROJECT_MODEL, MarkKind.COOL, "per-day", "why", now, now,
+        project_id=p, model=M, until_at_ms=now + 3_600_000,
+    )  # fmt: skip
+    ports.registry.marks.record([Refusal("p", marks=(mark,))], by=BY)
+    await vouch(ports, M, configured)
+    found = await view(ports, p)
+    assert (found.requests, found.cool_until_ms) == (3, now + 3_600_000)
+
+
+async def test_an_older_copy_of_the_store_is_rebuilt(ports, used):
+    configured, p = used
+    later = await ports.engine.now_ms() + BEHIND_MS + 1000
+    ports.registry.live_epochs.note_use(M, at_ms=later)
+    counts = [DayCount(p, M, day_of(later).isoformat(), 40)]
+    ports.registry.day_counts.save(counts, read_at_ms=later)
+    await vouch(ports, M, configured)
+    found = await view(ports, p)
+    assert (found.requests, found.in_flight, found.day_requests) == (0, 0, 45)
+    assert await waits_out(ports, p)
+
+
+async def test_another_lifes_copy_of_the_store_is_rebuilt(ports, used):
+    configured, p = used
+    at_ms = await ports.engine.now_ms()
+    ports.registry.live_epochs.set(M, "another life", at_ms=at_ms)
+    await vouch(ports, M, configured)
+    assert (await view(ports, p)).requests == 0
+    assert await waits_out(ports, p)
+
+
+async def test_a_store_that_served_another_registry_is_rebuilt(ports):
+    add(ports, "p")
+    project = LiveProject(7, 9, -1, -1, -1, 1, 0, [70], [1])
+    await ports.engine.load(M, [project])
+    await ports.engine.seal(M, revision=1, pools=[LivePool(1, 0, [0])], epoch="theirs")
+    await vouch(ports, M, await read_configured(ports))
+    assert 7 not in await ports.engine.members(M)
+    assert await ports.engine.epoch(M) != "theirs"
+
+
+async def test_a_registry_that_was_set_back_rules_the_store_again(ports, used):
+    configured, p = used
+    epoch = await ports.engine.epoch(M)
+    ahead = configured.revision + 50
+    pools = configured.live_pools()
+    assert await ports.engine.seal(M, revision=ahead, pools=pools, epoch=epoch)
+    await vouch(ports, M, configured)
+    assert (await ports.engine.snapshot(M, [])).revision == configured.revision
+    assert await waits_out(ports, p)
+
+
+async def test_nothing_is_noted_in_a_store_nobody_has_compared_with_sql(ports, used):
+    configured, p = used
+    before = await ports.engine.used_at_ms(M)
+    books = Bookkeeping(ports)
+    books.note(M, p)
+    await books.write()
+    assert await ports.engine.used_at_ms(M) == before
+    await vouch(ports, M, configured)
+    books.note(M, p)
+    await books.write()
+    assert await ports.engine.used_at_ms(M) > before

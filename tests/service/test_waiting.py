@@ -82,8 +82,21 @@ async def test_a_demand_whose_time_runs_out_leaves_the_queue(engine, waiting):
     demand = await a_demand(waiting, 0.1)
     with waiting.expecting(demand) as grant:
         assert isinstance(await ask(engine, demand), Waits)
-        assert await waiting.wait(M, POOL, demand, grant) is None
+        with pytest.raises(TimeoutError):
+            await waiting.wait(M, POOL, demand, grant)
     assert await line(engine) == 0
+
+
+async def test_a_demand_whose_queue_was_lost_with_the_store_is_told(engine, waiting):
+    await ask(engine, await a_demand(waiting, 0))
+    demand = await a_demand(waiting, 30)
+    with waiting.expecting(demand) as grant:
+        assert isinstance(await ask(engine, demand), Waits)
+        parked = asyncio.create_task(waiting.wait(M, POOL, demand, grant))
+        await asyncio.sleep(0.1)
+        assert not parked.done()
+        await engine.store.client.flushall()
+        assert await asyncio.wait_for(parked, 5) is None
 
 
 async def test_a_demand_that_is_cancelled_leaves_the_queue(engine, waiting):

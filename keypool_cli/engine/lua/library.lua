@@ -32,6 +32,8 @@
 --   T:members         set      ids of the projects loaded
 --   T:loading         string   token of the process that loads the model now
 --   T:rebuilt         string   end of the cooldown set when lost state was rebuilt
+--   T:used_at         string   when it was in use, to a few seconds; SQL knows it too
+--   T:vouched         string   the server's run id when this state was last compared with SQL
 --   T:expired         string   leases that ran out unused, a running total
 --
 -- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE,
