@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from keypool_cli.engine.types import Acquired, Demand, Grant, Refused, Stale, Waits
 from keypool_cli.errors import KeypoolError
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.riding_out import RidingOut
-from keypool_cli.service.sync import sync_model, vouch
+from keypool_cli.service.store_clock import steady_ms
+from keypool_cli.service.sync import reload, sync_model, vouch
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
@@ -17,6 +19,13 @@ MOST_WAITING = 10_000
 _ATTEMPTS = 4
 
 
+class _Life(NamedTuple):
+    """A server from its start to its end, between two steps of its clock."""
+
+    run_id: str
+    steps: tuple[int, int]
+
+
 class Reserving:
     """Sends demands for one daemon."""
 
@@ -24,9 +33,10 @@ class Reserving:
         self._ports = ports
         self._watch = watch
         self._waiting = waiting
-        self._lives: dict[str, str] = {}
+        self._lives: dict[str, _Life] = {}
         self._withdrawing: set[asyncio.Task[None]] = set()
         self._riding_out = RidingOut(ports.engine.store)
+        waiting.on_step = self._vouched
 
     async def send(
         self, model: str, pool_id: int, demands: Sequence[Demand]
@@ -40,7 +50,6 @@ class Reserving:
                 lambda again: self._try(model, pool_id, demands, again=again)
             )
             if isinstance(answer, Acquired):
-                self._waiting.heard(answer.now_ms)
                 return answer.results
             await self._watch.refresh()
             await sync_model(self._ports, model, self._watch.configured)
@@ -51,23 +60,37 @@ class Reserving:
     ) -> Acquired | Stale:
         # Reservations of a call whose answer was lost run out by themselves, if they must.
         if again:
-            self._lives.pop(model, None)
             await self._take_back(model, demands)
-        life = await self._vouched(model)
+            self._doubt(model)
+        life, asked_at_ms = await self._vouched(model), steady_ms()
         answer = await self._acquire(model, pool_id, demands)
-        if life == self._ports.engine.store.life:
+        if isinstance(answer, Acquired):
+            self._waiting.heard(answer.now_ms, asked_at_ms=asked_at_ms)
+        if life == self._life():
             return answer
-        # A server answered that nobody had looked at: another one, or with another's state.
+        # A server answered that nobody had looked at: another one, with another's state, or one
+        # whose clock was set.
         return await self._try(model, pool_id, demands, again=True)
 
-    async def _vouched(self, model: str) -> str:
-        """The life of the store whose state of the model is known to be right."""
-        store = self._ports.engine.store
-        if self._lives.get(model) != store.life:
-            life = store.life
-            await vouch(self._ports, model, self._watch.configured)
-            self._lives[model] = life
-        return self._lives[model]
+    def _life(self) -> "_Life":
+        return _Life(self._ports.engine.store.life, self._waiting.steps)
+
+    def _doubt(self, model: str) -> None:
+        if (known := self._lives.get(model)) is not None:
+            self._lives[model] = known._replace(run_id="in doubt")
+
+    async def _vouched(self, model: str) -> "_Life":
+        """The life of the store in which the model's state is known to be right."""
+        life, known = self._life(), self._lives.get(model)
+        if known == life:
+            return life
+        configured = self._watch.configured
+        await vouch(self._ports, model, configured)
+        if known is not None and known.steps != life.steps:
+            forward = known.steps[0] != life.steps[0]
+            await reload(self._ports, model, configured, distrusted=forward)
+        self._lives[model] = life
+        return life
 
     async def _take_back(self, model: str, demands: Sequence[Demand]) -> None:
         """Undo what a call whose answer was lost may have done: no id is granted or queued twice."""

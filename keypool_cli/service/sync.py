@@ -28,6 +28,9 @@ from keypool_cli.service.ports import Ports
 BEHIND_MS = 10_000
 """A store that forgot less than this is taken for whole: its last second may not have been kept."""
 
+JUST_NOW_MS = 5000
+"""So far apart daemons notice that the store's clock was set."""
+
 LOCK_MS = 60_000
 WAIT_FOR_LOCK_S = 20.0
 
@@ -61,6 +64,19 @@ async def vouch(ports: Ports, model: str, configured: Configured) -> None:
         found = [p for p in configured.catalog.projects.values() if p.id in cooled]
         await ports.engine.load(model, [configured.live_project(each, model) for each in found])
         await ports.engine.vouch(model)
+
+
+async def reload(ports: Ports, model: str, configured: Configured, *, distrusted: bool) -> None:
+    """Work out anew where each project stands after the store's clock was set.
+
+    distrusted: it was set forward, so that bookings upstream still counts have left the windows;
+    every project waits one window out, as after a loss.
+    """
+    async with _lock(ports, model):
+        left = await ports.engine.rebuilt_until(model) - await ports.engine.now_ms()
+        if distrusted and ports.engine.times.window_ms - JUST_NOW_MS < left:
+            return  # another daemon has noticed too
+        await _load(ports, model, await _newest(ports, configured), lost=distrusted)
 
 
 async def _newest(ports: Ports, configured: Configured) -> Configured:

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
 
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import Demand, Grant
 from keypool_cli.errors import UnreachableError
+from keypool_cli.service.store_clock import Step, StoreClock, steady_ms
 
 SOONEST_S = 0.005
 """The pump rests at least this long."""
@@ -23,36 +23,54 @@ GRACE_S = 0.25
 """How long past its deadline a grant may still be on its way."""
 
 
+async def _nothing(_model: str) -> None:
+    """Stands in until someone can set a model right."""
+
+
 log = logging.getLogger("keypool.waiting")
 
 
 class Waiting:
-    """Knows the store's clock, parks demands, and wakes them when their grants arrive."""
+    """Knows the store's clock, parks demands, and wakes them when their grants arrive.
+
+    on_step: what sets a model right whose queue is looked after when the clock was set.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.daemon = secrets.token_hex(8)
         self._engine = engine
-        self._ahead_ms: float | None = None
+        self._clock = StoreClock()
+        self._stepped: dict[Step, int] = dict.fromkeys(Step, 0)
         self._parked: dict[str, asyncio.Future[Grant | None]] = {}
         self._in_line: dict[str, dict[str, int]] = defaultdict(dict)
         self._pools: dict[str, dict[int, int]] = defaultdict(dict)
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.on_step: Callable[[str], Awaitable[object]] = _nothing
 
     @property
     def parked(self) -> int:
         """How many demands wait here."""
         return sum(count for pools in self._pools.values() for count in pools.values())
 
-    def heard(self, now_ms: int) -> None:
-        """Note the store's clock from an answer."""
-        self._ahead_ms = now_ms - monotonic() * 1000
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How often the store's clock was set forward, and how often far back."""
+        return self._stepped[Step.FORWARD], self._stepped[Step.BACK]
+
+    def heard(self, now_ms: int, *, asked_at_ms: float) -> None:
+        """Note the store's clock from an answer; asked_at_ms: by ``steady_ms``."""
+        step = self._clock.heard(now_ms, asked_at_ms=asked_at_ms)
+        if step is not None:
+            self._stepped[step] += 1
+            log.warning("the live store's clock was set %s", step.value)
 
     async def now_ms(self) -> int:
         """The store's clock, without asking it each time."""
-        if self._ahead_ms is None:
-            self.heard(await self._engine.now_ms())
-        return int((self._ahead_ms or 0.0) + monotonic() * 1000)
+        if not self._clock.known:
+            asked_at_ms = steady_ms()
+            self.heard(await self._engine.now_ms(), asked_at_ms=asked_at_ms)
+        return self._clock.now_ms()
 
     async def deadline(self, wait_s: float) -> int:
         """When a wait that starts now ends, on the store's clock; 0 for no wait."""
@@ -136,11 +154,15 @@ class Waiting:
 
     async def _pump(self, model: str) -> float:
         """Fetch and hand out grants; how long to rest, in seconds."""
+        asked_at_ms = steady_ms()
         parked, in_line = bool(self._pools[model]), dict(self._in_line[model])
         pumped = await self._engine.pump(
             model, self.daemon if parked else "", list(self._pools[model])
         )
-        self.heard(pumped.now_ms)
+        steps = self.steps
+        self.heard(pumped.now_ms, asked_at_ms=asked_at_ms)
+        if steps != self.steps:
+            await self.on_step(model)
         for grant in pumped.grants:
             future = self._parked.get(grant.lease_id)
             if future is not None and not future.done():

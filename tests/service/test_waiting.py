@@ -10,6 +10,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.types import Acquired, Demand, Grant, LivePool, LiveProject, Waits
 from keypool_cli.service.lease_ids import new_lease_id
+from keypool_cli.service.store_clock import steady_ms
 from keypool_cli.service.waiting import Waiting
 from tests.support.valkey import private_valkey
 
@@ -125,7 +126,7 @@ async def test_a_grant_nobody_wants_any_more_is_given_back(engine, waiting):
 async def test_the_clock_is_the_stores(engine, waiting):
     now = await engine.now_ms()
     assert abs(await waiting.now_ms() - now) < 2000
-    waiting.heard(now + 1_000_000)
+    waiting.heard(now + 1_000_000, asked_at_ms=steady_ms())
     assert 1_000_000 <= await waiting.now_ms() - now < 1_002_000
     assert await waiting.deadline(0) == 0
     assert await waiting.deadline(2.0) - await waiting.now_ms() == pytest.approx(2000, abs=100)
