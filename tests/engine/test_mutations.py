@@ -181,7 +181,7 @@ MUTATIONS = [
     # in flight
     Mutation("no limit in flight", "if state.in_flight >= state.limit_in_flight then return 'in_flight' end", "", choose.test_a_lease_in_flight_is_counted_until_it_ends),
     Mutation("one lease awaited where three must end", "local over = state.in_flight - state.limit_in_flight", "local over = '0'", choose.test_a_limit_lowered_below_what_is_in_flight_waits_for_enough_leases_to_end),
-    Mutation("an ended lease overlooked behind others", "  land(ctx, state)\n", "", choose.test_an_ended_lease_is_noticed_behind_many_others),
+    Mutation("an ended lease overlooked behind others", "      land(ctx, state)\n      state.stale_at", "      state.stale_at", choose.test_an_ended_lease_is_noticed_behind_many_others),
     Mutation("leases that ended unnoticed taken for open", "  if state.in_flight >= state.limit_in_flight then land(ctx, state) end\n", "", choose.test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch),
     Mutation("a due instant that comes too late", "  if ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end\n", "", a_later_cooldown),
     Mutation("the next due instant forgotten", "  set_due(ctx, tonumber(first[2] or FAR))\n", "  set_due(ctx, FAR)\n", choose.test_leases_older_than_the_in_flight_limit_free_it_when_they_end),
@@ -213,6 +213,7 @@ MUTATIONS = [
     Mutation("a project left in its old sets", "if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end", "", load.test_a_project_moves_between_priorities_and_pools),
     Mutation("an older registry that wins", "if entered and ctx.meta.revision > revision then", "if false then", load.test_seals_only_go_forward),
     Mutation("grants from an older registry", "or ctx.meta.revision < revision then", "then", load.test_seals_only_go_forward),
+    Mutation("leases over before a limit was set", "    land(ctx, state)\n    place", "    place", load.test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew),
     Mutation("leases that outlive their project's count", "  forget_leases(ctx, gone)\n", "", load.test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project),
     # waiting
     Mutation("new demands before those that wait", "  serve(ctx, pool)\n  local results", "  local results", waiting.test_a_new_demand_does_not_overtake_an_equal_one_that_waits),
@@ -229,6 +230,7 @@ MUTATIONS = [
     Mutation("a starved demand that nobody wakes", "    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end\n", "    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms * 6) end\n", waiting.test_a_pump_comes_when_a_demand_starts_to_starve),
     Mutation("a project kept free that fits unnoticed", "  wake_by(ctx, at)\n", "", waiting.test_a_project_stays_kept_free_between_pumps_that_come_when_told),
     Mutation("a closed project kept for ever", "if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end", "return state, at or ctx.now", waiting.test_a_project_kept_free_is_given_up_when_a_refusal_closes_it),
+    Mutation("what a project kept free has left overlooked", "  if freed and ctx.waiting < waiting then return serve(ctx, pool) end\n", "", waiting.test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before),
     Mutation("a queue without end", ">= most_waiting then", "> most_waiting then", waiting.test_beyond_the_queue_limit_a_refusal_comes_at_once),
     Mutation("waiting for what never comes", "  if not possible then return result_of(0, 0, 0, 0, 0, 'none') end\n", "", waiting.test_a_demand_that_nothing_will_ever_take_does_not_wait),
     Mutation("grants handed over twice", "if #grants > 0 then call('DEL', list) end", "", waiting.test_grants_are_handed_over_once_and_to_the_daemon_that_waits),

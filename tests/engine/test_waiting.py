@@ -312,6 +312,20 @@ def test_a_project_kept_free_goes_to_others_the_moment_its_waiter_leaves(live, e
     assert granted(live) == [small.lease_id]
 
 
+def test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before(live):
+    live.load(a_project())
+    live.grant(1000)
+    first, large = waits(live, 900, client=1), waits(live, 900, client=1)
+    live.release(first.lease_id, client=1)
+    live.now += 10_000
+    live.pump()
+    small = waits(live, 50, client=2)
+    assert live.view().why == "tpm"
+    live.run(live.engine.reset(live.model, [1], counters=True))
+    assert live.run(live.engine.queued(live.model)) == 0
+    assert granted(live) == [large.lease_id, small.lease_id]
+
+
 def test_beyond_the_queue_limit_a_refusal_comes_at_once(live):
     live.load(a_project(rpm=1))
     live.grant()

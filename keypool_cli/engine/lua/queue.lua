@@ -174,7 +174,8 @@ end
 -- one at a time, the first that has waited long enough has a project kept free until it is served.
 local function serve(ctx, pool)
   if ctx.waiting <= 0 then return end
-  local briefs, alive, too_large = line(ctx, pool), {}, math.huge
+  local waiting = ctx.waiting
+  local briefs, alive, too_large, freed = line(ctx, pool), {}, math.huge, false
   local holder = holder_of(ctx, pool, alive)
   for _, brief in ipairs(briefs) do
     local starving = brief.since + ctx.meta.starve_ms <= ctx.now
@@ -183,7 +184,9 @@ local function serve(ctx, pool)
     if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
     if waiter and daemon_is_dead(ctx, waiter.daemon, alive) then
       leave_queue(ctx, waiter)
-    elseif waiter and not try_waiter(ctx, pool, waiter) then
+    elseif waiter and try_waiter(ctx, pool, waiter) then
+      freed = freed or waiter.held
+    elseif waiter then
       if waiter.requests == 1 and not waiter.held and not waiter.avoid then too_large = min(too_large, waiter.tokens) end
       if holds then
         hold(ctx, pool, waiter)
@@ -192,6 +195,8 @@ local function serve(ctx, pool)
     end
   end
   commit(ctx)
+  -- what was kept free for one may have room for those that were tried before
+  if freed and ctx.waiting < waiting then return serve(ctx, pool) end
 end
 
 local function read_pool(ctx, id)
