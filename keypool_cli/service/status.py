@@ -1,13 +1,14 @@
 """How the pools stand: who is ready, who cools and until when, what is used of what."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from keypool_cli.core.model import UNLIMITED, Key, KeyState, Mark, MarkKind, Pool, Project
 from keypool_cli.core.quota import EffectiveLimit
-from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.engine import SKIM_CHUNK, Engine
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
 from keypool_cli.service.configured import Configured
@@ -55,8 +56,11 @@ async def stand(
     """
     chosen = [_pool(configured, name) for name in pools or sorted(configured.pools)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
-    live = await _read_live(engine, ids)
-    return Status(1, iso(live.now_ms), [_pool_status(configured, live, each) for each in chosen])
+    now_ms, shown = await engine.now_ms(), dict[int, ProjectStatus]()
+    async for part, live in _read_live(engine, ids, now_ms):
+        for each in part:
+            shown[each] = _project_status(configured, live, configured.catalog.projects[each])
+    return Status(1, iso(now_ms), [_pool_status(each, shown, now_ms) for each in chosen])
 
 
 async def stands_on(
@@ -81,20 +85,37 @@ def _pool(configured: Configured, name: str) -> Pool:
     return found
 
 
-async def _read_live(engine: Engine, ids: Sequence[int]) -> _Live:
-    now_ms = await engine.now_ms()
-    views, rebuilt = {}, {}
-    for model in await engine.models():
+async def _read_live(
+    engine: Engine, ids: Sequence[int], now_ms: int
+) -> AsyncIterator[tuple[Sequence[int], _Live]]:
+    """Live state of the projects, part by part; the store reads the next one meanwhile."""
+    rebuilt = {each: await engine.rebuilt_until(each) for each in await engine.models()}
+    parts = [ids[at : at + SKIM_CHUNK] for at in range(0, len(ids), SKIM_CHUNK)]
+    reading = [asyncio.ensure_future(_views(engine, list(rebuilt), each)) for each in parts[:1]]
+    try:
+        for index, part in enumerate(parts):
+            views = await reading.pop()
+            for following in parts[index + 1 : index + 2]:
+                reading.append(asyncio.ensure_future(_views(engine, list(rebuilt), following)))
+                await asyncio.sleep(0)  # it is sent
+            yield part, _Live(now_ms, views, rebuilt)
+    finally:
+        for task in reading:
+            task.cancel()
+
+
+async def _views(
+    engine: Engine, models: Sequence[str], ids: Sequence[int]
+) -> dict[str, dict[int, View]]:
+    found = {}
+    for model in models:
         snapshot = await engine.snapshot(model, ids, busy_only=True)
-        views[model] = {each.project_id: each for each in snapshot.views}
-        rebuilt[model] = await engine.rebuilt_until(model)
-    return _Live(now_ms, views, rebuilt)
+        found[model] = {each.project_id: each for each in snapshot.views}
+    return found
 
 
-def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
-    catalog = configured.catalog
-    projects = sorted((catalog.projects[each] for each in pool.project_ids), key=lambda p: p.name)
-    shown = [_project_status(configured, live, each) for each in projects]
+def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) -> PoolStatus:
+    shown = sorted((known[each] for each in pool.project_ids), key=lambda each: each.project)
     found = Counter(each.state for each in shown)
     waits = [
         model.remaining_s
@@ -107,7 +128,7 @@ def _pool_status(configured: Configured, live: _Live, pool: Pool) -> PoolStatus:
     return PoolStatus(
         pool=pool.name,
         projects=shown,
-        next_ready_at=None if soonest is None else iso(live.now_ms + int(soonest * 1000)),
+        next_ready_at=None if soonest is None else iso(now_ms + int(soonest * 1000)),
         next_ready_s=soonest,
         **{state: found[state] for state in STATES},
     )
