@@ -149,7 +149,7 @@ def refusal_of(
         subject=dead.name if dead else evidence.project.name,
         lease_id=evidence.lease_id,
         source=evidence.source,
-        marks=_marks(evidence, confirmed=confirmed),
+        marks=_marks(evidence, aliases, confirmed=confirmed),
         dead_keys=(DeadKey(dead.id, verdict.rule, evidence.reason, dead.fingerprint),)
         if dead
         else (),
@@ -184,7 +184,9 @@ def confirmed(configured: Configured, evidence: Evidence) -> bool:
     )
 
 
-def _marks(evidence: Evidence, *, confirmed: bool) -> tuple[Mark, ...]:
+def _marks(
+    evidence: Evidence, aliases: Mapping[str, str], *, confirmed: bool
+) -> tuple[Mark, ...]:
     verdict, settled = evidence.verdict, evidence.settled
     kind = _KINDS.get(verdict.action)
     if kind is None or verdict.scope is Scope.KEY or not settled.applied:
@@ -197,7 +199,7 @@ def _marks(evidence: Evidence, *, confirmed: bool) -> tuple[Mark, ...]:
         at_ms=settled.granted_at_ms,
         granted_at_ms=settled.granted_at_ms,
         project_id=evidence.project.id,
-        model=evidence.model,
+        model=aliases.get(evidence.model, evidence.model),
         until_at_ms=(settled.until_ms or None) if kind is MarkKind.COOL else None,
         source=evidence.source,
         lease_id=evidence.lease_id,

@@ -100,6 +100,8 @@ def test_one_clients_word_makes_no_alias(daemon, house, pool):
     assert report(strangers[1]) == FLASH
     # What was booked under the old name counts on the true one.
     assert sum(daemon.model(each, pool.name)["rpm"]["used"] for each in projects) == 2
+    # So does the refusal that proved it.
+    assert "cooling" in {daemon.model(each, pool.name)["state"] for each in projects}
 
 
 def test_a_repeated_settlement_answers_what_the_first_did(daemon, other, pool):

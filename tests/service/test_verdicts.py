@@ -166,10 +166,8 @@ def test_an_alias_needs_two_sources_or_the_daemons_own_word():
     assert claims.confirmed(evidence(source="c2")) == {}
 
 
-def test_limits_are_learned_for_the_bucket_that_is_sure():
+def test_limits_and_cooldowns_are_those_of_the_bucket_that_is_sure():
     told = evidence(model="preview")
-    models = [
-        refusal_of(told, confirmed=False, aliases=aliases).limits[0].model
-        for aliases in ({}, {"preview": FLASH})
-    ]
-    assert models == ["preview", FLASH]
+    for aliases, model in (({}, "preview"), ({"preview": FLASH}, FLASH)):
+        refusal = refusal_of(told, confirmed=False, aliases=aliases)
+        assert {each.model for each in (*refusal.limits, *refusal.marks)} == {model}
