@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
+from datetime import timedelta
 from time import monotonic
 
 from keypool_cli.core.day import day_of
@@ -43,11 +44,13 @@ class Bookkeeping:
                 await self._tidy()
 
     async def _tidy(self) -> None:
-        """Now and then, forget cooldowns that are over."""
+        """Now and then, forget cooldowns that are over, and what was counted before yesterday."""
         if monotonic() >= self._tidy_at:
             self._tidy_at = monotonic() + TIDY_EVERY_S
             now = await self._ports.engine.now_ms()
             await self._ports.call(self._ports.registry.marks.expire, now)
+            yesterday = (day_of(now) - timedelta(days=1)).isoformat()
+            await self._ports.call(self._ports.registry.day_counts.forget, yesterday)
 
     async def write(self) -> None:
         """Write the counts that may have grown."""

@@ -184,9 +184,7 @@ def confirmed(configured: Configured, evidence: Evidence) -> bool:
     )
 
 
-def _marks(
-    evidence: Evidence, aliases: Mapping[str, str], *, confirmed: bool
-) -> tuple[Mark, ...]:
+def _marks(evidence: Evidence, aliases: Mapping[str, str], *, confirmed: bool) -> tuple[Mark, ...]:
     verdict, settled = evidence.verdict, evidence.settled
     kind = _KINDS.get(verdict.action)
     if kind is None or verdict.scope is Scope.KEY or not settled.applied:

@@ -1,6 +1,7 @@
 """The registry in the live store: loaded, kept current by several processes, and rebuilt when lost."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -241,3 +242,13 @@ async def test_nothing_is_noted_in_a_store_nobody_has_compared_with_sql(ports, u
     books.note(M, p)
     await books.write()
     assert await ports.engine.used_at_ms(M) > before
+
+
+async def test_counts_of_the_days_before_yesterday_are_forgotten(ports):
+    p = add(ports, "p")
+    today = day_of(await ports.engine.now_ms())
+    days = [(today - timedelta(days=ago)).isoformat() for ago in range(4)]
+    ports.registry.day_counts.save([DayCount(p, M, day, 7) for day in days], read_at_ms=1)
+    await Bookkeeping(ports)._tidy()
+    kept = [day for day in days if ports.registry.day_counts.load(M, day)]
+    assert kept == days[:2]
