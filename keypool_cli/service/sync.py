@@ -90,6 +90,8 @@ async def _sync_locked(ports: Ports, model: str, configured: Configured) -> None
     known = await ports.call(ports.registry.live_epochs.get, model)
     found = await ports.engine.epoch(model)
     lost = await _is_lost(ports, model, known, found)
+    # Both are written together: a part is missing, as in a slot that is moved key by key.
+    lost |= found is not None and live.revision < 0
     if live.revision > configured.revision:
         # SQL itself may have been set back; or what we hold is old.
         lost |= live.revision > await ports.call(ports.registry.revision)

@@ -252,3 +252,11 @@ async def test_counts_of_the_days_before_yesterday_are_forgotten(ports):
     await Bookkeeping(ports)._tidy()
     kept = [day for day in days if ports.registry.day_counts.load(M, day)]
     assert kept == days[:2]
+
+
+async def test_a_store_that_lost_a_part_is_rebuilt(ports, used):
+    configured, p = used
+    await ports.engine.store.client.delete(f"{{kp:{M}}}:meta")
+    await sync_model(ports, M, configured)
+    assert (await view(ports, p)).requests == 0
+    assert await waits_out(ports, p)
