@@ -19,6 +19,7 @@ from keypool_cli.service.instants import iso
 from keypool_cli.service.riding_out import RIDE_OUT_S
 from tests.support import bodies
 from tests.support.daemon import API, APool, a_home, eventually
+from tests.support.servers import sentinel
 from tests.support.valkey import private_valkey
 
 pytestmark = pytest.mark.e2e
@@ -306,6 +307,19 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
             os.kill(pid, signal.SIGCONT)
             assert set(codes) == {503}
             assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 2
+
+
+def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
+    with sentinel(tmp_path / "store") as (url, primary, _), a_home(tmp_path / "home") as home:
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p", rpm=500)
+        with home.daemon() as daemon:
+            daemon.granted()
+            with redis.Redis(port=primary) as old:
+                assert old.wait(1, 2000) == 1
+                os.kill(old.info("server")["process_id"], signal.SIGKILL)
+            eventually(lambda: daemon.lease().status_code == 201, within_s=20)
+            assert daemon.model("p")["rpm"]["used"] == 2
 
 
 def test_a_lease_whose_answer_came_too_late_is_not_counted_twice(tmp_path):
