@@ -5,17 +5,23 @@ from dataclasses import dataclass
 
 from keypool_cli.core.model import Secret
 from keypool_cli.core.redact import REDACTED
+from keypool_cli.core.redact_parts import PartsRedactor
 from keypool_cli.upstream.forward import Answer, Header
 from keypool_cli.upstream.headers import to_client
-from keypool_cli.upstream.tail import KEPT, Tail, begins_with_error, error_in, usage_in
+from keypool_cli.upstream.tail import (
+    KEPT,
+    Tail,
+    begins_with_error,
+    error_in,
+    may_become_error,
+    usage_in,
+)
 
 LARGEST_REFUSAL = 1024 * 1024
 """Bytes of an error's body that are passed on."""
 
 LARGEST_HELD = 64 * 1024 * 1024
 """Bytes of an answer that are read before any of it is passed on, where it tells of new names."""
-
-_HIDDEN = REDACTED.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,12 @@ class Passage:
 
     def __init__(self, answer: Answer, secret: Secret | None) -> None:
         self.status = answer.status
-        self.headers: list[Header] = to_client(answer.headers)
+        self.headers = _without(secret, to_client(answer.headers))
         self.length = _length(answer.headers)
         self.refusal: bytes | None = None
         self._answer = answer
         self._raw = answer.headers
-        self._secret = secret.text.encode() if secret is not None else None
+        self._redactor = PartsRedactor(secret.text.encode()) if secret is not None else None
         self._first: bytes | None = None
         self._tail = Tail()
 
@@ -49,6 +55,8 @@ class Passage:
             self.refusal = await self._rest(b"", LARGEST_REFUSAL)
             return
         first = await self._read() or b""
+        while may_become_error(first) and (part := await self._read()) is not None:
+            first += part
         if begins_with_error(first):
             self.refusal = await self._rest(first, KEPT)
         self._first = first
@@ -87,21 +95,26 @@ class Passage:
         await self._answer.close()
 
     async def _read(self) -> bytes | None:
-        part = await self._answer.chunk()
-        # Upstream's own words may repeat the key, and no client may learn it.
-        return self._hidden(part) if part is not None else None
-
-    def _hidden(self, part: bytes) -> bytes:
-        if self._secret is not None and self._secret in part:
-            return part.replace(self._secret, _HIDDEN)
-        return part
+        """The next part without the key: upstream's own words may repeat it, wherever cut."""
+        if self._redactor is None:
+            return await self._answer.chunk()
+        while (part := await self._answer.chunk()) is not None:
+            if shown := self._redactor.part(part):
+                return shown
+        return self._redactor.rest() or None
 
     async def _rest(self, first: bytes, limit: int) -> bytes:
         body = bytearray(first)
-        while len(body) < limit and (part := await self._answer.chunk()) is not None:
+        while len(body) < limit and (part := await self._read()) is not None:
             body += part
         await self._answer.close()
-        return self._hidden(bytes(body[:limit]))
+        return bytes(body[:limit])
+
+
+def _without(secret: Secret | None, headers: list[Header]) -> list[Header]:
+    if secret is None or not any(secret.text in value for _, value in headers):
+        return headers
+    return [(name, value.replace(secret.text, REDACTED)) for name, value in headers]
 
 
 def _length(headers: list[Header]) -> int | None:

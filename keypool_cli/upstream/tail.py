@@ -24,6 +24,11 @@ _BEGINS_WITH_ERROR = re.compile(
 # (gemini-facts 4.2).
 _PROMPT = ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens")
 _TOOL_USE = ("toolUsePromptTokenCount", "total_tool_use_tokens")
+# Whatever may still become that, once more of it is there.
+_MAY_BECOME_ERROR = re.compile(
+    rb"[\s\[]*(?:event:[^\n]*(?:\n|\Z))?(?:[a-z]{0,5}:?)?[\s\[]*"
+    rb'(?:\{\s*(?:"[a-z_]{0,10}(?:"\s*:?\s*(?:"[a-z]{0,5})?)?)?)?'
+)
 
 
 class Tail:
@@ -66,6 +71,11 @@ def error_in(text: str) -> object:
 def begins_with_error(part: bytes) -> bool:
     """Whether the first part of a 2xx answer is an error after all."""
     return _BEGINS_WITH_ERROR.match(part) is not None
+
+
+def may_become_error(part: bytes) -> bool:
+    """Whether so little of a 2xx answer has come that it may be an error all the same."""
+    return len(part) < KEPT and _MAY_BECOME_ERROR.fullmatch(part) is not None
 
 
 def _object_at(text: str, start: int, *, to_the_end: bool = False) -> dict[str, object] | None:

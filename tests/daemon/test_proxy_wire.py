@@ -9,6 +9,7 @@ import time
 import pytest
 from httpx2 import RemoteProtocolError
 
+from keypool_cli.service.passage import LARGEST_REFUSAL
 from tests.support.daemon import a_home, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, Proxy, a_body
 from tests.support.raw_upstream import raw_upstream
@@ -200,6 +201,27 @@ def test_an_error_that_begins_a_stream_moves_the_call_on(pool, upstream):
     assert pool.model(first)["state"] == "cooling"
 
 
+@pytest.mark.parametrize("cut", [1, 7, 12])
+def test_so_does_one_that_comes_in_pieces(pool, upstream, cut):
+    first, second = add(pool, priority=5), add(pool)
+
+    def play(line):
+        line.begin()
+        if len(upstream.seen) == 1:
+            line.chunk(SPENT_EVENT[:cut])
+            time.sleep(0.05)
+            line.chunk(SPENT_EVENT[cut:])
+        else:
+            line.chunk(GOOD)
+        line.chunk(b"")
+
+    upstream.play = play
+    answer = pool.post(f"{STREAM}?alt=sse")
+    assert answer.headers["x-keypool-project"] == second
+    assert answer.content == GOOD
+    assert pool.model(first)["state"] == "cooling"
+
+
 def test_an_error_inside_a_stream_is_passed_on_and_cools_its_project(pool, upstream):
     first, _ = add(pool, priority=5), add(pool)
 
@@ -280,6 +302,31 @@ def test_what_upstream_streams_may_not_hold_the_key(pool, upstream):
     answer = pool.post(f"{STREAM}?alt=sse")
     assert secret not in answer.text
     assert answer.text.endswith("api_key:[redacted]\r\n\r\n")
+
+
+@pytest.mark.parametrize("cut", [1, 20, 38])
+def test_nor_may_it_where_the_key_is_cut_in_two(pool, upstream, cut):
+    secret = secret_of(f"{add(pool)}-key").encode()
+
+    def play(line):
+        line.begin()
+        line.chunk(GOOD + b"data: " + secret[:cut])
+        time.sleep(0.05)
+        line.chunk(secret[cut:] + b"\r\n\r\n")
+        line.chunk(b"")
+
+    upstream.play = play
+    assert pool.post(f"{STREAM}?alt=sse").content == GOOD + b"data: [redacted]\r\n\r\n"
+
+
+def test_nor_may_headers_or_the_end_of_what_is_read_of_an_error(pool, upstream):
+    secret = secret_of(f"{add(pool)}-key")
+    head = f"HTTP/1.1 200 OK\r\nlocation: /x?key={secret}\r\ncontent-length: 2\r\n\r\n"
+    upstream.play = lambda line: line.send(head.encode() + b"{}")
+    assert pool.generate().headers["location"] == "/x?key=[redacted]"
+    long = "x" * (LARGEST_REFUSAL - 20)
+    upstream.play = lambda line: line.answer(f"{long}{secret}".encode(), status="400 Bad Request")
+    assert secret[:12] not in pool.generate().text
 
 
 def test_an_answer_that_is_no_json_is_passed_on_as_it_is(pool, upstream):

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keypool_cli.upstream.tail import KEPT, Tail, begins_with_error, error_in, usage_in
+from keypool_cli.upstream.tail import (
+    KEPT,
+    Tail,
+    begins_with_error,
+    error_in,
+    may_become_error,
+    usage_in,
+)
 
 ERROR = '{"error": {"code": 429, "message": "m"}}'
 
@@ -99,3 +106,26 @@ def test_no_text_breaks_the_reading(text):
     error_in(text)
     usage_in('"usage": {' + text)
     error_in('{"error":' + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"data: {ERROR}", id="an event"),
+        pytest.param(f"[{{\n  {ERROR[1:]}]", id="an element of an array"),
+        pytest.param(f"event: error\r\ndata: {ERROR}", id="a named event"),
+        pytest.param('data: {"event_type": "error", "x": 1}', id="an interaction's"),
+    ],
+)
+def test_an_error_is_known_or_awaited_however_little_of_it_has_come(text):
+    parts = [text[:length].encode() for length in range(len(text) + 1)]
+    assert all(may_become_error(each) or begins_with_error(each) for each in parts)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b'data: {"candidates": [', b'{"usage": {', b"data: [DONE]", b"<html>", b"\xff", b" " * KEPT],
+    ids=lambda part: repr(part[:12]),
+)
+def test_what_is_no_error_is_not_held_up(part):
+    assert not may_become_error(part)
