@@ -19,7 +19,7 @@ from keypool_cli.daemon.schema import (
     VerdictAnswer,
 )
 from keypool_cli.errors import KeypoolError, UnreachableError, UsageError
-from keypool_cli.http.message import answer_json, read_body
+from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimates, Estimating
@@ -120,7 +120,7 @@ async def _json_body(scope: Scope, proto: Exchange, limit: int) -> bytes:
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except UNREADABLE as err:
         raise UsageError(f"the body is not understood: {err}") from err
 
 

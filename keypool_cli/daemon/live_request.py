@@ -9,16 +9,16 @@ import msgspec
 from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.daemon.proxy_request import token_of
 from keypool_cli.errors import UsageError
-from keypool_cli.http.message import query_pairs
+from keypool_cli.http.message import UNREADABLE, query_pairs
 from keypool_cli.http.rsgi import Scope
 from keypool_cli.service.estimating import Estimates
+from keypool_cli.upstream.calls import LONGEST_NAME
 
 # Google's Python client puts a second slash before it when the base URL ends with one.
 _PATH = re.compile(
     r"/{1,2}(ws/google\.ai\.generativelanguage\.(?:v1beta|v1alpha|v1)"
     r"\.GenerativeService\.BidiGenerateContent)"
 )
-_LONGEST_NAME = 200
 
 _object = msgspec.json.Decoder(dict[str, object])
 
@@ -66,12 +66,12 @@ def setup_of(message: str | bytes, estimates: Estimates) -> Setup:
     """What a first message asks for. Raises UsageError for one that is no setup."""
     try:
         setup = _object.decode(message).get("setup")
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except UNREADABLE as err:
         raise UsageError("the first message must be a JSON object with a setup") from err
     if not isinstance(setup, dict):
         raise UsageError("the first message must be a setup")
     model = setup.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= _LONGEST_NAME:
+    if not isinstance(model, str) or not 0 < len(model) <= LONGEST_NAME:
         raise UsageError("the setup must name a model")
     name = model.removeprefix("models/")
     estimate = estimates.request(setup, model=name)

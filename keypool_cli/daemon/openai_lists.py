@@ -14,7 +14,7 @@ from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
 from keypool_cli.daemon.resources_pages import MOST_PAGES, Pages, RefusedPageError
 from keypool_cli.errors import UsageError
-from keypool_cli.http.message import answer_json, query_pairs
+from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.proxying import Order
 from keypool_cli.service.resources_places import Place, Places
@@ -126,7 +126,7 @@ def _decoded(body: bytes) -> _Page:
         page = _page.decode(body)
         for each in page.data:
             _item.decode(each)
-    except msgspec.DecodeError as err:
+    except UNREADABLE as err:
         raise UpstreamError("upstream's list cannot be read") from err
     return page
 

@@ -11,8 +11,9 @@ from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.request_shape import json_text
 from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.errors import UsageError
+from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.estimating import SHIPPED, Estimates
-from keypool_cli.upstream.calls import Call, Cost, Family
+from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
 from keypool_cli.upstream.names import may_mention, mentioned, named
 
 MOST_REQUESTS = 100
@@ -21,7 +22,6 @@ MOST_REQUESTS = 100
 SHORTEST_CACHED = 2048
 """Tokens of the shortest prompt that Gemini caches by itself, on 2.5 models (gemini-facts 6)."""
 
-_LONGEST_NAME = 200
 _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
 _body = msgspec.json.Decoder(dict[str, object])
@@ -85,7 +85,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted
 def _read(body: bytes) -> dict[str, object]:
     try:
         return _body.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except UNREADABLE as err:
         raise UsageError("Invalid JSON payload received. Expected an object.") from err
 
 
@@ -110,7 +110,7 @@ def _prefix(request: Mapping[str, object], tokens: int) -> str:
 def _named(request: Mapping[str, object]) -> str:
     """The model, or the agent, that a body names; both have quota of their own."""
     said = request.get("model") or request.get("agent")
-    if not isinstance(said, str) or not 0 < len(said) <= _LONGEST_NAME:
+    if not isinstance(said, str) or not 0 < len(said) <= LONGEST_NAME:
         raise UsageError("the body must name a model")
     return said.removeprefix("models/")
 

@@ -8,6 +8,7 @@ import msgspec
 
 from keypool_cli.core.model import Project
 from keypool_cli.daemon.resources_stream import NamedStream
+from keypool_cli.http.message import UNREADABLE
 from keypool_cli.registry.resources import Resource
 from keypool_cli.service.passage import Passage
 from keypool_cli.service.proxying import Attempt, Order
@@ -104,7 +105,7 @@ def _is_events(passage: Passage) -> bool:
 def _told(body: bytes) -> _Made | None:
     try:
         told = _made.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return told.file or told
 
@@ -112,7 +113,7 @@ def _told(body: bytes) -> _Made | None:
 def _json(body: bytes) -> object:
     try:
         found: object = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return found
 

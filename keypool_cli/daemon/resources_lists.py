@@ -10,7 +10,7 @@ from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
 from keypool_cli.daemon.resources_pages import MOST_PAGES, Pages, RefusedPageError
 from keypool_cli.errors import UsageError
-from keypool_cli.http.message import answer_json, query_pairs
+from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.proxying import Order, Proxying, Ticketing
 from keypool_cli.service.resources_places import Place, Places
@@ -83,7 +83,7 @@ class Lists:
 def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _page.decode(body)
-    except msgspec.DecodeError as err:
+    except UNREADABLE as err:
         raise UpstreamError("upstream's list cannot be read") from err
 
 
@@ -102,7 +102,7 @@ def _name(item: msgspec.Raw, collection: str) -> str | None:
         if "name" in told:
             return root_of(_text.decode(told["name"]))
         return named(collection, _text.decode(told["id"]))
-    except (KeyError, msgspec.DecodeError):
+    except (KeyError, *UNREADABLE):
         return None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.passage import Passage
 from keypool_cli.upstream.names import root_of
 
@@ -54,7 +55,7 @@ class NamedStream:
 def _name_of(line: bytes) -> str | None:
     try:
         event = _event.decode(line.removeprefix(b"data:"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     found = event.interaction.id if event.interaction is not None else event.interaction_id
     return root_of(f"interactions/{found}") if found else None

@@ -11,6 +11,9 @@ from keypool_cli.http.rsgi import Exchange, Header, Headers
 JSON_TYPE: Header = ("content-type", "application/json; charset=UTF-8")
 PROBLEM_TYPE: Header = ("content-type", "application/problem+json")
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises for what is none, or is nested too deep."""
+
 _encode = msgspec.json.Encoder().encode
 _JSON_HEADERS = [JSON_TYPE]
 

@@ -112,7 +112,7 @@ class Conversation:
             return
         try:
             said = _told.decode(message)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if said.usage_metadata is not None:
             self._spent = (self._spent or 0) + _prompt_tokens(said.usage_metadata)

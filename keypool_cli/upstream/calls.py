@@ -12,6 +12,9 @@ from keypool_cli.upstream.names import root_of
 
 VERSIONS = ("v1beta", "v1", "v1alpha")
 
+LONGEST_NAME = 200
+"""Characters of a model's name: it becomes a part of every key in the live store."""
+
 _SPENDS = frozenset(
     {
         "generateContent",
@@ -151,7 +154,8 @@ def _of_resource(method: str, path: str) -> Call | None:
 
 def is_name(text: str) -> bool:
     """Whether a path's part is a plain name, which no URL parser reads as anything else."""
-    return bool(text) and text.strip(".") != "" and text.isprintable() and "\\" not in text
+    is_short = 0 < len(text) <= LONGEST_NAME
+    return is_short and text.strip(".") != "" and text.isprintable() and "\\" not in text
 
 
 def _of_model(action: str) -> Call | None:

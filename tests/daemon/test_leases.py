@@ -58,6 +58,9 @@ def test_requests_are_booked_together(daemon, pool):
     daemon.granted(pool=pool.name, requests=3)
 
 
+NESTED = b'{"model": "m", "request": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -90,7 +93,13 @@ def test_a_body_that_says_something_else_is_a_bad_request(daemon, pool, body):
     assert answer.json()["status"] == 400
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": "m", "tokens": 1'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(each, id=repr(each[:20]))
+        for each in (b"", b"{", b"[]", b"\xff\xfe", b'{"model": "m", "tokens": 1', NESTED)
+    ],
+)
 def test_a_body_that_is_no_json_object_is_a_bad_request(daemon, body):
     headers = {"Content-Type": "application/json"}
     assert daemon.http.post(f"{API}/leases", content=body, headers=headers).status_code == 400

@@ -53,6 +53,11 @@ def test_what_no_project_could_take(call, body):
         wanted(call, body)
 
 
+def test_a_body_nested_without_end_is_no_body():
+    with pytest.raises(UsageError):
+        wanted_of(GENERATE, b'{"contents":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
 def test_a_longer_text_reserves_more():
     short, long = ({"instances": [{"prompt": "word " * n}]} for n in (1, 100))
     assert wanted(PREDICT, long).tokens > wanted(PREDICT, short).tokens

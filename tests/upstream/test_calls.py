@@ -35,6 +35,7 @@ def test_a_known_call(method, path, expected):
         ("POST", "/v1beta/models/a\\b:generateContent"),
         ("POST", "/v1beta/models/a\nb:generateContent"),
         ("POST", "/v1beta/models/m:unheardOf"),
+        ("POST", f"/v1beta/models/{'m' * 201}:generateContent"),
         ("GET", "/v1beta/models/.."),
         ("GET", "/v1beta/models/"),
         ("GET", "/v1beta/anything"),
