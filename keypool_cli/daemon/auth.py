@@ -15,6 +15,7 @@ from keypool_cli.service.watch import Watch
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
+_WITH_PORT = re.compile(r"([^:@]*):\d*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +155,8 @@ def _refuse_rebinding(scope: Scope) -> None:
 
 def is_loopback_host(host: str) -> bool:
     """Whether a Host header names this machine only."""
-    bracketed = _BRACKETED.fullmatch(host)
-    if bracketed is not None:
-        name = bracketed[1]
-    else:
-        name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
-    name = name.lower()
+    found = _BRACKETED.fullmatch(host) or _WITH_PORT.fullmatch(host)
+    name = (found[1] if found is not None else host).lower()
     if name in _LOOPBACK_NAMES:
         return True
     try:

@@ -19,6 +19,9 @@ from keypool_cli.registry.values import Actor, NewClient
 SCOPES = ("lease", "proxy", "read", "admin")
 REPORTS = ("all", "usage")
 
+_RESERVED = frozenset({"anyone", "daemon"})
+"""Names that stand in records for words that are no client's."""
+
 
 def token_hash(token: str) -> str:
     """What is kept of a token. A plain hash does: tokens are 256 random bits, not passwords."""
@@ -100,6 +103,8 @@ def _checked(new: NewClient) -> NewClient:
         raise UsageError(f"reports are one of {', '.join(REPORTS)}")
     if any(limit is not None and limit < 0 for limit in (new.rpm, new.tpm)):
         raise UsageError("a client's limits are not negative")
+    if new.name in _RESERVED:
+        raise UsageError(f"no client can be named {new.name!r}: records say it of keypool itself")
     return NewClient(
         name=checked_name(new.name, "client"),
         pools=None if new.pools is None else tuple(checked_name(p, "pool") for p in new.pools),

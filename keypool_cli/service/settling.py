@@ -27,6 +27,7 @@ from keypool_cli.service.ports import Ports
 from keypool_cli.service.riding_out import RidingOut
 from keypool_cli.service.sync import adopt_aliases, sync_projects
 from keypool_cli.service.verdicts import (
+    ANYONE,
     DAEMON,
     AliasClaims,
     Evidence,
@@ -63,8 +64,15 @@ class Report:
 
     @property
     def witness(self) -> Client | None:
-        """Whose word it is; None: the daemon's own."""
+        """The client whose word it is; None: the daemon's own, or anyone's without tokens."""
         return None if self.witnessed else self.client
+
+    @property
+    def source(self) -> str:
+        """Whose word it is, by name."""
+        if self.witnessed:
+            return DAEMON
+        return self.client.name if self.client is not None else ANYONE
 
 
 def tokens_of(report: Report) -> int | None:
@@ -229,7 +237,7 @@ class Settling:
             project=project,
             key=key,
             lease_id=report.lease_id,
-            source=report.witness.name if report.witness else DAEMON,
+            source=report.source,
             verdict=verdict,
             settled=settled,
             reason=self._reason(report, verdict, settled, (secret.text,) if secret else ()),

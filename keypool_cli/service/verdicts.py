@@ -18,6 +18,9 @@ MOST_CLAIMS = 1000
 DAEMON = "daemon"
 """Source of what the daemon saw itself, on a call of its own."""
 
+ANYONE = "anyone"
+"""Source of what is reported to a daemon that asks for no tokens: one source, whoever it is."""
+
 _LIVE = {
     (Action.COOL, Scope.PROJECT_MODEL): MarkAction.COOL,
     (Action.COOL, Scope.PROJECT): MarkAction.WIDE,

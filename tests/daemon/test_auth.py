@@ -10,6 +10,7 @@ import pytest
 
 from keypool_cli.daemon.auth import is_loopback_host
 from keypool_cli.service.clients import revoke_client
+from tests.support import bodies
 from tests.support.daemon import API, BY, ROOT, a_home, eventually, unique
 
 pytestmark = pytest.mark.e2e
@@ -65,6 +66,8 @@ def open_daemon(tmp_path_factory):
     """A daemon without authentication."""
     with a_home(tmp_path_factory.mktemp("open")) as home:
         home.add_project("p")
+        for name in ("first", "second"):
+            home.add_project(name, pool=name, billing_account="shared")
         with home.daemon(auth=False) as running:
             yield running
 
@@ -95,6 +98,13 @@ def test_without_authentication_a_web_page_reaches_nothing(open_daemon, headers)
     assert "secret" not in answer.text
 
 
+def test_without_authentication_whoever_reports_an_account_is_one_source(open_daemon):
+    lease = open_daemon.granted(pool="first")
+    assert open_daemon.settled(lease, status=402, error=bodies.NO_CREDIT)["verdict"]["applied"]
+    assert open_daemon.project("first", "first")["state"] == "cooling"
+    assert open_daemon.project("second", "second")["state"] == "ready"
+
+
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
     [
@@ -109,6 +119,7 @@ def test_without_authentication_a_web_page_reaches_nothing(open_daemon, headers)
         ("localhost.example", False),
         ("[::1].example", False),
         ("127.0.0.1@example", False),
+        ("127.0.0.1:80@example", False),
     ],
 )
 def test_only_names_of_this_machine_are_loopback(host, is_loopback):

@@ -69,6 +69,7 @@ def test_the_last_use_only_moves_forward(registry):
         {"reports": "none"},
         {"rpm": -1},
         {"pools": ("",)},
+        {"name": "daemon"},  # its word would be taken for the daemon's own
     ],
     ids=str,
 )
