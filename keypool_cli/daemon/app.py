@@ -158,4 +158,4 @@ def _tokens(text: str) -> int:
 
 def _allow(method: str, wanted: str) -> None:
     if method != wanted:
-        raise WrongMethodError(f"{method} is not possible here", hint=f"use {wanted}")
+        raise WrongMethodError(method, wanted=wanted)

@@ -23,7 +23,11 @@ class UnauthenticatedError(KeypoolError):
 
 
 class WrongMethodError(KeypoolError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not. wanted: the one that does."""
+
+    def __init__(self, method: str, *, wanted: str) -> None:
+        super().__init__(f"{method} is not possible here", hint=f"use {wanted}")
+        self.wanted = wanted
 
 
 class LimitProblem(Problem, kw_only=True, omit_defaults=True):
@@ -78,4 +82,6 @@ def _headers(err: KeypoolError) -> list[Header]:
         return [("retry-after", str(RETRY_S))]
     if isinstance(err, UnauthenticatedError):
         return [("www-authenticate", 'Bearer realm="keypool"')]
+    if isinstance(err, WrongMethodError):
+        return [("allow", err.wanted)]
     return []
