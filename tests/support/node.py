@@ -1,4 +1,7 @@
-"""Run a script of a JavaScript client, where Node and the client's package are at hand."""
+"""Run a script of a JavaScript client, where Node and the client's package are at hand.
+
+``npm ci --prefix tests/clients`` installs them; the continuous integration does, where npm is.
+"""
 
 import json
 import os
@@ -10,7 +13,8 @@ from typing import Any
 
 import pytest
 
-MODULES = os.environ.get("KEYPOOL_TEST_NODE_MODULES", "")
+CLIENTS = Path(__file__).parents[1] / "clients"
+MODULES = Path(os.environ.get("KEYPOOL_TEST_NODE_MODULES") or CLIENTS / "node_modules")
 
 
 def run_node(folder: Path, script: str, *, package: str, env: Mapping[str, str]) -> Any:
@@ -18,9 +22,9 @@ def run_node(folder: Path, script: str, *, package: str, env: Mapping[str, str])
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    if not (Path(MODULES) / package).is_dir():
-        pytest.skip(f"KEYPOOL_TEST_NODE_MODULES names no node_modules folder with {package}")
-    (folder / "node_modules").symlink_to(Path(MODULES).resolve())
+    if not (MODULES / package).is_dir():
+        pytest.skip(f"{package} is not installed: npm ci --prefix tests/clients")
+    (folder / "node_modules").symlink_to(MODULES.resolve())
     (folder / "run.mjs").write_text(script)
     done = subprocess.run(
         [node, "run.mjs"],
