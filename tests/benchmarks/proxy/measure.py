@@ -59,12 +59,17 @@ def nginx(folder: Path, port: int) -> Iterator[str]:
 
 
 def measured(url: str, token: str, folder: Path, seconds: int, connections: int) -> str:
-    """What wrk found: calls a second, latency, and answers that were no 2xx."""
+    """What wrk found on Gemini's own path."""
+    return rate_of(url + PATH, SCRIPT.replace("TOKEN", token), folder, seconds, connections)
+
+
+def rate_of(url: str, text: str, folder: Path, seconds: int, connections: int) -> str:
+    """What wrk found with a script: calls a second, latency, and answers that were no 2xx."""
     script = folder / "post.lua"
-    script.write_text(SCRIPT.replace("TOKEN", token))
-    script.chmod(0o600)
+    script.touch(0o600)
+    script.write_text(text)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(script)]
-    said = subprocess.run([*command, url + PATH], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s+(\S+)", said)
     shares = dict(re.findall(r"(50|99)%\s+(\S+)", said))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
