@@ -107,8 +107,9 @@ def learn_limits(done: Change, learned: Iterable[LearnedLimits]) -> None:
             done.event("limit.learned", project, detail=detail)
 
 
-def learn_aliases(done: Change, learned: Mapping[str, str]) -> None:
-    """Write the aliases that are new; names that no model could have are dropped."""
+def learn_aliases(done: Change, learned: Mapping[str, str]) -> dict[str, str]:
+    """Write the aliases that are new, and return them; what no model could be named is dropped."""
+    new: dict[str, str] = {}
     for name, model in learned.items():
         if name == model or not (is_model(name) and is_model(model)):
             continue
@@ -117,6 +118,8 @@ def learn_aliases(done: Change, learned: Mapping[str, str]) -> None:
             row = {"name": name, "model": model, "at_ms": done.at_ms}
             upsert(done.connection, aliases, [row], key="name")
             done.event("alias.learned", name, detail={"before": known, "after": model})
+            new[name] = model
+    return new
 
 
 def _learn(done: Change, limits: LearnedLimits, values: Mapping[str, int]) -> bool:

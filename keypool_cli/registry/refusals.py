@@ -1,16 +1,20 @@
-"""Keeping one refusal: its marks, dead keys, learned limits, aliases, and its line in the log."""
+"""Keeping one refusal: its marks, dead keys, learned limits, aliases, and its line in the log.
+
+A mark under a model's alias sets aside nothing, for requests are counted, and chosen for, in the
+bucket's model: so it goes there, also when the alias is learned later than the mark.
+"""
 
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from keypool_cli.core.model import KeyState, Mark, MarkKind, MarkScope
 from keypool_cli.registry.catalog import mark_of
 from keypool_cli.registry.change import Change
 from keypool_cli.registry.names import storable
 from keypool_cli.registry.quotas import learn_aliases, learn_limits
-from keypool_cli.registry.tables import events, keys, marks, projects
+from keypool_cli.registry.tables import aliases, events, keys, marks, projects
 from keypool_cli.registry.upsert import upsert
 from keypool_cli.registry.values import DeadKey, Recorded, Refusal
 from keypool_cli.registry.vault import SHOWN_DIGITS
@@ -20,16 +24,17 @@ def record(done: Change, refusal: Refusal) -> Recorded:
     """Write what a refusal decided, unless its lease has been recorded before."""
     if _is_repeated(done.connection, refusal.lease_id):
         return Recorded(repeated=True)
+    for name, model in learn_aliases(done, refusal.aliases).items():
+        _move_marks(done, name, model)
     standing: list[Mark] = []
     void: list[Mark] = []
     for mark in map(_normal, refusal.marks):
         if _is_void(done.connection, mark):
             void.append(mark)
         else:
-            standing.append(_write(done, mark))
+            standing.append(_write(done, _on_bucket(done, mark)))
     dead = tuple(key.key_id for key in refusal.dead_keys if _kill(done, key, refusal))
     learn_limits(done, refusal.limits)
-    learn_aliases(done, refusal.aliases)
     outcome = Recorded(standing=tuple(standing), void=tuple(void), dead_key_ids=dead)
     _log(done, refusal, outcome)
     return outcome
@@ -58,6 +63,29 @@ def _normal(mark: Mark) -> Mark:
         billing_account=mark.billing_account if scope is MarkScope.BILLING else None,
         reason=storable(mark.reason) or "",
     )
+
+
+def _move_marks(done: Change, name: str, model: str) -> None:
+    """Let what stands under an alias that is new stand under the bucket's model."""
+    here = marks.c.model == name
+    for row in done.connection.execute(select(marks).where(here)).all():
+        _write(done, replace(mark_of(row), model=model))
+    done.connection.execute(delete(marks).where(here))
+
+
+def _on_bucket(done: Change, mark: Mark) -> Mark:
+    """``mark`` under its bucket's model; other daemons hear of that by a new revision.
+
+    Whoever made it did not know the alias yet, and has marked the alias only in the live store.
+    """
+    if mark.model is None:
+        return mark
+    bucket = select(aliases.c.model).where(aliases.c.name == mark.model)
+    model = done.connection.scalar(bucket)
+    if model is None:
+        return mark
+    done.touch()
+    return replace(mark, model=model)
 
 
 def _is_void(connection: Connection, mark: Mark) -> bool:

@@ -138,6 +138,15 @@ def test_a_spent_project_hands_the_call_on_and_is_not_asked_again(pool):
     assert pool.model(first)["rule"] == "per-minute-hint"
 
 
+def test_a_project_spent_under_an_alias_is_not_asked_again_under_any_name(proxy, pool):
+    project, alias, bucket = pool.add(), "gemini-flash-latest", "gemini-3.8-flash"
+    proxy.sim.fault("rpd", project=project, times=None, for_s=60)
+    for model in (alias, alias, bucket):
+        assert pool.post(f"/v1beta/models/{model}:generateContent").status_code == 429
+    assert proxy.daemon.model(project, pool.name, bucket)["rule"].startswith("per-day")
+    assert sum(pool.used(project)["refused"].values()) == 1
+
+
 @pytest.mark.parametrize("kind", ["key_invalid", "leaked"])
 def test_a_dead_key_hands_the_call_on_and_is_disabled(proxy, pool, kind):
     first = pool.add(priority=5)

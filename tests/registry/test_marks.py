@@ -181,6 +181,31 @@ def test_a_refusal_of_what_is_gone_or_strange_fails_nobody(registry, cooldown):
     assert registry.events.read()[-1].detail["body"] == "?\0"
 
 
+LATEST = "gemini-flash-latest"
+
+
+@pytest.mark.parametrize("alias_first", [True, False], ids=["known before", "learned later"])
+def test_a_mark_under_an_alias_stands_under_the_buckets_model(registry, cooldown, alias_first):
+    excluded = replace(cooldown, kind=MarkKind.EXCLUDE, until_at_ms=None)
+    asked = [replace(each, model=LATEST) for each in (cooldown, excluded)]
+    if alias_first:
+        registry.quotas.learn_alias(LATEST, MODEL, by=BY)
+        before = registry.revision()
+        record(registry, asked[0])
+        assert registry.revision() > before  # or no daemon would look for it there
+        record(registry, asked[1])
+    else:
+        record(registry, *asked)
+        record(registry, aliases={LATEST: MODEL})
+    assert set(registry.catalog().marks) == {cooldown, excluded}
+
+
+def test_the_refusal_that_teaches_an_alias_marks_the_buckets_model(registry, cooldown):
+    asked = replace(cooldown, model=LATEST)
+    assert record(registry, asked, aliases={LATEST: MODEL}).standing == (cooldown,)
+    assert registry.catalog().marks == (cooldown,)
+
+
 def test_only_wide_or_lasting_marks_make_a_new_revision(registry, cooldown):
     def raised(*marks):
         before = registry.revision()
