@@ -11,7 +11,9 @@ from keypool_cli.core.model import Client, Key, Pool, Project, Secret
 from keypool_cli.engine.types import (
     ASK_AGAIN,
     Demand,
+    Explanation,
     Grant,
+    Reason,
     Refused,
     Waits,
 )
@@ -223,8 +225,11 @@ class Leasing:
         """Tell why no project of the pool can ever take the request."""
         pool, catalog = request.pool, self._watch.configured.catalog
         ids = sorted(catalog.pools[pool.id].project_ids) if pool.id in catalog.pools else []
-        demand = self._demand(model, request, 0)
+        demand = self._demand(model, msgspec.structs.replace(request, avoid=frozenset()), 0)
         found = await self._ports.engine.explain(model, pool.id, demand, ids[:1000])
+        if (soonest := _soonest(found)) is not None:
+            wait_s = (soonest.at_ms - found.now_ms) / 1000
+            return PoolExhaustedError(pool.name, soonest.limit, retry_after_s=wait_s)
         if any(each.limit == "larger" for each in found.reasons):
             return TooLargeError(
                 f"{request.tokens} tokens in {request.requests} requests are more than "
@@ -239,6 +244,12 @@ class Leasing:
             + ("; ".join(told) or "it has none"),
             hint=f"see why: keypool status --pool {pool.name}",
         )
+
+
+def _soonest(found: Explanation) -> Reason | None:
+    """The first project to have room again; the request has avoided it, for it has just refused."""
+    later = [each for each in found.reasons if each.limit and each.at_ms > found.now_ms]
+    return min(later, key=lambda each: each.at_ms, default=None)
 
 
 def _avoided(request: LeaseRequest) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from keypool_cli.core.model import Secret
 from keypool_cli.registry.values import NewKey
+from tests.support import bodies
 from tests.support.daemon import BY, FLASH, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, a_body, a_proxy
 
@@ -239,6 +240,17 @@ def test_an_exhausted_pool_answers_geminis_429_with_a_truthful_delay(pool):
     assert left - 2 < retry_delay_of(answer) <= 61
     assert int(answer.headers["retry-after"]) >= retry_delay_of(answer)
     assert pool.used(project)["refused"] == {}
+
+
+@pytest.mark.parametrize("projects", [1, 2])
+def test_so_does_one_that_upstreams_own_429_has_exhausted(proxy, pool, projects):
+    for _ in range(projects):
+        # A day's quota, and upstream says to come back in 21 s.
+        proxy.sim.fault("raw", project=pool.add(), status=429, body=bodies.FREE_DAY)
+    answer = pool.generate()
+    assert (answer.status_code, answer.headers["x-keypool-error"]) == (429, "pool-exhausted")
+    assert retry_delay_of(answer) == pytest.approx(retry_delay_of(pool.generate()), abs=5)
+    assert retry_delay_of(answer) == pytest.approx(float(answer.headers["retry-after"]), abs=1)
 
 
 def test_a_stream_gets_our_errors_in_its_own_form(pool):
