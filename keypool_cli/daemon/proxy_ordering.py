@@ -117,6 +117,7 @@ class Ordering:
             bearer=call.family is Family.OPENAI,
             whole=call.verb in WHOLE,
             only=only,
+            makes=call.touch is Touch.MAKE,
         )
 
     async def keep(self, order: Order, attempt: Attempt) -> None:

@@ -189,7 +189,7 @@ class Conversing:
                 return await self._set_up(order, lease)
         except (UpstreamError, TimeoutError):
             return await self._no(order, lease, Closed(None), 0, None)
-        except asyncio.CancelledError:
+        except BaseException:
             report = Report(lease.lease_id, order.client, CLIENT_CLOSED, witnessed=True)
             self._closing.later(report)
             raise

@@ -44,7 +44,8 @@ class Order:
     keeps to one project; prefer: the id of that project, as text. bearer: the key goes as a bearer
     token, as the OpenAI-compatible paths want it. whole: the answer is one object, of use to the
     client only when all of it is there. only: the project that has what the call names. A body
-    in parts is sent once: it cannot be had again.
+    in parts is sent once: it cannot be had again. So is, while no answer tells that nothing was
+    made, a call that makes what upstream keeps.
     """
 
     pool: Pool
@@ -64,6 +65,7 @@ class Order:
     bearer: bool = False
     whole: bool = False
     only: Project | None = None
+    makes: bool = False
 
 
 class Ticket(Protocol):
@@ -168,7 +170,7 @@ class Proxying:
         except UpstreamError as err:
             await ticket.refused(0, None)
             return Attempt(ticket, _verdict(0, None), failure=err)
-        except asyncio.CancelledError:
+        except BaseException:
             ticket.abandoned()
             raise
         if passage.refusal is None:
@@ -224,7 +226,7 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
             trail.refused = frozenset()
             trail.retries += 1
     pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
-    match next_step(attempt.told, _progress(order, trail), pause_s=pause):
+    match next_step(attempt.told, _progress(attempt, order, trail), pause_s=pause):
         case Step.MOVE:
             return True
         case Step.AGAIN:
@@ -237,9 +239,11 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
             return False
 
 
-def _progress(order: Order, trail: _Trail) -> Progress:
+def _progress(attempt: Attempt, order: Order, trail: _Trail) -> Progress:
     """How far a call has come; as far as can be where nothing may be sent a second time."""
-    only_once = isinstance(order.body, AsyncIterator)
+    only_once = isinstance(order.body, AsyncIterator) or (
+        order.makes and attempt.failure is not None
+    )
     if only_once or (order.only is not None and trail.retries > MOST_RETRIES):
         return Progress(MOST_PROJECTS, MOST_RETRIES, 0)
     return Progress(len(trail.refused), trail.retries, order.deadline - monotonic())

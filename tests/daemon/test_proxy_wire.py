@@ -3,14 +3,17 @@
 import gzip
 import json
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from httpx2 import RemoteProtocolError
 
+from keypool_cli.core.model import Secret
 from keypool_cli.service.passage import LARGEST_REFUSAL
-from tests.support.daemon import a_home, eventually, secret_of, unique
+from tests.support.daemon import BY, a_home, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, Proxy, a_body
 from tests.support.raw_upstream import raw_upstream
 
@@ -286,6 +289,38 @@ def test_a_call_ends_at_its_clients_deadline(pool, upstream):
     assert (answer.status_code, answer.json()["error"]["status"]) == (504, "DEADLINE_EXCEEDED")
     assert 0.9 < time.monotonic() - begun < 4
     assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "times"),
+    [
+        pytest.param(GENERATE, 3, id="an answer that is only read"),
+        pytest.param("/v1beta/cachedContents", 1, id="a cache"),
+        pytest.param(GENERATE.replace("generateContent", "batchGenerateContent"), 1, id="a batch"),
+    ],
+)
+def test_what_may_have_been_made_is_not_made_again(pool, upstream, path, times):
+    add(pool)
+    upstream.play = lambda line: line.sock.close()
+    assert pool.post(path).headers["x-keypool-error"] == "no-answer"
+    assert len(upstream.seen) == times
+
+
+def test_a_call_that_cannot_leave_lets_go_of_its_lease(proxy, pool):
+    project, other = add(pool, priority=5), add(pool)
+
+    def leave_through(url):
+        proxy.home.change(lambda registry: registry.projects.set(other, by=BY, egress_proxy=url))
+
+    leave_through(Secret("http://127.0.0.1:9"))
+    # Sealed for the other one, so that it can be read for nobody else.
+    with closing(sqlite3.connect(proxy.home.path / "keypool.db")) as db, db:
+        sealed = "(SELECT egress_sealed FROM projects WHERE name = ?)"
+        db.execute(f"UPDATE projects SET egress_sealed = {sealed} WHERE name = ?", (other, project))
+    leave_through(None)
+    proxy.daemon.project(project, pool.name)
+    assert pool.generate().headers["x-keypool-error"] == "not-permitted"
+    eventually(lambda: pool.model(project)["leases"] == 0)
 
 
 def test_what_upstream_streams_may_not_hold_the_key(pool, upstream):
