@@ -18,12 +18,13 @@ from keypool_cli.daemon.schema import (
     SettleBody,
     VerdictAnswer,
 )
-from keypool_cli.errors import KeypoolError, UnreachableError, UsageError
+from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimates, Estimating
 from keypool_cli.service.instants import iso
+from keypool_cli.service.lease_ids import is_proxied
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
 from keypool_cli.service.settling import Report, Settling
 from keypool_cli.service.verdicts import Outcome
@@ -95,7 +96,7 @@ class Leases:
 
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""
-        caller.require("lease")
+        _check_own(caller, lease_id)
         body = _decoded(_settle_body, await _json_body(scope, proto, LARGEST_REPORT))
         report = Report(lease_id, caller.client, body.status, body.usage, body.error)
         outcome = await self._settling.settle(report)
@@ -105,9 +106,19 @@ class Leases:
 
     async def release(self, caller: Caller, lease_id: str, proto: Exchange) -> None:
         """``DELETE /keypool/v1/leases/{id}``."""
-        caller.require("lease")
+        _check_own(caller, lease_id)
         await self._settling.release(lease_id, caller.client)
         proto.response_empty(204, [])
+
+
+def _check_own(caller: Caller, lease_id: str) -> None:
+    """Raise NotFoundError for the lease of a proxied call, whose id its client is told.
+
+    Giving it back while the call goes on would let anyone call above every quota.
+    """
+    caller.require("lease")
+    if is_proxied(lease_id):
+        raise NotFoundError("this lease is a proxied call's", hint="the daemon settles it itself")
 
 
 async def _json_body(scope: Scope, proto: Exchange, limit: int) -> bytes:

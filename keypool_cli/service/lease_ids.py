@@ -8,6 +8,9 @@ from urllib.parse import unquote
 from keypool_cli.engine.keyspace import quote
 from keypool_cli.errors import NotFoundError
 
+_PROXIED = "~"
+"""Begins the ids of leases that the daemon makes its own calls with; no random text has it."""
+
 _RANDOM_BYTES = 16
 _AT_ONCE = 256
 
@@ -18,9 +21,17 @@ _unused: list[str] = []
 os.register_at_fork(after_in_child=_unused.clear)
 
 
-def new_lease_id(model: str) -> str:
-    """Make an id with 128 random bits for a lease on a bucket model."""
-    return f"{_random()}{_ending(model)}"
+def new_lease_id(model: str, *, proxied: bool = False) -> str:
+    """Make an id with 128 random bits for a lease on a bucket model.
+
+    proxied: the daemon makes the call itself, and no client's word says what became of it.
+    """
+    return f"{_PROXIED if proxied else ''}{_random()}{_ending(model)}"
+
+
+def is_proxied(lease_id: str) -> bool:
+    """Whether the daemon makes the call of this lease itself."""
+    return lease_id.startswith(_PROXIED)
 
 
 def _random() -> str:

@@ -60,7 +60,7 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     """What a client asks. tokens: to reserve. wait_s: how long to park it when nothing has room.
 
     prefer: the id of a project to take if it fits; avoid: ids of projects not to take at all.
-    only: the one project it can take; None for any.
+    only: the one project it can take; None for any. proxied: the daemon makes the call itself.
     """
 
     model: str
@@ -73,6 +73,7 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     prefer: str = ""
     avoid: frozenset[int] = frozenset()
     only: int | None = None
+    proxied: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -174,7 +175,7 @@ class Leasing:
     def _demand(self, model: str, request: LeaseRequest, deadline_ms: int) -> Demand:
         client = request.client
         return Demand(
-            lease_id=new_lease_id(model),
+            lease_id=new_lease_id(model, proxied=request.proxied),
             requests=request.requests,
             tokens=request.tokens,
             ttl_ms=int(request.ttl_s * 1000),

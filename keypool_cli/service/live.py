@@ -178,6 +178,7 @@ class Conversing:
                 ttl_s=self._closing.holding.ttl_s,
                 prefer=order.prefer,
                 avoid=avoid,
+                proxied=True,
             )
         )
         self._closing.holding.hold(lease.lease_id)

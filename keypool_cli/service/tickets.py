@@ -153,6 +153,7 @@ class Leases:
             prefer=order.prefer,
             avoid=refused,
             only=order.only.id if order.only is not None else None,
+            proxied=True,
         )
 
 

@@ -212,6 +212,18 @@ def test_an_overloaded_answer_is_passed_on_when_there_is_no_room_to_repeat_it(pr
     assert pool.generate().status_code == 503
 
 
+def test_no_client_gives_back_or_settles_the_lease_of_a_call_under_way(proxy, pool):
+    project = pool.add(limits={"rpm": 1})
+    proxy.sim.fault("slow", chunk_s=0.3)
+    with pool.http.stream("POST", f"{STREAM}?alt=sse", json=a_body()) as answer:
+        lease_id = answer.headers["x-keypool-lease"]
+        assert proxy.daemon.release(lease_id).status_code == 404
+        assert proxy.daemon.settle(lease_id, status=200).status_code == 404
+        answer.read()
+    assert pool.generate().status_code == 429
+    assert pool.used(project)["accepted"] == 1
+
+
 def test_a_faulty_request_comes_back_and_touches_no_key(pool):
     project = pool.add()
     answer = pool.post(GENERATE, {"contents": [{"role": "wizard", "parts": []}]})
