@@ -113,6 +113,8 @@ async def reset(
     alone to lift, and is told in ``held``.
     """
     at_ms = await ports.engine.now_ms()
+    if request.model is not None:
+        request = replace(request, model=configured.bucket(request.model))
     projects = targets(configured, request)
     stopping = _stopping(configured, request, projects, at_ms)
     held = [Held(m, project.name) for m, project in stopping.items() if _is_left(m, request)]

@@ -101,6 +101,13 @@ async def world(ports):
     return await World(ports).build()
 
 
+async def test_a_model_may_be_named_by_its_alias(world):
+    await world.refuse("p1")
+    world.registry.quotas.learn_alias("latest", M, by=BY)
+    assert await world.reset(project="p1", model="latest") == [("cooldown", "p1", M, "cool-rule")]
+    assert (await world.view("p1")).cool_until_ms == 0
+
+
 async def test_a_keys_reset_clears_all_cooldowns_of_its_project_and_account(world):
     await world.refuse("p1")
     await world.refuse("p1", model=OTHER)
