@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from keypool_cli.http.connection import drop_client
+from keypool_cli.http.pacing import Pace
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.upstream.forward import UpstreamError
 
@@ -48,9 +49,12 @@ async def _whole(passage: Relayed) -> bytes:
 
 
 async def _stream(passage: Relayed, scope: Scope, proto: Exchange, headers: list[Header]) -> None:
-    stream = proto.response_stream(passage.status, headers)
+    stream, pace = proto.response_stream(passage.status, headers), Pace(scope.client)
     try:
         while (part := await passage.part()) is not None:
             await stream.send_bytes(part)
+            await pace.gave(len(part))
     except UpstreamError:
         drop_client(scope.client)
+    finally:
+        pace.close()

@@ -20,6 +20,19 @@ def drop_client(client: str) -> bool:
     return _drop(lambda sock: _text(sock.getpeername()) == client) > 0
 
 
+def socket_of(client: str) -> socket.socket | None:
+    """Our own handle on the socket of ``scope.client``; None where there is none (any more).
+
+    Whoever has it must close it: the connection lasts as long.
+    """
+    for sock in _own_sockets():
+        with suppress(OSError):
+            if _text(sock.getpeername()) == client:
+                return sock
+        sock.close()
+    return None
+
+
 def write_to_client(client: str, data: bytes) -> bool:
     """Write raw bytes to ``scope.client`` behind what was sent; False when it cannot be done now."""
     for sock in _own_sockets():

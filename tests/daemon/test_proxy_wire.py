@@ -189,6 +189,45 @@ def test_a_client_that_hangs_up_in_a_stream_cancels_it_and_settles_what_is_known
     pool.settled(project, tokens=7)
 
 
+def test_a_client_that_does_not_read_holds_upstream_back(pool, upstream):
+    add(pool)
+    sent, stuck = [], []
+
+    def play(line):
+        line.sock.settimeout(1)
+        line.begin()
+        try:
+            for _ in range(100):
+                line.chunk(bytes(1_000_000))
+                sent.append(True)
+        except TimeoutError:
+            stuck.append(True)
+
+    upstream.play = play
+    with pool.http.stream("POST", f"{STREAM}?alt=sse", json=a_body()):
+        eventually(lambda: stuck or len(sent) == 100, within_s=20)
+    assert len(sent) < 50
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(pool, upstream):
+    add(pool)
+    part = bytes(1_000_000)
+
+    def play(line):
+        line.begin()
+        for _ in range(30):
+            line.chunk(part)
+        line.chunk(b"")
+
+    upstream.play = play
+    with pool.http.stream("POST", f"{STREAM}?alt=sse", json=a_body()) as answer:
+        got = 0
+        for each in answer.iter_raw(1_000_000):
+            time.sleep(0.03)
+            got += len(each)
+    assert got == 30 * len(part)
+
+
 def test_an_error_that_begins_a_stream_moves_the_call_on(pool, upstream):
     first, second = add(pool, priority=5), add(pool)
 
