@@ -170,4 +170,5 @@ def test_limits_and_cooldowns_are_those_of_the_bucket_that_is_sure():
     told = evidence(model="preview")
     for aliases, model in (({}, "preview"), ({"preview": FLASH}, FLASH)):
         refusal = refusal_of(told, confirmed=False, aliases=aliases)
-        assert {each.model for each in (*refusal.limits, *refusal.marks)} == {model}
+        assert {each.model for each in refusal.limits} == {model}
+        assert {each.model for each in refusal.marks} == {model}
