@@ -3,13 +3,15 @@
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from keypool_cli.core.model import DEFAULT_POOL, Client, Pool
 from keypool_cli.daemon.problems import UnauthenticatedError
-from keypool_cli.errors import NotFoundError, NotPermittedError
+from keypool_cli.errors import NotFoundError, NotPermittedError, UsageError
 from keypool_cli.http.rsgi import Scope
 from keypool_cli.registry.clients import token_hash
+from keypool_cli.registry.names import is_model
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.watch import Watch
 
@@ -53,7 +55,12 @@ class Caller:
         return None if granted is None else [each for each in granted if each in configured.pools]
 
     def check_model(self, model: str) -> None:
-        """Raise NotPermittedError for a model outside the client's grant."""
+        """Raise NotPermittedError for a model outside the client's grant.
+
+        Raises UsageError for what no model can be named: it would be shown to operators.
+        """
+        if not _is_model(model):
+            raise UsageError(f"{model!r} is no model's name")
         models = self.client.models if self.client is not None else None
         if models is not None and model not in models:
             raise NotPermittedError(f"model {model!r} is outside this client's grant")
@@ -62,6 +69,9 @@ class Caller:
         """Raise NotPermittedError for a client that may use only some, where any might be used."""
         if self.client is not None and self.client.models is not None:
             raise NotPermittedError(f"{why}, and this client's grant is for some models only")
+
+
+_is_model = lru_cache(maxsize=1024)(is_model)
 
 
 async def pool_of(caller: Caller, watch: Watch, name: str | None) -> Pool:

@@ -81,6 +81,8 @@ NESTED = b'{"model": "m", "request": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         pytest.param({"model": ""}, id="no model"),
         pytest.param({"model": "models/"}, id="a prefix without a model"),
         pytest.param({"model": 7}, id="a model that is no text"),
+        pytest.param({"model": "m\x1b[31m"}, id="a model that would colour a terminal"),
+        pytest.param({"model": "m\u202e"}, id="a model that would be shown backwards"),
         pytest.param({"pool": 7}, id="a pool that is no text"),
         pytest.param({"affinity": "x" * 201}, id="a long affinity"),
     ],
