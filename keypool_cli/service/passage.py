@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keypool_cli.core.model import Secret
 from keypool_cli.core.redact import REDACTED
 from keypool_cli.core.redact_parts import PartsRedactor
-from keypool_cli.upstream.forward import Answer, Header
+from keypool_cli.upstream.forward import Answer, Header, UpstreamError
 from keypool_cli.upstream.headers import to_client
 from keypool_cli.upstream.tail import (
     KEPT,
@@ -51,6 +51,8 @@ class Passage:
 
     async def begin(self) -> None:
         """Read as much as tells whether upstream says no. Raises UpstreamError."""
+        if not 200 <= self.status < 600:  # 101 would make the client's connection something else
+            raise UpstreamError("upstream answered what is no answer")
         if self.status >= 400:
             self.refusal = await self._rest(b"", LARGEST_REFUSAL)
             return

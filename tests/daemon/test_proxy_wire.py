@@ -311,6 +311,17 @@ def test_a_small_answer_cut_short_is_refused_instead(pool, upstream):
     assert (answer.status_code, answer.headers["x-keypool-error"]) == (503, "no-answer")
 
 
+@pytest.mark.parametrize("status", ["101 Switching Protocols", "999 Beyond"])
+def test_a_status_that_is_no_answer_is_not_passed_on(pool, upstream, status):
+    add(pool)
+    upstream.play = lambda line: (
+        line.send(f"HTTP/1.1 {status}\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".encode()),
+        line.sock.close(),
+    )
+    answer = pool.generate()
+    assert (answer.status_code, answer.headers["x-keypool-error"]) == (503, "no-answer")
+
+
 def test_a_large_answer_is_settled_with_the_usage_at_its_end(pool, upstream):
     project = add(pool)
     text = json.dumps({"text": 'said "usageMetadata": {"promptTokenCount": 1}' + "x" * 2_000_000})
