@@ -92,10 +92,6 @@ _GAPS: Final = bytes(_gap_byte(slot, char) for slot, char in enumerate(SLOTS))
 _CASES: Final = bytes(map(_case_byte, SLOTS))
 _BORROWED_BYTES: Final = bytes(_BORROWED)
 _MARKS: Final = bytes(slot for slot, char in enumerate(SLOTS) if char in TASHKEEL + TATWEEL)
-_SHAPES: Final = bytes(
-    ord("m") if slot in _MARKS else 32 if byte == 32 else ord("a")
-    for slot, byte in enumerate(_ARABIC_ONLY)
-)
 # Runs without a capital right behind a small letter; the second form begins with a small one.
 _TAIL: Final = rb"(?:[a-z]+(?:[^a-zA-Z ][^a-z ]*)?)"
 _WORD: Final = re.compile(rb"[^a-z ]+" + _TAIL + rb"*|" + _TAIL + rb"+")
@@ -139,13 +135,8 @@ def arabic_runs(page: bytes) -> list[bytes]:
     return page.translate(_ARABIC_ONLY).split()
 
 
-def marked_runs(page: bytes) -> list[bool]:
-    """Of each run of :func:`arabic_runs`, whether it carries tashkeel or tatweel."""
-    return [b"m" in shape for shape in page.translate(_SHAPES).split()]
-
-
 def is_marked(letters: bytes) -> bool:
-    """Whether an Arabic word, or any of several, carries tashkeel or tatweel."""
+    """Whether an Arabic word carries tashkeel or tatweel."""
     return len(letters.translate(None, _MARKS)) != len(letters)
 
 

@@ -56,6 +56,8 @@ def json_text(value: object) -> str:
 
 
 def _requests(body: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
+    if "contents" in body:
+        return (body,)
     inner = _mapping(body.get("generateContentRequest", body.get("generate_content_request")))
     several = _list(body.get("requests"))
     if inner or several:

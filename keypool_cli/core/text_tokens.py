@@ -8,8 +8,6 @@ Characters outside the page are counted by their script (:mod:`script_tokens`).
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from itertools import compress
-from operator import not_
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -23,7 +21,6 @@ from keypool_cli.core.code_page import (
     is_marked,
     latin_runs,
     latin_words,
-    marked_runs,
 )
 from keypool_cli.core.piece_memory import PieceMemory
 from keypool_cli.core.script_tokens import count_scripts
@@ -39,6 +36,10 @@ MOST_TEXTS: Final = 4_096
 """Texts whose tokens are remembered; then all are forgotten."""
 
 _NOISE: Final = 0.45  # of base64's runs two thirds are new, of a new subject's words a third
+
+# One sum holds both kinds of Arabic words, so that they need not be told apart in each text.
+_MARKED_BITS: Final = 48
+_HALF_MARKED: Final = 1 << (_MARKED_BITS - 1)
 
 _UNKNOWN_BYTE: Final = bytes((UNKNOWN,))
 _ON_PAGE: Final = re.compile(f"[{re.escape(''.join(SLOTS[:254]))}]+")
@@ -65,7 +66,7 @@ class TextCounter:
         words, gaps = costs.words, costs.gaps
         self._texts: dict[int, TextTokens] = {}
         self._latin = PieceMemory(_Cut(words, latin_words), words.known, noise=_NOISE)
-        self._arabic = PieceMemory(words, words.known)
+        self._arabic = PieceMemory(_ByMarks(words), words.known)
         self._gaps = PieceMemory(_Cut(gaps, cut_gaps), gaps.known, noise=_NOISE)
 
     def count(self, text: str) -> TextTokens:
@@ -77,11 +78,13 @@ class TextCounter:
         symbols = max(0.0, _tokens(self._gaps(runs)) - digits)
         if text.isascii() and _UNKNOWN_BYTE not in page:
             return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text))
-        plain, marked = self._arabic_tokens(page)
+        arabic = self._arabic(arabic_runs(page))
+        marked = (arabic + _HALF_MARKED) >> _MARKED_BITS
+        plain = arabic - (marked << _MARKED_BITS)
         unknown = page.count(_UNKNOWN_BYTE)
         scripts = count_scripts(_ON_PAGE.sub("", text)) if unknown else {}
         counted = _bounded(
-            (plain, marked, latin, digits, symbols, sum(scripts.values())),
+            (_tokens(plain), _tokens(marked), latin, digits, symbols, sum(scripts.values())),
             len(text.encode("utf-8", "surrogatepass")),
         )
         if not unknown:
@@ -98,16 +101,6 @@ class TextCounter:
             counted = texts[mark] = self.count(text)
         return counted
 
-    def _arabic_tokens(self, page: bytes) -> tuple[float, float]:
-        """Tokens of plain words, and of those with tashkeel or tatweel."""
-        runs = arabic_runs(page)
-        if not is_marked(page):
-            return _tokens(self._arabic(runs)), 0.0
-        are_marked = marked_runs(page)
-        marked = list(compress(runs, are_marked))
-        plain = list(compress(runs, map(not_, are_marked)))
-        return _tokens(self._arabic(plain)), _tokens(self._arabic(marked))
-
 
 class _Cut(NamedTuple):
     """Costs of runs that are cut into pieces first."""
@@ -123,6 +116,21 @@ class _Cut(NamedTuple):
 
     def total(self, runs: list[bytes]) -> int:
         return self.costs.total(self.cut(runs))
+
+
+class _ByMarks(NamedTuple):
+    """Costs of Arabic words; those with tashkeel or tatweel in the bits from _MARKED_BITS on."""
+
+    costs: PieceCosts
+
+    def each(self, runs: list[bytes]) -> list[int]:
+        return [
+            cost << _MARKED_BITS if is_marked(run) else cost
+            for run, cost in zip(runs, self.costs.each(runs), strict=True)
+        ]
+
+    def total(self, runs: list[bytes]) -> int:
+        return sum(self.each(runs))
 
 
 @cache
