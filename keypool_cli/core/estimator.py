@@ -38,7 +38,7 @@ class Calibration:
     per_tool: float = 0.0
     tool_ratio: float = 0.8
     tool_reserve: float = 1.3
-    z: float = 1.1
+    z: float = 1.2
     unusual_z: float = 6.0
 
 
