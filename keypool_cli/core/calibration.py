@@ -40,7 +40,7 @@ _TOOL_RATIO_SD: Final = 0.3
 _TEXT_SD: Final = 1e4  # the text of the structural probes may cost anything
 _EXACT_SD: Final = 0.05
 _UNUSUAL_SHARE: Final = 0.15
-_UNUSUAL_DOUBT: Final = 0.1
+_UNUSUAL_NOISE: Final = (0.3, 0.1)  # variance a token, and share: texts of one script are alike
 _FOLDS: Final = 5
 _COVERED: Final = 0.99
 _LEAST_FACTOR: Final = 0.05
@@ -245,7 +245,10 @@ def _rounded(belief: Belief) -> float:
 
 def _sd(raw: _Raw) -> float:
     text = max(1.0, sum(raw.groups))
-    return deviation(text, share=_UNUSUAL_DOUBT) if raw.unusual else deviation(text)
+    if not raw.unusual:
+        return deviation(text)
+    variance, share = _UNUSUAL_NOISE
+    return sqrt(variance * text + (share * text) ** 2)
 
 
 def _residual(raw: _Raw, fit: Calibration, model: str) -> tuple[bool, float]:

@@ -182,18 +182,15 @@ def test_an_unchanged_vocabulary_is_left_as_good_as_it_was():
     assert fitted.after.mape < fitted.before.mape
     assert fitted.after.under == 0
     factors = fitted.calibration.factors
-    assert all(0.9 < factors[group] < 1.12 for group in (*GROUPS, *KINDS))
+    assert all(0.9 < factors[group] < 1.15 for group in (*GROUPS, *KINDS))
     assert all(0.85 < factor < 1.2 for factor in factors.values())
 
 
 def test_a_changed_vocabulary_is_repaired_in_every_class():
     fitted = calibrate(counted_by("gemma2", SHIPPED), model=MODEL)
     assert gain(fitted, "ar_tashkeel").before.bias < -0.15
-    ordinary = [gain for gain in fitted.gains if gain.kind != "exotic"]
-    assert max(gain.after.mape for gain in ordinary) < 0.07
-    exotic = gain(fitted, "exotic")
-    assert exotic.before.mape > 0.2
-    assert exotic.after.mape < 0.1
+    assert gain(fitted, "exotic").before.mape > 0.2
+    assert max(gain.after.mape for gain in fitted.gains) < 0.07
     assert fitted.calibration.factors["tashkeel"] == pytest.approx(1.24, abs=0.05)
     assert fitted.before.under > 10
     assert fitted.after.under == 0
