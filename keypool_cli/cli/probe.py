@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,11 +82,12 @@ def probe(
         offline=offline,
         tokenizer=tokenizer,
         every=every,
+        words=_words(samples, pool, only=only_samples),
     )
     if check:
         checked = wiring.read(ctx, lambda ports: probe_run.check(ports, asked))
         _show(ctx, checked, junit, as_json=as_json, markdown=markdown)
-        _end_check(ctx, checked)
+        _end_check(ctx, checked, asked.words)
         return
     found = _calibrated(ctx, asked, reason)
     _show(ctx, found, junit, as_json=as_json, markdown=markdown)
@@ -113,6 +115,14 @@ def _probes(samples: Path | None, *, only: bool) -> "Sequence[Probe]":
         return load_shipped()
     # What contents and tools cost shows only on requests made for that.
     return (*load_own(samples), *(load_structural() if only else load_shipped()))
+
+
+def _words(samples: Path | None, pool: str | None, *, only: bool) -> str:
+    """The options that a probe must have, too, for what a check with them found."""
+    given = ["--samples", str(samples)] if samples is not None else []
+    given += ["--only-samples"] if only else []
+    given += ["--pool", pool] if pool is not None else []
+    return "".join(f" {quote(word)}" for word in given)
 
 
 def _show(
@@ -146,7 +156,7 @@ def _end_probe(ctx: typer.Context, reports: "Sequence[ProbeReport]") -> None:
             output.say(ctx, f"{each.model} is calibrated: daemons estimate with it from now on")
 
 
-def _end_check(ctx: typer.Context, reports: "Sequence[CheckReport]") -> None:
+def _end_check(ctx: typer.Context, reports: "Sequence[CheckReport]", words: str) -> None:
     for each in reports:
         if each.calibrated_at is None:
             output.say(ctx, f"{each.model} was never probed: the shipped defaults were checked")
@@ -155,7 +165,7 @@ def _end_check(ctx: typer.Context, reports: "Sequence[CheckReport]") -> None:
     if failed:
         models = " ".join(f"--model {each.model}" for each in failed)
         raise DriftError(
-            "; ".join(map(_why, failed)), hint=f"calibrate again: keypool probe {models}"
+            "; ".join(map(_why, failed)), hint=f"calibrate again: keypool probe {models}{words}"
         )
 
 

@@ -22,7 +22,10 @@ SourceOf = Callable[[str], probing.Source]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asks for. models: none for those in use."""
+    """What the command line asks for. models: none for those in use.
+
+    words: its other options, as a command that repairs must repeat them.
+    """
 
     models: Sequence[str]
     probes: Sequence[Probe]
@@ -30,6 +33,7 @@ class Asked:
     offline: bool = False
     tokenizer: str | None = None
     every: bool = False
+    words: str = ""
 
 
 async def probe(ports: Ports, asked: Asked, by: Actor) -> list[ProbeReport]:
@@ -50,7 +54,9 @@ async def check(ports: Ports, asked: Asked) -> list[CheckReport]:
     async with _sources(ports, asked) as source_of:
         for model in asked.models or await probing.models_to_check(ports):
             with progress(f"counting for {model}", len(recounted), at_least=1) as done:
-                job = probing.Job(model, source_of(model), asked.probes, recounted, done)
+                job = probing.Job(
+                    model, source_of(model), asked.probes, recounted, done, asked.words
+                )
                 found.append(await probing.check(ports, job))
     return found
 

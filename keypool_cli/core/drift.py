@@ -22,6 +22,7 @@ from keypool_cli.core.accuracy import (
 from keypool_cli.core.bounds import mean_interval, too_many
 from keypool_cli.core.estimator import Calibration
 from keypool_cli.core.request_shape import read_request
+from keypool_cli.core.text_tokens import count_text
 
 SUBSET: Final = 120
 """How many samples a check recounts unless told otherwise."""
@@ -32,6 +33,8 @@ LONG_TOKENS: Final = 100
 BULK_TOKENS: Final = 300
 """From here on a text's over-reservation is judged: samples are shorter than most traffic."""
 
+_SEED: Final = 0
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 _EXOTIC: Final = "exotic"
 _STRICT: Final = ("Arabic", "English")
 _STRICT_SHIFT: Final = 10
@@ -143,12 +146,14 @@ def check(
     fresh: Mapping[str, int],
     model: str,
     calibration: Calibration,
-    seed: int = 0,
+    reached: Mapping[str, float] = _NOTHING,
 ) -> Drift:
     """Judge a model's calibration. ``stored`` and ``fresh`` hold counts by digest of the probe.
 
     Counts are compared where both are known. Safety, accuracy and waste are judged on all known
     counts, or on the fresh ones alone where any differs: the stored ones are then void.
+    reached: the error of each stratum that calibrating came to. What is no worse than that is
+    told, but does not fail: calibrating again would not mend it.
     """
     changed = any(stored.get(digest, tokens) != tokens for digest, tokens in fresh.items())
     known = fresh if changed else {**stored, **fresh}
@@ -162,7 +167,7 @@ def check(
     findings = [
         *_count_findings(shifts, _overhead_step(recounted, stored, fresh)),
         *_safety(scored),
-        *_inaccuracies(scored, seed),
+        *_inaccuracies(scored, reached),
         *_waste(scored),
     ]
     findings.sort(key=lambda finding: -finding.severity)
@@ -221,7 +226,7 @@ def _moved(shift: Shift) -> Finding:
 
 
 def _safety(scored: Sequence[Scored]) -> list[Finding]:
-    ordinary = [one for one in scored if one.probe.stratum != _EXOTIC]
+    ordinary = [one for one in scored if _is_ordinary(one.probe)]
     under = sum(one.is_under for one in ordinary)
     limit = too_many(len(ordinary), rate=_MOST_UNDER)
     if under < limit:
@@ -232,25 +237,37 @@ def _safety(scored: Sequence[Scored]) -> list[Finding]:
     return [Finding("safety", Severity.FAIL, None, message)]
 
 
-def _inaccuracies(scored: Sequence[Scored], seed: int) -> list[Finding]:
+def _is_ordinary(probe: Probe) -> bool:
+    texts = read_request(probe.body).texts
+    return probe.stratum != _EXOTIC and not any(count_text(text).unusual for text in texts)
+
+
+def _inaccuracies(scored: Sequence[Scored], reached: Mapping[str, float]) -> list[Finding]:
     found = []
     for stratum, group in by_stratum(scored).items():
         goal = GOALS.get(stratum)
         if goal:
+            least = reached.get(stratum, 0.0)
             longer = [one for one in group if one.actual >= LONG_TOKENS]
-            found += _inaccurate(stratum, group, goal=goal.all, seed=seed)
-            found += _inaccurate(f"{stratum}, longer texts", longer, goal=goal.long, seed=seed)
+            found += _inaccurate(stratum, group, goal=goal.all, reached=least)
+            found += _inaccurate(f"{stratum}, longer texts", longer, goal=goal.long, reached=least)
     return found
 
 
-def _inaccurate(name: str, scored: Sequence[Scored], *, goal: float, seed: int) -> list[Finding]:
+def _inaccurate(
+    name: str, scored: Sequence[Scored], *, goal: float, reached: float
+) -> list[Finding]:
     if not scored:
         return []
-    lowest, _ = mean_interval([abs(one.error) for one in scored], seed=seed)
+    lowest, _ = mean_interval([abs(one.error) for one in scored], seed=_SEED)
     if lowest <= goal:
         return []
     message = f"{name}: the mean error is at least {lowest:.1%}, the goal {goal:.1%}"
-    return [Finding("accuracy", Severity.FAIL, scored[0].probe.stratum, message)]
+    severity = Severity.FAIL
+    if lowest <= reached:
+        severity = Severity.WARN
+        message += f"; calibrating came to {reached:.1%}"
+    return [Finding("accuracy", severity, scored[0].probe.stratum, message)]
 
 
 def _waste(scored: Sequence[Scored]) -> list[Finding]:

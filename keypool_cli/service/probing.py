@@ -29,6 +29,7 @@ from keypool_cli.service.probing_report import (
     calibrated_at,
     calibration_view,
     check_views,
+    errors_reached,
     probe_views,
 )
 
@@ -62,13 +63,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One model to probe or check. recounted: of the samples, those that a check counts anew."""
+    """One model to probe or check. recounted: of the samples, those that a check counts anew.
+
+    words: what else the command line was given, for the command that repairs.
+    """
 
     model: str
     source: Source
     probes: Sequence[Probe]
     recounted: Sequence[Probe] = ()
     progress: Progress = lambda _: None
+    words: str = ""
 
 
 async def models_to_probe(ports: Ports) -> list[str]:
@@ -114,6 +119,7 @@ async def check(ports: Ports, job: Job) -> CheckReport:
         fresh=tally.counts,
         model=job.model,
         calibration=memory.calibration or DEFAULT,
+        reached=errors_reached(memory.report),
     )
     shifts, findings = check_views(drift)
     return CheckReport(
@@ -125,7 +131,7 @@ async def check(ports: Ports, job: Job) -> CheckReport:
         samples=len(tally.counts),
         shifts=shifts,
         findings=findings,
-        repair=f"keypool probe --model {job.model}" if drift.fails else None,
+        repair=f"keypool probe --model {job.model}{job.words}" if drift.fails else None,
     )
 
 

@@ -1,6 +1,6 @@
 """What a probe and a check tell, in the form that ``--json`` prints."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -110,6 +110,15 @@ def probe_views(fitted: Fitted) -> tuple[list[ClassView], list[ClassView], Class
         for stratum, gains in _by_stratum(fitted.gains).items()
     ]
     return classes, strata, _view(ALL, fitted.before, fitted.after)
+
+
+def errors_reached(report: Mapping[str, object] | None) -> dict[str, float]:
+    """By stratum, the error after calibration in a stored report; nothing where it is not known."""
+    try:
+        strata = msgspec.convert((report or {}).get("strata", []), list[ClassView])
+    except msgspec.ValidationError:
+        return {}
+    return {each.name: each.after.error for each in strata}
 
 
 def calibration_view(fitted: Fitted) -> dict[str, object]:

@@ -75,6 +75,19 @@ def test_another_tokenizer_fails_an_offline_check(keypool, tmp_path):
     assert "fail\tcounts" in result.out
 
 
+@pytest.mark.usefixtures("probed")
+def test_the_command_that_repairs_counts_the_same_samples(keypool, tmp_path):
+    file = small_model(tmp_path / "tokenizer.model")
+    own = tmp_path / "own texts"
+    own.mkdir()
+    (own / "a.txt").write_text("one text of ours")
+    result = keypool(
+        "probe", "--check", "--offline", "--tokenizer", str(file), "--samples", str(own)
+    )
+    assert result.code == ExitCode.DRIFT
+    assert f"keypool probe --model {MODEL} --samples '{own}'" in result.err
+
+
 def test_a_tokenizer_measures_a_model_never_probed(keypool, tmp_path, registry):
     file = small_model(tmp_path / "tokenizer.model")
     result = keypool("probe", "--offline", "--tokenizer", str(file), "--json")

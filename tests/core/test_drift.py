@@ -34,9 +34,10 @@ def estimates(probes, calibration=DEFAULT):
     return [score(Counted(one, 1), model=MODEL, calibration=calibration) for one in probes]
 
 
-def judge(probes, fresh, *, stored=None, calibration=DEFAULT):
+def judge(probes, fresh, *, stored=None, **known):
     stored = fresh if stored is None else stored
-    return check(probes, stored, fresh=fresh, model=MODEL, calibration=calibration)
+    known = {"calibration": DEFAULT, **known}
+    return check(probes, stored, fresh=fresh, model=MODEL, **known)
 
 
 def rules(drift, *, at_least=Severity.INFO):
@@ -157,6 +158,12 @@ def test_exotic_texts_and_structural_probes_do_not_count_for_safety():
         assert "safety" not in rules(judge([one.probe for one in scored], fresh))
 
 
+def test_texts_in_unusual_scripts_do_not_count_for_safety_whatever_their_class():
+    probes = [text_probe(f"own-{at}", f"กรุณาตรวจสอบที่อยู่ {at}", kind="own") for at in range(120)]
+    fresh = {one.probe.digest: one.reserved + 1 for one in estimates(probes)}
+    assert "safety" not in rules(judge(probes, fresh))
+
+
 def with_error(probes, error):
     """Counts, not yet whole, under which every estimate errs by exactly a share."""
     return {one.probe.digest: one.expected / (1 + error) for one in estimates(probes)}
@@ -194,6 +201,15 @@ def test_a_mean_error_above_the_goal_that_may_be_chance_does_not_fail():
     assert drift.findings == ()
     every = {one.probe.digest: round(one.expected / 1.3) for one in scored}
     assert "accuracy" in rules(judge([one.probe for one in scored], every))
+
+
+@pytest.mark.parametrize(("reached", "fails"), [(0.099, True), (0.101, False)])
+def test_an_error_that_calibrating_did_not_mend_is_told_and_does_not_fail(reached, fails):
+    probes = texts(30, kind="en_prose", words=400)
+    fresh = {digest: round(tokens) for digest, tokens in with_error(probes, 0.1).items()}
+    drift = judge(probes, fresh, reached={"English": reached})
+    assert "accuracy" in rules(drift)
+    assert drift.fails is fails
 
 
 def test_strata_without_a_goal_are_not_judged_by_their_error():

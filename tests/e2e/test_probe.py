@@ -15,6 +15,7 @@ from keypool_cli.samples import load_shipped
 from tests.support.command_line import COMMAND, process
 from tests.support.daemon import FLASH, NOWHERE, a_home, eventually, secret_of
 from tests.support.probing import counting_simulator
+from tests.support.simulator import simulator
 
 pytestmark = pytest.mark.e2e
 
@@ -121,6 +122,17 @@ def test_a_changed_tokenizer_is_found_named_and_mended_by_one_probe(probe, chang
     (report,) = probe("--offline", "--json").json["models"]
     errors = {each["name"]: each["after"]["error"] for each in report["strata"]}
     assert max(errors.values()) < 0.07
+
+
+def test_a_check_does_not_ask_for_a_probe_that_would_mend_nothing(home):
+    # This one counts by a rule so unlike a vocabulary that the goals are out of reach.
+    projects = {name: {"keys": [key], "models": {"*": {}}} for name, key in KEYS.items()}
+    with simulator({"projects": projects}) as odd:
+        url = {"KEYPOOL_UPSTREAM_URL": odd.url}
+        assert process(home.path, "probe", "--model", FLASH, **url).code == ExitCode.OK
+        result = process(home.path, "probe", "--check", **url)
+    assert result.code == ExitCode.OK, result.err
+    assert "warn\taccuracy\tEnglish" in result.out
 
 
 def test_a_check_writes_nothing(probed, probe, changed):
