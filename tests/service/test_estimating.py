@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from keypool_cli.core.accuracy import STRUCTURE
 from keypool_cli.core.estimator import Calibration, estimate_request
 from keypool_cli.core.model import Client
 from keypool_cli.core.request_shape import read_request
@@ -207,8 +208,12 @@ def test_one_count_that_differs_disproves_it(tokenizer, memory):
     assert not reproduces(tokenizer, Memory(FLASH, Calibration(), counts), SHIPPED)
 
 
-def test_without_stored_counts_nothing_is_proven(tokenizer):
-    assert not reproduces(tokenizer, Memory(FLASH, Calibration()), SHIPPED)
+@pytest.mark.parametrize(("texts", "proven"), [(0, False), (99, False), (100, True)])
+def test_few_stored_counts_prove_nothing(tokenizer, memory, texts, proven):
+    structural = [each for each in SHIPPED if each.kind == STRUCTURE]
+    kept = [*SHIPPED[:texts], *structural]
+    counts = {each.digest: memory.counts[each.digest] for each in kept}
+    assert reproduces(tokenizer, Memory(FLASH, Calibration(), counts), SHIPPED) is proven
 
 
 @pytest.fixture
