@@ -1,7 +1,8 @@
 """Tokens of images, audio, video and documents, by the published rules of each model generation.
 
 Sources: ai.google.dev/gemini-api/docs/tokens (tiles, 263 video and 32 audio tokens a second, 258
-a PDF page) and …/docs/media-resolution (Gemini 3 sizes), read 2026-11-22.
+a PDF page), …/docs/image-understanding (a rough formula for tiles) and …/docs/media-resolution
+(Gemini 3 sizes), read 2026-11-22.
 """
 
 import re
@@ -23,7 +24,12 @@ TILE_TOKENS: Final = 258
 
 AUDIO_TOKENS_PER_S: Final = 32
 
+_ONE_TILE_PX: Final = 384
 _TILE_SIDE_PX: Final = 768
+_LEAST_SIDE_PX: Final = 256
+_UNKNOWN_TILES: Final = 6
+"""Reserved for a picture of unknown size: photographs of any size have 4 to 6 by that formula."""
+
 _MAX_TILES: Final = 16
 """Larger pictures are scaled down first: more tiles than this were never recorded (13 were)."""
 
@@ -81,7 +87,8 @@ def generation_of(model: str) -> tuple[int, int]:
 def media_tokens(media: Media, *, generation: tuple[int, int]) -> MediaTokens:
     """Tokens of one file for a model of this generation; an unknown kind counts as an image.
 
-    A file named by URI hides its size: an image counts once, audio and video 60 s, a PDF 5 pages.
+    A file named by URI hides its size: an image counts as one tile and reserves 6, audio and video
+    count 60 s, a PDF 5 pages.
     """
     kind = media.mime_type.partition("/")[0].lower()
     if kind == "audio":
@@ -90,22 +97,31 @@ def media_tokens(media: Media, *, generation: tuple[int, int]) -> MediaTokens:
         return _video(media, generation)
     if media.mime_type.lower().partition(";")[0] == "application/pdf":
         return _pdf(media, generation)
-    return MediaTokens(_image(media, generation))
+    return _image(media, generation)
 
 
-def _image(media: Media, generation: tuple[int, int]) -> float:
+def _image(media: Media, generation: tuple[int, int]) -> MediaTokens:
     if generation >= _NEWEST:
-        return _IMAGE_3.get(media.resolution or "high", 1120)
+        return MediaTokens(_IMAGE_3.get(media.resolution or "high", 1120))
     if media.resolution == "low":
-        return _LOW_IMAGE_2
-    if media.resolution == "medium" or media.data is None:
-        return TILE_TOKENS
-    size = image_size(decode_base64(media.data, limit_bytes=_HEADER_BYTES))
-    return _tiles(*size) * TILE_TOKENS if size else TILE_TOKENS
+        return MediaTokens(_LOW_IMAGE_2)
+    if media.resolution == "medium":
+        return MediaTokens(TILE_TOKENS)
+    size = image_size(decode_base64(media.data or "", limit_bytes=_HEADER_BYTES))
+    least, most = _tiles(*size) if size else (1, _UNKNOWN_TILES)
+    return MediaTokens(least * TILE_TOKENS, (most - least) * TILE_TOKENS)
 
 
-def _tiles(width: int, height: int) -> int:
-    return min(_MAX_TILES, ceil(width / _TILE_SIDE_PX) * ceil(height / _TILE_SIDE_PX))
+def _tiles(width: int, height: int) -> tuple[int, int]:
+    """Tiles of 768 px; and those of the docs' rough formula, whose tiles are smaller."""
+    if max(width, height) <= _ONE_TILE_PX:
+        return 1, 1
+    rough_px = min(max(min(width, height) * 2 // 3, _LEAST_SIDE_PX), _TILE_SIDE_PX)
+    least, most = (
+        min(_MAX_TILES, ceil(width / side) * ceil(height / side))
+        for side in (_TILE_SIDE_PX, rough_px)
+    )
+    return least, most
 
 
 def _audio(media: Media) -> MediaTokens:

@@ -133,6 +133,27 @@ def test_images_before_gemini_3_cost_258_tokens_a_tile(size, tokens):
 
 
 @pytest.mark.parametrize(
+    ("size", "reserved"),
+    [
+        pytest.param((384, 384), 1, id="both sides small: one tile by either rule"),
+        pytest.param((385, 100), 2, id="no tile is smaller than 256 px"),
+        pytest.param((960, 540), 6, id="the docs' own example"),
+        pytest.param((1024, 1024), 4, id="both rules agree"),
+        pytest.param((100_000, 100_000), 16, id="large pictures are scaled down first"),
+    ],
+)
+def test_tiles_by_the_rough_formula_of_the_docs_are_reserved(size, reserved):
+    counted = media_tokens(Media("image/png", b64(png(*size))), generation=V2)
+    assert counted.tokens + counted.margin == reserved * 258
+
+
+@pytest.mark.parametrize("data", [None, b64(b"BM" + bytes(60))])
+def test_a_picture_of_unknown_size_reserves_what_photographs_take(data):
+    assert media_tokens(Media("image/jpeg", data), generation=V2).margin == 5 * 258
+    assert media_tokens(Media("image/jpeg", data, "low"), generation=V2).margin == 0
+
+
+@pytest.mark.parametrize(
     ("resolution", "tokens"),
     [(None, 1120), ("low", 280), ("medium", 560), ("high", 1120), ("ultra_high", 2240)],
 )
