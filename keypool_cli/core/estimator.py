@@ -19,15 +19,15 @@ from keypool_cli.core.text_tokens import GROUPS, TextTokens, count_text
 _FIRST_WITH_OVERHEAD: Final = (2, 5)
 
 CACHED_TOKENS: Final = 1024
-"""Counted for cached content of unknown size: the least that Gemini caches."""
+"""Counted for cached content of unknown size, the least that Gemini caches; reserved twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What ``keypool probe`` fits to a model's own counts; the defaults are Gemma 3's.
 
-    factors: by group of GROUPS, 1.0 where absent; and by script, "other" where absent. per_content, per_system, per_tool: tokens each
-    costs beside its text. tool_ratio: tokens of a declaration per token of its JSON (0.5 to 1.1
+    factors: by group of GROUPS, 1.0 where absent; and by script, "other" where absent.
+    per_content, per_system, per_tool: tokens each costs beside its text. tool_ratio: tokens of a declaration per token of its JSON (0.5 to 1.1
     were recorded); tool_reserve: what is reserved of the same. z, unusual_z: how many deviations
     the margin is wide, for ordinary text and for scripts and symbols the estimator knows poorly.
     """
@@ -100,7 +100,8 @@ def estimate_request(
         counted = media_tokens(file, generation=generation)
         ledger.add("media", counted.tokens, counted.margin)
     ledger.add("overhead", _overhead(shape, generation, calibration))
-    ledger.add("cached", CACHED_TOKENS * shape.cached)
+    if shape.cached:
+        ledger.add("cached", CACHED_TOKENS, CACHED_TOKENS)
     return ledger.close()
 
 

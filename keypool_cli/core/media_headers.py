@@ -21,6 +21,13 @@ def decode_base64(text: str, *, limit_bytes: int | None = None) -> bytes:
     """
     if limit_bytes is not None:
         text = text[: limit_bytes * 4 // 3 + 4]
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return _decode_loosely(text)
+
+
+def _decode_loosely(text: str) -> bytes:
     clean = _NOT_BASE64.sub("", text.translate(_URLSAFE))
     clean = clean[: -1 if len(clean) % 4 == 1 else None]
     return binascii.a2b_base64(clean + "=" * (-len(clean) % 4))

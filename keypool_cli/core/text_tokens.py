@@ -6,7 +6,8 @@ Characters outside the page are counted by their script (:mod:`script_tokens`).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -34,6 +35,9 @@ UNUSUAL_SHARE: Final = 0.12
 
 MOST_TEXTS: Final = 4_096
 """Texts whose tokens are remembered; then all are forgotten."""
+
+LONGEST_SLICE: Final = 16_384
+"""Characters counted at once: a thread that counts must let the others run in between."""
 
 _NOISE: Final = 0.45  # of base64's runs two thirds are new, of a new subject's words a third
 
@@ -71,6 +75,11 @@ class TextCounter:
 
     def count(self, text: str) -> TextTokens:
         """Expected tokens of a text: at least 1 unless it is empty, at most its UTF-8 bytes."""
+        if len(text) <= LONGEST_SLICE:
+            return self._slice(text)
+        return _joined([(len(each), self._slice(each)) for each in _slices(text)])
+
+    def _slice(self, text: str) -> TextTokens:
         page = encode(text)
         latin = _tokens(self._latin(latin_runs(page)))
         runs = gap_runs(page)
@@ -145,6 +154,35 @@ def count_text(text: str) -> TextTokens:
     instructions and the turns of a chat come again with each call, and are counted once.
     """
     return _shipped().recall(text)
+
+
+def _slices(text: str) -> Iterator[str]:
+    """A text cut before spaces, where no token is, or anywhere in what has none."""
+    start = 0
+    while len(text) - start > LONGEST_SLICE:
+        cut = text.rfind(" ", start + 1, start + LONGEST_SLICE)
+        end = cut if cut > 0 else start + LONGEST_SLICE
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _joined(slices: list[tuple[int, TextTokens]]) -> TextTokens:
+    """The slices of a text of so many characters as one text."""
+    characters = sum(length for length, _ in slices)
+    unusual = sum(length for length, each in slices if each.unusual)
+    scripts = Counter[str]()
+    for _, each in slices:
+        scripts.update(each.scripts)
+    arabic, tashkeel, latin, digits, symbols, other = map(
+        sum, zip(*(each.tokens for _, each in slices), strict=True)
+    )
+    return TextTokens(
+        (arabic, tashkeel, latin, digits, symbols, other),
+        sum(each.utf8_bytes for _, each in slices),
+        unusual=unusual > UNUSUAL_SHARE * characters,
+        scripts=scripts,
+    )
 
 
 def _tokens(units: int) -> float:

@@ -132,7 +132,11 @@ def test_tools_of_a_chat_cost_what_the_same_declaration_costs():
 
 def test_cached_content_of_unknown_size_counts_as_the_least_that_is_cached():
     body = {"contents": [content("Hi")], "cachedContent": "cachedContents/abc"}
-    assert tokens_of(body) == tokens_of({"contents": [content("Hi")]}) + CACHED_TOKENS
+    plain, cached = (
+        estimate_request(each, model=MODEL) for each in ({"contents": [content("Hi")]}, body)
+    )
+    assert cached.tokens == plain.tokens + CACHED_TOKENS
+    assert cached.margin == plain.margin + CACHED_TOKENS
 
 
 def test_a_response_schema_costs_nothing():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from keypool_cli.core.code_page import cut_gaps, encode, gap_runs, latin_runs, latin_words
 from keypool_cli.core.piece_memory import LONGEST_PIECE, MOST_PIECES, PieceMemory
-from keypool_cli.core.text_tokens import MOST_TEXTS, TextCounter, count_text
+from keypool_cli.core.text_tokens import LONGEST_SLICE, MOST_TEXTS, TextCounter, count_text
 from keypool_cli.core.word_table import load_costs
 
 COSTS = load_costs()
@@ -74,6 +74,38 @@ def test_texts_are_remembered_by_their_hash_alone_and_only_so_many():
         assert counter.recall(f"text {at}") == counter.recall(f"text {at}")
     assert len(counter._texts) == 1
     assert all(isinstance(mark, int) for mark in counter._texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "scripts"),
+    [
+        pytest.param("The boat, waits (outside) كَتَبَ الولد 123. ", set(), id="cut before spaces"),
+        pytest.param("0123456789abcdef", set(), id="cut anywhere"),
+        pytest.param("กรุณาตรวจสอบ ", {"thai"}, id="in another script"),
+    ],
+)
+def test_a_long_text_is_counted_in_slices_and_costs_what_it_costs_whole(text, scripts):
+    counter = TextCounter(COSTS)
+    long = text * (3 * LONGEST_SLICE // len(text))
+    sliced, whole = counter.count(long), counter._slice(long)
+    assert sliced.tokens == pytest.approx(whole.tokens, abs=6)
+    assert sliced.utf8_bytes == whole.utf8_bytes
+    assert (sliced.unusual, set(sliced.scripts)) == (bool(scripts), scripts)
+
+
+def test_no_slice_is_longer_than_what_is_counted_at_once(monkeypatch):
+    counter = TextCounter(COSTS)
+    lengths = []
+    count = counter._slice
+
+    def noted(text):
+        lengths.append(len(text))
+        return count(text)
+
+    monkeypatch.setattr(counter, "_slice", noted)
+    counter.count("word " * LONGEST_SLICE + "x" * 3 * LONGEST_SLICE)
+    assert sum(lengths) == 8 * LONGEST_SLICE
+    assert 0 < min(lengths) <= max(lengths) <= LONGEST_SLICE
 
 
 @given(st.sampled_from([COSTS.words, COSTS.gaps]), RUNS)
