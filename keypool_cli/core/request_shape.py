@@ -135,7 +135,9 @@ def _read_parts(parts: list[object], shape: RequestShape) -> None:
 
 
 def _read_json(value: object, _part: Mapping[str, object], shape: RequestShape) -> None:
-    if isinstance(value, (dict, list)) and value:
+    if isinstance(value, str) and value:
+        shape.texts.append(value)
+    elif isinstance(value, (dict, list)) and value:
         shape.texts.append(json_text(value))
 
 
@@ -184,6 +186,8 @@ _PART_READERS: Final[tuple[tuple[tuple[str, ...], _Reader], ...]] = (
     (("image_url", "imageUrl"), _read_url),
     (("input_audio",), _read_audio),
     (("type",), _read_typed),
+    (("arguments",), _read_json),  # a function_call of interactions
+    (("result",), _read_json),  # and its function_result
 )
 
 

@@ -110,6 +110,24 @@ def test_function_calls_and_their_results_are_counted():
     assert tokens_of({"contents": [{"parts": [call, answer]}]}) > 2 * ALONE
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"type": "function_call", "name": "find", "arguments": {"query": SENTENCE}},
+        {"type": "function_result", "name": "find", "call_id": "c1", "result": SENTENCE},
+        {
+            "type": "function_result",
+            "call_id": "c1",
+            "result": [{"type": "text", "text": SENTENCE}],
+        },
+    ],
+)
+def test_function_calls_and_results_of_interactions_are_counted(step):
+    asked = {"type": "user_input", "content": [{"type": "text", "text": "Hi"}]}
+    assert tokens_of({"input": [asked, step]}) > ALONE + tokens_of({"input": [asked]})
+    assert tokens_of({"input": [step]}) > ALONE
+
+
 def test_tool_calls_of_a_chat_are_counted():
     call = {"function": {"name": "find", "arguments": json.dumps({"query": SENTENCE})}}
     body = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
