@@ -89,12 +89,16 @@ def probe(
         _show(ctx, checked, junit, as_json=as_json, markdown=markdown)
         _end_check(ctx, checked, asked.words)
         return
-    found = _calibrated(ctx, asked, reason)
+    found, left_out = _calibrated(ctx, asked, reason)
     _show(ctx, found, junit, as_json=as_json, markdown=markdown)
     _end_probe(ctx, found)
+    for each in left_out:
+        output.say(ctx, each)
 
 
-def _calibrated(ctx: typer.Context, asked: "Asked", reason: str | None) -> "Sequence[ProbeReport]":
+def _calibrated(
+    ctx: typer.Context, asked: "Asked", reason: str | None
+) -> "tuple[Sequence[ProbeReport], Sequence[str]]":
     from keypool_cli.cli import probe_run
 
     by = wiring.actor(reason)

@@ -8,6 +8,7 @@ from functools import partial
 from keypool_cli.cli.progress import progress
 from keypool_cli.core.accuracy import Probe
 from keypool_cli.core.drift import choose_subset
+from keypool_cli.errors import NotFoundError
 from keypool_cli.registry.values import Actor
 from keypool_cli.service import probing
 from keypool_cli.service.ports import Ports
@@ -36,15 +37,25 @@ class Asked:
     words: str = ""
 
 
-async def probe(ports: Ports, asked: Asked, by: Actor) -> list[ProbeReport]:
-    """Calibrate every model that is asked for."""
-    found = []
+async def probe(ports: Ports, asked: Asked, by: Actor) -> tuple[list[ProbeReport], list[str]]:
+    """Calibrate every model that is asked for; and what is told of those that cannot be counted.
+
+    A model that nobody named, but that is in use, may be one that upstream counts nothing for.
+    """
+    found: list[ProbeReport] = []
+    left_out: list[str] = []
+    models = asked.models or await probing.models_to_probe(ports)
     async with _sources(ports, asked) as source_of:
-        for model in asked.models or await probing.models_to_probe(ports):
+        for at, model in enumerate(models, 1):
             with progress(f"counting for {model}", len(asked.probes), at_least=1) as done:
                 job = probing.Job(model, source_of(model), asked.probes, progress=done)
-                found.append(await probing.probe(ports, job, by=by))
-    return found
+                try:
+                    found.append(await probing.probe(ports, job, by=by))
+                except NotFoundError as err:
+                    if asked.models or (at == len(models) and not found):
+                        raise
+                    left_out.append(f"{model} is left out: {err}")
+    return found, left_out
 
 
 async def check(ports: Ports, asked: Asked) -> list[CheckReport]:

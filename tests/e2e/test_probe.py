@@ -218,6 +218,16 @@ def test_a_model_that_upstream_does_not_know_is_named(probe):
     assert result.code == ExitCode.NOT_FOUND
 
 
+def test_a_model_in_use_that_cannot_be_counted_is_left_out(home, probe):
+    with home.registry() as registry:
+        for name in ("gemini-0-nothing", FLASH):
+            registry.live_epochs.set(name, "an epoch", at_ms=1)
+    result = probe("--json")
+    assert result.code == ExitCode.OK, result.err
+    assert [each["model"] for each in result.json["models"]] == [FLASH]
+    assert "gemini-0-nothing is left out" in result.err
+
+
 def test_a_dead_key_is_taken_out_and_the_others_count(home, tmp_path):
     home.add_project("p3")
     with counting_simulator(tmp_path, "gemma3", keys=KEYS) as sim:
