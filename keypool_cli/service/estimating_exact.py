@@ -36,7 +36,8 @@ class ChunkCounter:
         """Tokens of a text; may be called by several threads."""
         known = self._known
         total = 0
-        for chunk in _CHUNK.findall(text):
+        for found in _CHUNK.finditer(text):  # one by one, so that other threads run in between
+            chunk = found[0]
             tokens = known.get(chunk)
             total += self._learn(chunk) if tokens is None else tokens
         return total
