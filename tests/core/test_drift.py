@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from keypool_cli.core.accuracy import Counted, Probe, score, text_probe
+from keypool_cli.core.accuracy import Counted, score, text_probe
 from keypool_cli.core.calibration import calibrate
 from keypool_cli.core.drift import (
     BULK_TOKENS,
@@ -285,26 +285,3 @@ def test_stored_counts_are_judged_where_none_changed():
     probes = [one.probe for one in (right, *wrong)]
     assert rules(judge(probes, fresh, stored=fresh)) == []
     assert "accuracy" in rules(judge(probes, fresh, stored=stored))
-
-
-def test_a_subset_holds_every_kind_by_its_share_and_all_structure():
-    subset = choose_subset(SHIPPED)
-    assert len(subset) == 120 + 7
-
-    def share(probes, kind):
-        return sum(probe.kind == kind for probe in probes)
-
-    for kind in {probe.kind for probe in SHIPPED} - {"structure"}:
-        assert share(subset, kind) == pytest.approx(share(SHIPPED, kind) * 120 / 274, abs=1.5)
-        assert share(subset, kind) >= 1
-
-
-def test_a_subset_is_always_the_same():
-    shuffled = random.Random(3).sample(SHIPPED, len(SHIPPED))
-    assert set(map(digest, choose_subset(shuffled))) == set(map(digest, choose_subset(SHIPPED)))
-    assert len(choose_subset(SHIPPED, 40)) == 47
-    assert len(choose_subset(SHIPPED, 10_000)) == len(SHIPPED)
-
-
-def digest(probe: Probe):
-    return probe.digest

@@ -124,13 +124,12 @@ def test_a_changed_tokenizer_is_found_named_and_mended_by_one_probe(probe, chang
     assert max(errors.values()) < 0.07
 
 
-def test_a_check_does_not_ask_for_a_probe_that_would_mend_nothing(home):
+def test_a_check_does_not_ask_for_a_probe_that_would_mend_nothing(probe):
     # This one counts by a rule so unlike a vocabulary that the goals are out of reach.
     projects = {name: {"keys": [key], "models": {"*": {}}} for name, key in KEYS.items()}
     with simulator({"projects": projects}) as odd:
-        url = {"KEYPOOL_UPSTREAM_URL": odd.url}
-        assert process(home.path, "probe", "--model", FLASH, **url).code == ExitCode.OK
-        result = process(home.path, "probe", "--check", **url)
+        assert probe("--model", FLASH, upstream=odd).code == ExitCode.OK
+        result = probe("--check", upstream=odd)
     assert result.code == ExitCode.OK, result.err
     assert "warn\taccuracy\tEnglish" in result.out
 
@@ -189,7 +188,6 @@ FEW = 32
 
 
 def few(home, folder, sim):
-    """A probe of few samples."""
     lines = [json.dumps({"text": f"sample number {at} of a few"}) for at in range(25)]
     file = folder / "few.jsonl"
     file.write_text("\n".join(lines))
@@ -213,12 +211,8 @@ def test_without_a_network_it_says_so(home, probe, words):
     assert "--offline" in result.err
 
 
-def test_a_model_that_upstream_does_not_know_is_named(probe):
-    result = probe("--model", "gemini-0-nothing")
-    assert result.code == ExitCode.NOT_FOUND
-
-
-def test_a_model_in_use_that_cannot_be_counted_is_left_out(home, probe):
+def test_a_model_that_cannot_be_counted_is_an_error_if_named_and_left_out_if_in_use(home, probe):
+    assert probe("--model", "gemini-0-nothing").code == ExitCode.NOT_FOUND
     with home.registry() as registry:
         for name in ("gemini-0-nothing", FLASH):
             registry.live_epochs.set(name, "an epoch", at_ms=1)
