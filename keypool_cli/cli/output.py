@@ -115,6 +115,11 @@ def console(ctx: typer.Context) -> "Console":
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 key``, ``2 keys``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def labels_text(labels: Mapping[str, str]) -> str:
     """Labels as they are written on the command line."""
     return ",".join(f"{name}={value}" for name, value in labels.items())

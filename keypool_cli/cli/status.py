@@ -172,13 +172,12 @@ def _print(ctx: typer.Context, found: "Status", sort: str, *, as_json: bool) -> 
         output.console(ctx).print(picture(found, sort=sort))
     else:
         output.lines(status_text.lines(found, sort))
-    advice = status_text.advice(found)
     if not found.pools:
         output.say(ctx, "nothing is configured yet: there are no pools, projects or keys")
     elif hides_all(found):
         output.say(ctx, "no row is as asked")
         return
-    if advice is not None:
+    for advice in status_text.advice(found):
         output.hint(ctx, advice)
 
 

@@ -22,8 +22,17 @@ WHOLE_PROJECT_RULES = frozenset(
 """Rules of cooldowns on every model at once, which no reset of one model lifts. Named here too:
 the module that has them is slow to import."""
 
+_UPSTREAM_FIRST: Mapping[str, str] = {
+    "project-spend-cap": "once its spend cap is raised",
+    "account-spend-cap": "once the account's spend cap is raised",
+    "no-credit": "once the account has credit",
+}
+"""What has to happen before a reset helps, by the rule of a cooldown."""
+
 KEYS_SHOWN = 3
 """Keys named in one cell; the rest are counted."""
+
+MOST_HINTS = 3
 
 
 def lines(status: "Status", sort: str = "problems") -> Iterator[str]:
@@ -105,8 +114,13 @@ def used_share(use: "Use") -> float:
     return use.used / use.limit if use.limit else 1.0
 
 
+def left_s(row: Row) -> float | None:
+    """Seconds until a row is ready, where that is known."""
+    return (row[1] or row[0]).remaining_s
+
+
 def _left(row: Row) -> float:
-    left = row[1].remaining_s if row[1] is not None else None
+    left = left_s(row)
     return float("inf") if left is None else left
 
 
@@ -138,10 +152,16 @@ def keys_text(project: "ProjectStatus", *, fingerprints: bool) -> str:
 
 def reason_text(project: "ProjectStatus", model: "ModelStatus | None") -> str:
     """Why a row is not ready, with the rule that said so."""
-    if model is not None and model.reason:
-        return model.reason + (f" ({model.rule})" if model.rule else "")
-    reasons = [key.reason for key in project.keys if key.reason] if project.state != "ready" else []
-    return "; ".join(dict.fromkeys(reasons))
+    told = model if model is not None and model.reason else project
+    rule = f" ({told.rule})" if told.rule else ""
+    return f"{told.reason}{rule}" if told.reason else ""
+
+
+def short_reason(text: str) -> str:
+    """A reason without upstream's own words, which come last and between quotes."""
+    ours, _, quoted = text.partition(": “")
+    rule = quoted.rpartition("”")[2].lstrip(".")
+    return f"{ours}{rule}"
 
 
 def use_text(use: "Use") -> str:
@@ -150,18 +170,19 @@ def use_text(use: "Use") -> str:
     return f"{use.used}/{limit} {use.provenance[0]}"
 
 
-def advice(status: "Status") -> str | None:
-    """The command that helps most, or None when nothing needs help."""
+def advice(status: "Status") -> list[str]:
+    """The commands that help most, one for each kind of trouble, the worst first."""
+    found: dict[str, str] = {}
     for pool in status.pools:
-        for project, model, state in rows(pool):
-            command = _remedy(project, model, state)
+        for row in rows(pool):
+            command = _remedy(*row)
             if command is not None:
-                return command
-    if not any(pool.projects for pool in status.pools):
-        where = f" --pool {shlex.quote(status.pools[0].pool)}" if status.pools else ""
-        full = any(sum(getattr(p, s) for s in PROBLEMS_FIRST) for p in status.pools)
-        return None if full else f"to store a key: keypool add NAME --project PROJECT{where}"
-    return None
+                found.setdefault(command.partition(": ")[0], command)
+    told = [*found.values()][:MOST_HINTS]
+    empty = [f" --pool {shlex.quote(p.pool)}" for p in status.pools if not p.ready + p.full]
+    for where in empty if status.pools else [""]:
+        told.append(f"for more room: keypool add NAME --project PROJECT{where}")
+    return told
 
 
 def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -> str | None:
@@ -174,12 +195,18 @@ def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -
     if state == "disabled":
         return _remedy_of_disabled(project, key)
     if state == "cooling":
-        alone = model is not None and model.rule not in WHOLE_PROJECT_RULES
-        on = f" --model {shlex.quote(model.model)}" if model is not None and alone else ""
-        return f"if upstream would serve it again already: keypool reset --project {name}{on}"
+        return _remedy_of_cooling(project, model)
     if state == "excluded" and model is not None and model.rule:
         return f"if the model is offered now: keypool reset --project {name} --failures"
     return None
+
+
+def _remedy_of_cooling(project: "ProjectStatus", model: "ModelStatus | None") -> str:
+    name, rule = shlex.quote(project.project), (model or project).rule or ""
+    alone = model is not None and rule not in WHOLE_PROJECT_RULES
+    on = f" --model {shlex.quote(model.model)}" if model is not None and alone else ""
+    when = _UPSTREAM_FIRST.get(rule, "if upstream would serve it again already")
+    return f"{when}: keypool reset --project {name}{on}"
 
 
 def _remedy_of_disabled(project: "ProjectStatus", key: str | None) -> str:
@@ -194,16 +221,17 @@ def _remedy_of_disabled(project: "ProjectStatus", key: str | None) -> str:
 def _cells(
     pool: "PoolStatus", project: "ProjectStatus", model: "ModelStatus | None", state: str
 ) -> list[str]:
-    uses = ["", "", "", "", ""]
+    uses = ["", "", "", ""]
     if model is not None:
-        left = "" if model.remaining_s is None else f"{model.remaining_s:.0f}"
-        uses = [*map(use_text, (model.rpm, model.tpm, model.rpd)), str(model.leases), left]
+        uses = [*map(use_text, (model.rpm, model.tpm, model.rpd)), str(model.leases)]
+    left = left_s((project, model, state))
     return [
         pool.pool,
         project.project,
         model.model if model is not None else "",
         state,
         *uses,
+        "" if left is None else f"{left:.0f}",
         reason_text(project, model).replace("\t", " "),
         keys_text(project, fingerprints=True),
     ]

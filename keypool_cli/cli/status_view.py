@@ -1,6 +1,7 @@
 """A status as a picture on a terminal: it fits the width, dropping what matters least."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
@@ -8,14 +9,17 @@ from rich.text import Text
 from keypool_cli.cli import status_text
 from keypool_cli.cli.durations import in_words
 from keypool_cli.cli.output import clean
-from keypool_cli.cli.tables import Column, FittedTable
-from keypool_cli.service.standing import ModelStatus, PoolStatus, Status, Use
+from keypool_cli.cli.tables import Column, FittedTable, folded
+from keypool_cli.service.standing import PoolStatus, Status, Use
 
 MOST_ROWS = 200
 """Rows of a pool that a person is shown."""
 
 BAR = 8
 """Cells of a bar."""
+
+NAMES_SHOWN = 3
+"""Projects named before one reason; the rest are counted."""
 
 COLORS = {
     "ready": "green",
@@ -25,29 +29,42 @@ COLORS = {
     "disabled": "dim",
     "dead": "red",
 }
-_LAYOUTS: Sequence[tuple[bool, Sequence[str]]] = (
-    (True, ()),
-    (True, ("REASON",)),
-    (False, ("REASON",)),
-    (False, ("REASON", "LEASES")),
-    (False, ("REASON", "LEASES", "KEYS")),
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """bars, fingerprints: whether they are drawn. left_out: columns."""
+
+    bars: bool
+    fingerprints: bool
+    left_out: frozenset[str] = frozenset()
+
+
+_LAYOUTS = (
+    _Layout(bars=True, fingerprints=True),
+    _Layout(bars=True, fingerprints=True, left_out=frozenset({"REASON"})),
+    _Layout(bars=False, fingerprints=True, left_out=frozenset({"REASON"})),
+    _Layout(bars=False, fingerprints=True, left_out=frozenset({"REASON", "LEASES"})),
+    _Layout(bars=False, fingerprints=False, left_out=frozenset({"REASON", "LEASES"})),
+    _Layout(bars=False, fingerprints=False, left_out=frozenset({"REASON", "LEASES", "KEYS"})),
 )
-"""From wide to narrow: whether bars are drawn, and which columns are left out. Reasons that have
-no column follow as lines."""
+"""From wide to narrow. Reasons that have no column follow as lines."""
 
 
 def picture(status: Status, *, with_advice: bool = False, sort: str = "problems") -> Group:
     """The headlines of every pool, the hint, and their tables."""
     # Answers first: a screen that is too short for every row still has them.
     parts: list[object] = [_Headline(pool, status.at) for pool in status.pools]
-    advice = status_text.advice(status) if with_advice else None
-    if advice is not None:
-        parts.append(Text(clean(f"hint: {advice}"), style="dim", no_wrap=True, overflow="ellipsis"))
+    parts += map(_hint, status_text.advice(status) if with_advice else ())
     for pool in status.pools:
         if pool.projects:
             parts += [Text(clean(pool.pool), style="bold")] if len(status.pools) > 1 else []
             parts.append(_Rows(pool, status.at, sort))
     return Group(*parts)  # type: ignore[arg-type]  # rich names no type for "renderable by protocol"
+
+
+def _hint(text: str) -> Text:
+    return Text(clean(f"hint: {text}"), style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class _Headline:
@@ -86,52 +103,60 @@ class _Rows:
             yield cell(f"{self._more} more rows: choose by --state, --project or -l, or pipe them")
 
     def _fitted(self, options: ConsoleOptions) -> Iterator[RenderableType]:
-        for bars, left_out in _LAYOUTS[:-1]:
-            table = self._table(bars=bars and not options.ascii_only, left_out=left_out)
-            if table.width <= options.max_width:
-                yield table
-                yield from self._reasons() if left_out else ()
-                return
-        yield self._table(bars=False, left_out=_LAYOUTS[-1][1])
-        yield from self._reasons()
+        tables = ((each, self._table(each, plain=options.ascii_only)) for each in _LAYOUTS)
+        fitting = ((layout, t) for layout, t in tables if t.width <= options.max_width)
+        narrow = _LAYOUTS[-1]
+        layout, table = next(fitting, (narrow, self._table(narrow, plain=options.ascii_only)))
+        yield table
+        if "REASON" in layout.left_out:
+            yield from self._reasons(options.max_width)
 
-    def _table(self, *, bars: bool, left_out: Sequence[str]) -> FittedTable:
-        columns = self._columns(bars=bars)
-        return FittedTable([each for each in columns if each.name not in left_out])
+    def _table(self, layout: _Layout, *, plain: bool) -> FittedTable:
+        columns = self._columns(bars=layout.bars and not plain, fingerprints=layout.fingerprints)
+        return FittedTable([each for each in columns if each.name not in layout.left_out])
 
-    def _columns(self, *, bars: bool) -> list[Column]:
+    def _columns(self, *, bars: bool, fingerprints: bool) -> list[Column]:
         rows = self._rows
         models = [model for _, model, _ in rows]
+        keys = [status_text.keys_text(p, fingerprints=fingerprints) for p, _, _ in rows]
         return [
             Column("PROJECT", [cell(project.project) for project, _, _ in rows]),
             Column("MODEL", [cell(model.model if model else "-") for model in models]),
             Column("STATE", [Text(state, style=COLORS[state]) for _, _, state in rows]),
-            Column("LEFT", [cell(in_words(m.remaining_s) if m else "") for m in models]),
+            Column("LEFT", [cell(in_words(status_text.left_s(row))) for row in rows]),
             Column("RPM", [use_cell(m.rpm if m else None, bars=bars) for m in models]),
             Column("TPM", [use_cell(m.tpm if m else None, bars=bars) for m in models]),
             Column("RPD", [use_cell(m.rpd if m else None, bars=bars) for m in models]),
             Column("LEASES", [cell(str(m.leases) if m else "") for m in models]),
             Column("REASON", [cell(status_text.reason_text(p, m)) for p, m, _ in rows]),
-            Column("KEYS", self._keys()),
+            Column("KEYS", [cell(each) for each in keys]),
         ]
 
-    def _keys(self) -> list[Text]:
-        return [
-            cell(status_text.keys_text(project, fingerprints=True)) for project, _, _ in self._rows
-        ]
-
-    def _reasons(self) -> Iterable[Text]:
-        """What the missing column would have said, a line each."""
+    def _reasons(self, width: int) -> Iterator[Text]:
+        """What the missing column would have said, each reason once, with whom it stops."""
+        stopped: dict[tuple[str, str], list[str]] = {}
         for project, model, state in self._rows:
             reason = status_text.reason_text(project, model)
             if reason and state != "ready":
-                place = f"{project.project} / {model.model}" if model else project.project
-                yield cell(f"  {place}{self._until(model)}: {reason}")
+                until = (model or project).until if state == "cooling" else None
+                end = f", until {status_text.clock(until, self._at)}" if until else ""
+                on = f" / {model.model}" if model else ""
+                stopped.setdefault((on, reason + end), []).append(project.project)
+        for (on, told), names in stopped.items():
+            yield from _reason_lines(f"  {_some(names)}{on}: ", told, width)
 
-    def _until(self, model: ModelStatus | None) -> str:
-        if model is None or model.until is None:
-            return ""
-        return f" until {status_text.clock(model.until, self._at)}"
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f", +{more}" if more > 0 else "")
+
+
+def _reason_lines(start: str, told: str, width: int) -> Iterator[Text]:
+    """A reason on one line, if need be without upstream's own words; a long one folded."""
+    whole = cell(start + told)
+    if whole.cell_len > width:
+        whole = cell(start + status_text.short_reason(told))
+    yield from [whole] if whole.cell_len <= width else folded(whole.plain, width, indent="    ")
 
 
 def cell(text: str) -> Text:

@@ -1,7 +1,8 @@
 """A table that fits the terminal: what is widest is shortened, and nothing wraps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from unicodedata import bidirectional
 
 from rich.cells import cell_len
@@ -14,6 +15,9 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
 GAP = 2
 """Cells between two columns."""
+
+MOST_NARROW = 24
+"""Cells below which text is cut rather than folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,12 @@ def _line(cells: Sequence[Text], widths: Sequence[int]) -> Text:
         if index < len(cells) - 1:
             line.append(" " * (width - fitted.cell_len + GAP))
     return line
+
+
+def folded(text: str, width: int, *, indent: str) -> Iterator[Text]:
+    """Text as lines that fit; those after the first are indented."""
+    lines = wrap(text, max(width, MOST_NARROW), subsequent_indent=indent, drop_whitespace=False)
+    yield from (Text(each.rstrip(), no_wrap=True, overflow="ellipsis") for each in lines)
 
 
 def isolated(cell: Text) -> Text:

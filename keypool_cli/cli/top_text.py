@@ -77,7 +77,14 @@ def json_line(top: Top, rows: Sequence[Row], limit: int) -> TopLine:
 def _row(row: Row) -> RowLine:
     project, model, state = row
     if model is None:
-        return RowLine(project.project, state)
+        return RowLine(
+            project.project,
+            state,
+            reason=project.reason,
+            until=project.until,
+            remaining_s=project.remaining_s,
+            rule=project.rule,
+        )
     return RowLine(
         project.project,
         state,

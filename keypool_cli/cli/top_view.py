@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from textwrap import wrap
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from keypool_cli.cli import status_text
 from keypool_cli.cli.durations import in_words
-from keypool_cli.cli.output import clean
+from keypool_cli.cli.output import clean, counted
 from keypool_cli.cli.status_text import Row
 from keypool_cli.cli.status_view import COLORS, cell, headline_cell, use_cell
-from keypool_cli.cli.tables import Column, FittedTable
+from keypool_cli.cli.tables import Column, FittedTable, folded
 from keypool_cli.cli.top_history import History
 from keypool_cli.cli.top_state import State, place, row_id
 from keypool_cli.service.instances import InstanceView
@@ -128,7 +127,7 @@ class Picture:
 
     def _about(self) -> Text:
         state = self._state
-        words = [f"sorted by {state.sort}", f"{len(self._rows)} rows"]
+        words = [f"sorted by {state.sort}", counted(len(self._rows), "row")]
         if state.typing or state.wanted:
             words.append(f"filter: {state.wanted}{'_' if state.typing else ''}")
         line = cell("  ".join(words))
@@ -172,20 +171,17 @@ def page(top: Top, height: int) -> int:
 def _details(project: ProjectStatus, width: int) -> Iterator[Text]:
     tier = f", tier {project.tier}" if project.tier else ""
     yield Text("")
-    yield cell(f"{project.project}: {project.state}{tier}, {len(project.keys)} keys")
-    for model in project.models:
-        if model.reason:
-            rule = f" ({model.rule})" if model.rule else ""
-            yield from _folded(f"{model.model}: {model.reason}{rule}", width)
+    yield cell(f"{project.project}: {project.state}{tier}, {counted(len(project.keys), 'key')}")
+    for _, model, _ in status_text.rows_of([project]):
+        if reason := status_text.reason_text(project, model):
+            yield from _indented(f"{model.model}: {reason}" if model else reason, width)
     for key in project.keys:
         why = f": {key.reason}" if key.reason else ""
-        yield from _folded(f"key {key.name} {key.fingerprint} {key.state}{why}", width)
+        yield from _indented(f"key {key.name} {key.fingerprint} {key.state}{why}", width)
 
 
-def _folded(text: str, width: int) -> Iterator[Text]:
-    """Text as lines that fit, indented."""
-    lines = wrap(clean(text), max(width - 4, 20), subsequent_indent="  ")
-    yield from (cell(f"  {each}") for each in lines)
+def _indented(text: str, width: int) -> Iterator[Text]:
+    return folded(f"  {clean(text)}", width, indent="    ")
 
 
 def table_of(
@@ -217,7 +213,7 @@ def _columns(rows: Sequence[Row], history: History, *, bars: bool, cells: int) -
         Column("PROJECT", [cell(project.project) for project, _, _ in rows]),
         Column("MODEL", [cell(model.model if model else "-") for model in models]),
         Column("STATE", [Text(state, style=COLORS[state]) for _, _, state in rows], 8),
-        Column("LEFT", [cell(in_words(m.remaining_s) if m else "") for m in models], 6),
+        Column("LEFT", [cell(in_words(status_text.left_s(row))) for row in rows], 6),
         Column("RPM", [use_cell(m.rpm if m else None, bars=bars) for m in models], 8),
         Column("RPM 60 s", _sparks(rows, history, "rpm", cells), cells),
         Column("TPM", [use_cell(m.tpm if m else None, bars=bars) for m in models], 11),

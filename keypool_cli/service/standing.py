@@ -38,14 +38,21 @@ class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class ProjectStatus(msgspec.Struct, frozen=True):
-    """A project of a pool, its models and keys."""
+class ProjectStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A project of a pool, its models and keys.
+
+    reason, until, remaining_s, rule: of what stops it on every model, used or not.
+    """
 
     project: str
     tier: str | None
     state: str
     models: list[ModelStatus]
     keys: list[KeyStatus]
+    reason: str | None = None
+    until: str | None = None
+    remaining_s: float | None = None
+    rule: str | None = None
 
 
 class PoolStatus(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -118,11 +118,11 @@ def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) ->
     shown = sorted((known[each] for each in pool.project_ids), key=lambda each: each.project)
     found = Counter(each.state for each in shown)
     waits = [
-        model.remaining_s
+        wait
         for each in shown
         if each.state in {"full", "cooling"}
-        for model in each.models
-        if model.remaining_s is not None
+        for part in each.models or (each,)
+        if (wait := part.remaining_s) is not None
     ]
     soonest = min(waits, default=None)
     return PoolStatus(
@@ -132,6 +132,10 @@ def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) ->
         next_ready_s=soonest,
         **{state: found[state] for state in STATES},
     )
+
+
+_Stand = tuple[str, str | None, int | None, str | None]
+"""State, reason, end in ms and rule of a project, as a whole or on a model."""
 
 
 class _Owner(NamedTuple):
@@ -153,12 +157,17 @@ def _project_status(configured: Configured, live: _Live, project: Project) -> Pr
     models = [
         _model_status(configured, live, owner, model) for model in _models(configured, live, owner)
     ]
+    state, reason, until, rule = _project_stand(live, owner, models)
     return ProjectStatus(
         project=project.name,
         tier=project.tier,
-        state=_project_state(owner, models, live.now_ms),
+        state=state,
         models=models,
         keys=[KeyStatus(k.name, k.fingerprint, k.state.value, k.reason) for k in owner.keys],
+        reason=reason,
+        until=iso_or_none(until),
+        remaining_s=_seconds_left(live, until),
+        rule=rule,
     )
 
 
@@ -179,16 +188,15 @@ def _in_use(view: View, now_ms: int) -> bool:
     return bool(counts or view.cool_until_ms > now_ms)
 
 
-def _project_state(owner: _Owner, models: Sequence[ModelStatus], now_ms: int) -> str:
-    marks = owner.marks
-    if not owner.project.enabled or any(each.kind is MarkKind.DISABLE for each in marks):
-        return "disabled"
-    if owner.lost is not None:
-        return owner.lost[0]
-    if models:
-        return min((each.state for each in models), key=STATES.index)
-    cools = any((each.until_at_ms or 0) > now_ms for each in marks if each.model is None)
-    return "cooling" if cools else "ready"
+def _project_stand(live: _Live, owner: _Owner, models: Sequence[ModelStatus]) -> _Stand:
+    """How a project stands: as what stops it as a whole says, else as its best model does."""
+    wide = [each for each in owner.marks if each.model is None]
+    shut = _shut(owner, wide, offered=True)
+    if shut is not None:
+        return shut
+    cooling = _cooling_in_sql(live, wide)
+    best = min((each.state for each in models), key=STATES.index, default=cooling[0])
+    return cooling if best == cooling[0] else (best, None, None, None)
 
 
 def _model_status(configured: Configured, live: _Live, owner: _Owner, model: str) -> ModelStatus:
@@ -206,18 +214,18 @@ def _model_status(configured: Configured, live: _Live, owner: _Owner, model: str
         rpd=_use(view.day_requests if view else 0, limits.rpd),
         reason=reason,
         until=iso_or_none(until),
-        remaining_s=(until - live.now_ms) / 1000 if until else None,
+        remaining_s=_seconds_left(live, until),
         rule=rule,
     )
+
+
+def _seconds_left(live: _Live, until: int | None) -> float | None:
+    return (until - live.now_ms) / 1000 if until else None
 
 
 def _use(used: int, limit: EffectiveLimit) -> Use:
     value = None if limit.value == UNLIMITED else limit.value
     return Use(used, value, limit.provenance.value)
-
-
-_Stand = tuple[str, str | None, int | None, str | None]
-"""State, reason, end in ms and rule of a project on a model."""
 
 
 def _stand(live: _Live, model: str, marks: Sequence[Mark], view: View | None) -> _Stand:

@@ -165,7 +165,7 @@ def test_an_empty_registry_is_no_failure_unless_capacity_is_checked(keypool):
     assert keypool("status", "--json").json["pools"] == []
 
 
-def test_the_hint_is_a_command_that_helps(pool, cool, kill_key, keypool):
+def test_the_hint_is_a_command_that_helps(pool, cool, keypool):
     cool("p2")
     hint = pool("status").err.strip()
     assert hint.endswith(f"keypool reset --project p2 --model {MODEL}")
@@ -173,8 +173,34 @@ def test_the_hint_is_a_command_that_helps(pool, cool, kill_key, keypool):
     assert pool("status").err == ""
     pool("disable", "k1")
     assert pool("status").err.strip().endswith("keypool enable k1")
+
+
+def test_each_kind_of_trouble_has_its_command_the_worst_first(pool, cool, kill_key):
+    cool("p1")
+    cool("p2", whole="account-spend-cap")
     kill_key("k3")
-    assert pool("status").err.strip().endswith("keypool rotate k3")
+    dead, today, capped, more = pool("status").err.strip().splitlines()
+    assert dead.endswith("keypool rotate k3")
+    assert today.endswith(f"keypool reset --project p1 --model {MODEL}")
+    assert capped.endswith("once the account's spend cap is raised: keypool reset --project p2")
+    assert more.endswith("for more room: keypool add NAME --project PROJECT --pool main")
+    pool("add", "k4", "--project", "p4", "--from-stdin", stdin="sim-p4-1")
+    assert "for more room" not in pool("status").err
+
+
+def test_a_project_that_cools_as_a_whole_says_why_though_no_model_of_it_was_used(pool, cool):
+    pool("quota", "unset", "--model", MODEL, "--yes")
+    cool("p1", whole="account-spend-cap")
+    row = next(row for row in pool("status").rows[1:] if row[1] == "p1")
+    assert row[2:8] == ["", "cooling", "", "", "", ""]
+    assert 3590 < int(row[8]) <= 3600
+    assert row[9] == "the day's requests are used up (account-spend-cap)"
+    told = pool("status", "--json").json["pools"][0]
+    [project] = [each for each in told["projects"] if each["project"] == "p1"]
+    assert project["rule"] == "account-spend-cap"
+    assert told["next_ready_at"] == project["until"]
+    pool("project", "set", "p2", "--disable")
+    assert "disabled by an operator" in pool("status", "--state", "disabled").out
 
 
 def test_the_rules_that_stop_whole_projects_are_those_of_refusals():

@@ -57,6 +57,30 @@ def test_a_wide_terminal_shows_bars_reasons_and_fingerprints_and_a_narrow_one_wh
         assert first == 0
 
 
+def test_a_narrow_terminal_tells_each_reason_once_and_whole(live_home, keypool):
+    for number in (1, 2, 3, 4, 5):
+        keypool.add(f"k{number}", f"p{number}")
+    keypool("quota", "set", "--model", MODEL, "--rpm", "15")
+    keypool(
+        "disable", "k1", "--reason", "it was found in a repository that everybody may read: “k”."
+    )
+    keypool("disable", "k2", "k3", "k4", "k5", "--reason", "moves")
+    with terminal(live_home, "status", size=(80, 24)) as shown:
+        shown.end()
+    lines = lines_of(shown.text)
+    first = lines.index(f"  p1 / {MODEL}: it was found in a repository that everybody may")
+    assert lines[first + 1 : first + 3] == ["    read", f"  p2, p3, p4, +1 / {MODEL}: moves"]
+
+
+def test_a_narrow_terminal_names_keys_where_they_fit_without_fingerprints(live_home, keypool):
+    keypool.add("k1", "p1")
+    keypool("quota", "set", "--model", MODEL, "--rpm", "15", "--tpm", "250000", "--rpd", "100")
+    with terminal(live_home, "status", size=(80, 24)) as shown:
+        shown.end()
+    header, row = lines_of(shown.text)[1:3]
+    assert (header.split()[-1], row.split()[-1]) == ("KEYS", "k1")
+
+
 def test_columns_align_where_a_name_is_read_from_right_to_left(filled):
     with terminal(filled, "list", size=(160, 24)) as shown:
         shown.end()
@@ -201,7 +225,7 @@ def test_keys_sort_filter_open_and_pause_top(filled):
         rows = [line for line in screen.lines if MODEL in line]
         assert [line.split()[0] for line in rows] == ["a-project-with-a-rather-long-name-as-well"]
         watched.type("\r")
-        watched.read_until(lambda text: "1 keys" in text)
+        watched.read_until(lambda text: "1 key" in text)
         assert any("key a-key-with-a-rather-long-name" in line for line in watched_lines(watched))
         watched.type("\x1b")
         watched.type("p")
