@@ -6,7 +6,7 @@ _keypool_at() {
   case "$1" in
   '')
     _keypool_verbs='add list show disable enable remove rotate import export apply check drain reset status top explain events doctor probe env serve simulate demo guide completions quota project pool client config'
-    _keypool_options='--home --quiet -q --color --no-color --debug --version --help'
+    _keypool_options='--home --quiet -q --color --no-color --verbose -v --debug --version --help'
     _keypool_arguments=() _keypool_endless='' ;;
   add)
     _keypool_verbs=''

@@ -23,7 +23,9 @@ LONG = 200
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="CSV, JSON lines or .env; - is stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="CSV, JSON lines or .env; - is stdin.")
+    ],
     *,
     kind: Annotated[
         Literal["csv", "jsonl", "env"] | None,

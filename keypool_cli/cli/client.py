@@ -24,7 +24,7 @@ Names = list[str] | None
 )
 def add(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="A name for the application.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the application.")],
     *,
     pool: Annotated[
         Names, typer.Option(metavar="POOL", help="A pool it may use; else all. Repeatable.")

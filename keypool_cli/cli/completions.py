@@ -16,7 +16,8 @@ FILES = {"bash": "keypool.bash", "zsh": "_keypool", "fish": "keypool.fish"}
 def completions(
     ctx: typer.Context,
     shell: Annotated[
-        Literal["bash", "zsh", "fish"] | None, typer.Argument(help="Whose script to print.")
+        Literal["bash", "zsh", "fish"] | None,
+        typer.Argument(metavar="[SHELL]", help="bash, zsh or fish."),
     ] = None,
     *,
     write: Annotated[

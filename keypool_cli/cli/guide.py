@@ -27,7 +27,9 @@ TOPICS: Mapping[str, str] = {
 
 def guide(
     ctx: typer.Context,
-    topic: Annotated[str | None, typer.Argument(help="One of those it lists.")] = None,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help="One of those it lists.")
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:

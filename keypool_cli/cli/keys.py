@@ -29,7 +29,7 @@ KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Name of a key.")]
 
 def add(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="A name for the key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the key.")],
     *,
     project: Annotated[
         str, typer.Option(metavar="PROJECT", help="Its Google Cloud project; made if new.")

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from keypool_cli.cli.status import with_watch_interval
-from keypool_cli.cli.verbs import app_for
+from keypool_cli.cli.verbs import app_for, options_first
 from keypool_cli.errors import ExitCode, KeypoolError
 
 
@@ -30,7 +30,9 @@ def _run(words: Sequence[str]) -> int:
     try:
         # Not standalone: Typer then neither prints nor ends, and every error is told in one way.
         app = app_for(words)
-        ended = app(with_watch_interval(words), prog_name="keypool", standalone_mode=False)
+        ended = app(
+            options_first(with_watch_interval(words)), prog_name="keypool", standalone_mode=False
+        )
     except KeypoolError as err:
         if "--debug" in words:
             raise
@@ -53,10 +55,11 @@ def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
 
     if isinstance(err, TyperException):
         path = getattr(getattr(err, "ctx", None), "command_path", "keypool")
-        return _tell(words, err.format_message(), f"see: {path} --help", ExitCode(err.exit_code))
+        told = err.format_message().replace("Value error, ", "")  # pydantic's words, not ours
+        return _tell(words, told, f"see: {path} --help", ExitCode(err.exit_code))
     about = str(err).partition("\n")[0]
     text = f"unexpected {type(err).__name__}" + (f": {about}" if about else "")
-    return _tell(words, text, "run again with --debug before the verb", ExitCode.FAILURE)
+    return _tell(words, text, "run again with --debug", ExitCode.FAILURE)
 
 
 def _tell(words: Sequence[str], message: str, hint: str | None, code: ExitCode) -> int:

@@ -19,7 +19,7 @@ DIMENSIONS = ("rpm", "tpm", "rpd")
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(help="CSV, TSV or Markdown; - is stdin.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV, TSV or Markdown; - is stdin.")],
     *,
     tier: Annotated[
         str | None, typer.Option(metavar="TIER", help="Set them for this tier.")

@@ -50,8 +50,9 @@ def status(
         bool, typer.Option("--check", help="Exit 8 when a pool has no capacity.")
     ] = False,
     min_ready: Annotated[
-        int, typer.Option(metavar="N", min=1, help="With --check: projects needed.")
-    ] = 1,
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --check: projects needed, 1 if none is named."),
+    ] = None,
     max_used: Annotated[
         str | None,
         typer.Option(metavar="PERCENT", help="With --check: exit 8 above this share of a limit."),
@@ -70,9 +71,10 @@ def status(
 
     if watch is not None and check:
         raise UsageError("--watch and --check exclude each other")
-    asked = Thresholds(min_ready, share_of(max_used)) if check else None
-    if max_used is not None and not check:
-        raise UsageError("--max-used belongs to --check")
+    for name, value in (("--min-ready", min_ready), ("--max-used", max_used)):
+        if value is not None and not check:
+            raise UsageError(f"{name} belongs to --check", hint=f"add --check, or leave {name} out")
+    asked = Thresholds(min_ready or 1, share_of(max_used)) if check else None
     names = (frozenset(project or ()), frozenset(model or ()), _states(state))
     shown = Shown(*names, labels=pairs(label), sort=order(sort))
     wiring.look(ctx, lambda look: _show(ctx, look, pool or [], shown, (watch, asked, as_json)))
@@ -83,7 +85,7 @@ def with_watch_interval(words: Sequence[str]) -> list[str]:
     done = []
     for index, word in enumerate(words):
         following = words[index + 1] if index + 1 < len(words) else ""
-        bare = word == "--watch" and not following.replace(".", "", 1).isdigit()
+        bare = word == "--watch" and (not following or following.startswith("-"))
         done.append(f"--watch={WATCH_S:g}" if bare else word)
     return done
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,8 @@ MODULES: Mapping[str, str] = {
 
 NOUNS = ("quota", "project", "pool", "client", "config")
 _VALUED = ("--home",)
-"""Options before the verb that are followed by a value."""
+_SWITCHES = ("--quiet", "-q", "--verbose", "-v", "--color", "--no-color", "--debug")
+"""Options of ``keypool`` itself, with a value and without."""
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
@@ -51,6 +53,20 @@ def app_for(words: Sequence[str]) -> typer.Typer:
 def whole() -> typer.Typer:
     """The command line with every verb and noun."""
     return _app(MODULES)
+
+
+def options_first(words: Sequence[str]) -> list[str]:
+    """``words`` with the options of ``keypool`` itself in front, wherever they were typed."""
+    first, others, rest = [], [], iter(words)
+    for word in rest:
+        if word == "--":
+            others += [word, *rest]
+        elif word in _VALUED:
+            first += [word, *islice(rest, 1)]
+        else:
+            ours = word in _SWITCHES or word.startswith(tuple(f"{each}=" for each in _VALUED))
+            (first if ours else others).append(word)
+    return [*first, *others]
 
 
 def _first_verb(words: Sequence[str]) -> str | None:
@@ -92,21 +108,40 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _tell_where(ctx: typer.Context) -> None:
+    """Tell where this run looks, and at its end how long it took."""
+    from time import monotonic
+
+    from keypool_cli.cli import output, wiring
+
+    began = monotonic()
+    chosen = wiring.settings(ctx)
+    for name in ("home", "database_url", "redis_url", "upstream_url"):
+        output.say(ctx, f"{name}: {chosen.shown(name)} ({chosen.origin(name)})")
+    ctx.call_on_close(lambda: output.say(ctx, f"took {monotonic() - began:.2f} s"))
+
+
 def before_the_verb(
     ctx: typer.Context,
     *,
     home: Annotated[Path | None, typer.Option(help="Data folder.", metavar="DIR")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No words on stderr.")] = False,
     color: Annotated[
-        bool | None, typer.Option("--color/--no-color", help="Colour, whatever the terminal.")
+        bool | None,
+        typer.Option("--color/--no-color", help="Colours, or none, whatever NO_COLOR says."),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also where it looks, and how long it takes.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it.")
     ] = False,
 ) -> None:
-    """Keep the options that stand before the verb."""
+    """Keep the options that may stand before every verb."""
     del debug, version
     ctx.obj = Session(home=home, quiet=quiet, color=color)
+    if verbose:
+        _tell_where(ctx)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

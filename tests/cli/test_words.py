@@ -7,6 +7,7 @@ from keypool_cli.cli.status import with_watch_interval
 from keypool_cli.cli.status_text import clock
 from keypool_cli.cli.status_view import short
 from keypool_cli.cli.tables import shortened
+from keypool_cli.cli.verbs import options_first
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,23 @@ def test_an_instant_has_its_date_where_that_is_another_day():
         (["status", "--watch", "--json"], ["status", "--watch=2", "--json"]),
         (["status", "--watch", "0.5"], ["status", "--watch", "0.5"]),
         (["status", "--watch=5"], ["status", "--watch=5"]),
+        (["status", "--watch", "soon"], ["status", "--watch", "soon"]),
         ([], []),
     ],
 )
 def test_watch_has_an_interval_of_its_own_where_none_is_given(words, expected):
     assert with_watch_interval(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["list", "-q"], ["-q", "list"]),
+        (["list", "--home", "h", "--json"], ["--home", "h", "list", "--json"]),
+        (["list", "--home=h", "-v"], ["--home=h", "-v", "list"]),
+        (["show", "--", "-q"], ["show", "--", "-q"]),
+        (["list", "--home"], ["--home", "list"]),
+    ],
+)
+def test_options_of_every_verb_are_taken_before_it_and_after_it(words, expected):
+    assert options_first(words) == expected
