@@ -41,6 +41,12 @@ def ensure_home(home: Path) -> Path:
     return home
 
 
+def has_master_key(settings: Settings) -> bool:
+    """Whether a master key is there, without making one."""
+    named = settings.master_key is not None or settings.master_key_file is not None
+    return named or (settings.home / KEY_FILE).exists()
+
+
 def master_key(settings: Settings) -> bytes:
     """The 32 bytes that seal secrets: from the environment, a named file, or home's key file.
 

@@ -22,6 +22,11 @@ class Lockbox:
         self._vault: Vault | None = None
         self._lock = Lock()
 
+    def is_sealed(self) -> bool:
+        """Whether there has been a first secret, and a master key with it."""
+        with self._database.read() as connection:
+            return None not in _kept(connection)
+
     def vault(self) -> Vault:
         """Raises NotPermittedError without a master key, or with one of another registry."""
         with self._lock:
@@ -32,8 +37,9 @@ class Lockbox:
     def _open(self) -> Vault:
         if self._master_key is None:
             raise NotPermittedError(
-                "secrets need the master key, and none was given",
-                hint="set KEYPOOL_MASTER_KEY or KEYPOOL_MASTER_KEY_FILE",
+                "secrets need the master key, and there is none",
+                hint="restore its file from your backup, or set KEYPOOL_MASTER_KEY_FILE or "
+                "KEYPOOL_MASTER_KEY",
             )
         with self._database.read() as connection:
             salt, check_value = _kept(connection)

@@ -72,6 +72,10 @@ class Registry:
         """Close the connections; the registry opens new ones if it is used again."""
         self._database.close()
 
+    def is_sealed(self) -> bool:
+        """Whether this registry is tied to a master key."""
+        return self._lockbox.is_sealed()
+
     def check_master_key(self) -> None:
         """Raise NotPermittedError unless the master key opens this registry's secrets.
 

@@ -7,7 +7,7 @@ from shlex import quote
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from keypool_cli.config import Settings, master_key
+from keypool_cli.config import KEY_FILE, Settings, has_master_key, master_key
 from keypool_cli.core.model import Catalog, Key, Secret
 from keypool_cli.errors import ConflictError, ExitCode, KeypoolError, NotPermittedError
 from keypool_cli.registry import database, schema
@@ -87,9 +87,8 @@ def _other_schema(db: database.Database, version: str | None) -> Finding:
 
 def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Examined:
     """Whether every secret opens. The key file is not made here: a new one would open nothing."""
-    missing = settings.home / "master.key"
-    if settings.master_key is None and settings.master_key_file is None and not missing.exists():
-        text = f"{missing} is missing, and {len(catalog.keys)} secrets are sealed with it"
+    if not has_master_key(settings):
+        text = f"{settings.home / KEY_FILE} is missing, and {len(catalog.keys)} secrets are sealed with it"
         remedy = "restore it from your backup, or name it with KEYPOOL_MASTER_KEY_FILE"
         return Examined([problem("master key", text, remedy, ExitCode.NOT_PERMITTED)])
     try:

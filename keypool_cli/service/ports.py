@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from keypool_cli.config import Settings, ensure_home, master_key
+from keypool_cli.config import Settings, ensure_home, has_master_key, master_key
 from keypool_cli.engine import store
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.engine import Engine
@@ -57,6 +57,11 @@ def open_registry(settings: Settings) -> "Registry":
     from keypool_cli.registry.repository import Registry  # noqa: PLC0415 - slow, often not needed
 
     ensure_home(settings.home)
+    if not has_master_key(settings):
+        registry = Registry.open(settings.database_url, master_key=None)
+        if registry.is_sealed():  # a new key would open nothing, and look like the lost one
+            return registry
+        registry.close()
     return Registry.open(settings.database_url, master_key=master_key(settings))
 
 

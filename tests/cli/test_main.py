@@ -34,6 +34,9 @@ def test_the_version_is_told(keypool):
         pytest.param(["list", "--projct", "p"], "--project", id="a mistyped option"),
         pytest.param(["add", "k1"], "--project", id="a missing option"),
         pytest.param(["status", "--watch", "0"], "--watch", id="a value out of range"),
+        pytest.param(["status", "--watch", "soon"], "'--watch'", id="a value of another kind"),
+        pytest.param(["status", "--min-ready", "2"], "belongs to --check", id="half of a pair"),
+        pytest.param(["completions", "tcsh"], ": 'tcsh' is not one of", id="a value not offered"),
         pytest.param(["status", "--watch", "--check"], "exclude each other", id="two that clash"),
     ],
 )
@@ -42,6 +45,13 @@ def test_a_wrong_command_is_exit_2_with_help_to_mend_it(keypool, words, says):
     assert (result.code, result.out) == (ExitCode.USAGE, "")
     assert says in result.err
     assert result.err.startswith("keypool: ")
+
+
+def test_verbose_tells_where_it_looks_and_how_long_it_takes(keypool, home):
+    home_line, *_, took = keypool("pool", "list", "-v").err.splitlines()
+    assert home_line == f"home: {home} (environment KEYPOOL_HOME)"
+    assert took.startswith("took ")
+    assert keypool("pool", "list", "-v", "-q").err == ""
 
 
 def test_with_json_an_error_is_one_line_of_json_on_stderr(keypool):
@@ -77,6 +87,16 @@ def test_a_database_that_is_away_is_exit_6(keypool, monkeypatch, tmp_path):
     assert result.err.count("\n") <= 2
 
 
+def test_a_lost_master_key_is_not_replaced_and_what_needs_none_goes_on(keypool, home):
+    keypool.add("k1", "p1")
+    (home / "master.key").unlink()
+    assert keypool("list").code == keypool("disable", "k1").code == 0
+    result = keypool.add("k2", "p1")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert "restore its file from your backup" in result.err
+    assert not (home / "master.key").exists()
+
+
 def test_a_wrong_master_key_is_exit_4(keypool, monkeypatch):
     keypool.add("k1", "p1")
     monkeypatch.setenv("KEYPOOL_MASTER_KEY", "ab" * 32)
@@ -97,8 +117,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_where_asked(keypoo
     result = keypool("list")
     assert result.code == ExitCode.FAILURE
     assert result.err == (
-        "keypool: unexpected RuntimeError: failed with [redacted]\n"
-        "hint: run again with --debug before the verb\n"
+        "keypool: unexpected RuntimeError: failed with [redacted]\nhint: run again with --debug\n"
     )
     with pytest.raises(RuntimeError):
         keypool("--debug", "list")
