@@ -46,7 +46,7 @@ _keypool_at() {
     _keypool_arguments=() _keypool_endless='' ;;
   apply)
     _keypool_verbs=''
-    _keypool_options='--file -f --prune --dry-run --reason --yes -y --json --help'
+    _keypool_options='--file -f --format --prune --dry-run --reason --yes -y --json --help'
     _keypool_arguments=() _keypool_endless='' ;;
   check)
     _keypool_verbs=''
@@ -222,6 +222,8 @@ _keypool_holds() {
     _keypool_kind='ready full cooling excluded disabled dead' ;;
   'pool set --policy')
     _keypool_kind='spread pack' ;;
+  'apply --format')
+    _keypool_kind='toml yaml' ;;
   *) _keypool_kind='' ;;
   esac
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,8 +25,12 @@ def apply(
     ctx: typer.Context,
     *,
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="FILE", help="The declaration, in TOML.")
+        str, typer.Option("--file", "-f", metavar="FILE", help="The declaration; - is stdin.")
     ],
+    form: Annotated[
+        Literal["toml", "yaml"] | None,
+        typer.Option("--format", help="Where the name does not tell it; else TOML."),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what its sections do not name; asks first.")
     ] = False,
@@ -37,19 +41,21 @@ def apply(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Make the registry as a TOML file declares it.
+    """Make the registry as a TOML or YAML file declares it.
 
-    Pools, projects, keys, limits, clients. Twice changes nothing more. A secret never stands in the file: secret_env and secret_file name
-    where it is. What a section does not name stays, unless --prune; a section that is missing is
-    not touched. Each change by itself: exit 7 when some were refused, 1 when all were. The form:
+    Pools, projects, keys, limits, clients. Twice changes nothing more. A secret never stands in
+    the file: secret_env and secret_file name where it is. What a section does not name stays,
+    unless --prune; a section that is missing is not touched. Each change by itself: exit 7 when some were refused, 1 when all were. The form:
     keypool guide apply
     """
     from keypool_cli.cli.apply_file import read_declared
+    from keypool_cli.cli.declaration_text import form_of
     from keypool_cli.service.applying_steps import planned
 
     text = asking.stdin_text() if file == "-" else asking.file_text(file)
     try:
-        declared = read_declared(text, Path() if file == "-" else Path(file).parent)
+        folder = Path() if file == "-" else Path(file).parent
+        declared = read_declared(text, form or form_of(file), folder)
     except UsageError as err:
         raise UsageError(f"{file}: {err}", hint="see: keypool guide apply") from None
     changes = wiring.read(ctx, lambda ports: planned(ports, declared, prune=prune))
@@ -161,5 +167,5 @@ def _end(file: str, outcomes: "Sequence[Outcome]") -> None:
 def register(app: typer.Typer) -> None:
     """Hang the verb on the command line."""
     app.command(
-        epilog=examples("keypool apply -f pool.toml --dry-run", "keypool apply -f pool.toml")
+        epilog=examples("keypool apply -f pool.toml --dry-run", "keypool apply -f pool.yaml")
     )(apply)

@@ -1,10 +1,8 @@
-"""A pool declared in TOML: read into values, each mistake with the name it stands under.
+"""A pool declared in a file: read into values, each mistake with the name it stands under.
 
-TOML alone: Python reads it by itself, and a YAML reader would be one more dependency for the same
-file. Secrets never stand in the file; it names a variable or a file that holds each.
+Secrets never stand in the file; it names a variable or a file that holds each.
 """
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keypool_cli.cli import asking
+from keypool_cli.cli.declaration_text import Form, parsed
 from keypool_cli.cli.options import limit
 from keypool_cli.config import masked_url
 from keypool_cli.core.model import DIMENSIONS, Policy, Secret
@@ -46,17 +45,12 @@ SECTIONS = {
 }
 
 
-def read_declared(text: str, folder: Path) -> Declared:
+def read_declared(text: str, form: Form, folder: Path) -> Declared:
     """What the file says; paths in it start from ``folder``.
 
     Raises UsageError where the file as a whole cannot be understood.
     """
-    try:
-        whole = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        # The parser's place, without the text there: it may be a secret.
-        _, at, where = str(err).rpartition("(at ")
-        raise UsageError(f"not valid TOML{f' (at {where}' if at else ''}") from None
+    whole = parsed(text, form)
     for name in whole:
         _known(name, tuple(SECTIONS), "section")
     return _Reader(whole, folder).declared()
@@ -91,7 +85,7 @@ class _Reader:
     ) -> Iterator[tuple[str, T]]:
         table, kind = self.whole.get(section, {}), section.removesuffix("s")
         if not isinstance(table, dict):
-            raise UsageError(f"{section} is a table of tables: [{section}.NAME]")
+            raise UsageError(f"{section} is a table of tables, by name")
         for given, entry in table.items():
             try:
                 name = checked_name(given, kind)
@@ -181,7 +175,7 @@ class _Reader:
         found: dict[QuotaScope, Mapping[str, int]] = {}
         entries = self.whole.get("quotas", [])
         if not isinstance(entries, list):
-            raise UsageError("quotas is a list of tables: [[quotas]]")
+            raise UsageError("quotas is a list of tables")
         for number, given in enumerate(entries, start=1):
             name = f"quotas number {number}"
             try:

@@ -16,7 +16,7 @@ TOPICS: Mapping[str, str] = {
     "quickstart": "From nothing to a first lease.",
     "concepts": "Keys, projects, pools, limits, leases, cooldowns.",
     "operating": "Runbooks: all is 429, a leaked key, moving, upgrading, backup.",
-    "apply": "A whole pool in one TOML file.",
+    "apply": "A whole pool in one file, TOML or YAML.",
     "recipes": "Python, JavaScript, curl, LangChain, AI SDK, gemini-cli.",
     "quotas": "What Google counts, setting limits, Google's terms.",
     "http": "The daemon's own API, and the command line's JSON.",

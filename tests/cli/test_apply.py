@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from keypool_cli.errors import ExitCode
+from keypool_cli.cli.declaration_text import parsed
+from keypool_cli.errors import ExitCode, UsageError
 from tests.support.command_line import Keypool, Result, secret_of, terminal
 
 WHOLE = """
@@ -50,6 +51,41 @@ pools = ["main"]
 rpm = 60
 expires = 2099-01-31
 token_file = "web.token"
+"""
+
+
+WHOLE_YAML = """
+pools:
+  main: {policy: pack, wait_s: 2, shared_resources: true}
+
+projects:
+  p1:
+    tier: Tier 1
+    priority: 3
+    billing_account: acme
+    labels: {team: web}
+    pools: [main, batch]
+  p2:
+    enabled: false
+    egress_proxy: http://proxy.example:3128
+
+keys:
+  k1:
+    project: p1
+    secret_env: K1
+    labels: {env: prod}
+  k2: {project: p1, secret_file: secrets/k2, enabled: false}
+
+quotas:
+  - project: p1
+    model: models/gemini-2.5-flash
+    rpm: 10
+    tpm: 250_000
+    rpd: unlimited
+  - {tier: tier1, in_flight: 4}
+
+clients:
+  web: {pools: [main], rpm: 60, expires: 2099-01-31, token_file: web.token}
 """
 
 
@@ -271,6 +307,62 @@ def test_a_file_that_is_not_understood_changes_nothing(apply, text):
     result = apply(text + "\n")
     assert result.code == ExitCode.USAGE
     assert "keypool guide apply" in result.err
+
+
+def test_a_declaration_may_be_yaml(apply, keypool, tmp_path):
+    assert apply.changes(WHOLE)
+    (tmp_path / "pool.yml").write_text(WHOLE_YAML)
+    assert "everything is as declared" in keypool("apply", "-f", str(tmp_path / "pool.yml")).err
+    piped = keypool("apply", "-f", "-", "--format", "yaml", stdin="projects:\n  p3:\n")
+    assert piped.rows == [["add", "project", "p3", "", "done"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("'1'", "1"),
+        ("!!str 1", "1"),
+        ("010", 10),
+        ("-1_000", -1000),
+        ("1.5", 1.5),
+        ("12:30", "12:30"),
+        ("2099-01-31", "2099-01-31"),
+        ("~", None),
+        ("[true, False]", [True, False]),
+        ("{7: x}", {"7": "x"}),
+    ],
+)
+def test_yaml_is_read_without_surprises(text, value):
+    assert parsed(f"pools: {{a: {{b: {text}}}}}", "yaml") == {"pools": {"a": {"b": value}}}
+
+
+def test_an_empty_section_of_yaml_says_nothing():
+    assert parsed("", "yaml") == {}
+    assert parsed("keys:\npools: {main: }\nclients: {}", "yaml") == {
+        "pools": {"main": {}},
+        "clients": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("- a", "a declaration has sections", id="a list"),
+        pytest.param("a: 1\na: 2", "stands there twice (at line 2)", id="a name given twice"),
+        pytest.param("a: [1\nb: SECRET", "not valid YAML (at line 2", id="no YAML"),
+        pytest.param("a: \0SECRET", "not valid YAML", id="a character of no text"),
+        pytest.param("a: !!python/object:os.x SECRET", "not a plain value", id="an object"),
+        pytest.param("a: &a [*a]", "nested too deeply", id="a value that holds itself"),
+        pytest.param("? [SECRET]\n: 1", "not a name (at line 1)", id="a list as a name"),
+        pytest.param("a: 1\n---\nb: 2", "not valid YAML", id="two documents"),
+    ],
+)
+def test_yaml_that_is_not_understood_tells_where_and_never_what(text, why):
+    with pytest.raises(UsageError) as caught:
+        parsed(text, "yaml")
+    assert why in str(caught.value)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_secret_in_broken_toml_is_not_shown(apply):

@@ -86,6 +86,7 @@ def copy_home(example_home, folder, monkeypatch):
     (folder / "keys.csv").write_text(f"name,project,secret\nk9,p9,{secret_of('k9')}\n")
     (folder / "new-secret.txt").write_text(secret_of("new"))
     (folder / "pool.toml").write_text(DECLARATION)
+    (folder / "pool.yaml").write_text("projects:\n  p1: {priority: 3}\n")
     (folder / "limits.csv").write_text(LIMITS)
     monkeypatch.setenv("KEYPOOL_HOME", str(own))
     monkeypatch.setenv("GEMINI_KEY", secret_of("from env"))
