@@ -114,7 +114,7 @@ _keypool_at() {
     _keypool_arguments=() _keypool_endless='' ;;
   'quota list')
     _keypool_verbs=''
-    _keypool_options='--tier --project --model --json --help'
+    _keypool_options='--tier --project --model --defaults --json --help'
     _keypool_arguments=() _keypool_endless='' ;;
   'quota set')
     _keypool_verbs=''

@@ -76,15 +76,30 @@ async def _check(ports: "Ports", wanted: "Wanted", by: "Actor | None") -> "list[
 
 
 def _print(ctx: typer.Context, found: "Sequence[Checked]") -> None:
-    columns = ("KEY", "PROJECT", "OUTCOME", "RULE", "WHAT THAT SAYS")
     rows = [(each.key, each.project, each.outcome, each.rule, each.says) for each in found]
-    output.print_table(ctx, columns, rows)
+    if output.on_terminal():
+        output.print_table(ctx, ("KEY", "PROJECT", "OUTCOME", "RULE"), [row[:4] for row in rows])
+        _print_what_it_says(ctx, found)
+    else:
+        output.print_table(ctx, ("KEY", "PROJECT", "OUTCOME", "RULE", "WHAT THAT SAYS"), rows)
     for each in found:
         if each.set_dead:
             output.say(ctx, f"{each.key} is dead now, and will not be leased")
     if not found:
         output.say(ctx, "no keys to check")
         output.hint(ctx, "to store one: keypool add NAME --project PROJECT")
+
+
+def _print_what_it_says(ctx: typer.Context, found: "Sequence[Checked]") -> None:
+    """Each saying once and whole: it tells how much, or how little, is proven."""
+    from keypool_cli.cli.tables import folded, some
+
+    terminal = output.console(ctx)
+    for says in dict.fromkeys(each.says for each in found):
+        names = some([each.key for each in found if each.says == says])
+        text = output.clean(f"  {names}: {says}")
+        for line in folded(text, terminal.width, indent="    "):
+            terminal.print(line)
 
 
 def _end(ctx: typer.Context, found: "Sequence[Checked]", *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keypool_cli.cli import asking, output, wiring
+from keypool_cli.cli.config import daemon_url, lease_command
 from keypool_cli.cli.options import Json, Reason, Yes, examples, new_group
 from keypool_cli.errors import UsageError
 
@@ -81,7 +82,8 @@ def _add(ctx: typer.Context, new: "NewClient", *, as_json: bool) -> None:
         return
     output.line(token.text)
     output.say(ctx, f"{view.name} is added; this token is not shown again")
-    output.hint(ctx, 'to use it: export KEYPOOL_TOKEN=…; eval "$(keypool env)"')
+    output.hint(ctx, 'for an SDK: export KEYPOOL_TOKEN=THAT; eval "$(keypool env)"')
+    output.hint(ctx, f"to lease a key: {lease_command(daemon_url(wiring.settings(ctx)))}")
 
 
 @group.command("list", epilog=examples("keypool client list"))

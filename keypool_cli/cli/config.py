@@ -39,6 +39,14 @@ def daemon_url(chosen: "Settings") -> str:
     return f"http://{host}:{chosen.port}"
 
 
+def lease_command(url: str) -> str:
+    """A first lease, as it is typed."""
+    return (
+        f'curl -s {url}/keypool/v1/leases -H "Authorization: Bearer $KEYPOOL_TOKEN" '
+        """-H 'Content-Type: application/json' -d '{"model": "gemini-2.5-flash", "tokens": 100}'"""
+    )
+
+
 # What goes between double quotes, where a shell would read more than a URL.
 _URL = re.compile(r"https?://[^\s\"$`\\]+")
 

@@ -66,7 +66,7 @@ def _no_room(found: "Explained", tokens: int) -> NoCapacityError:
     if {each.limit for each in found.projects} != {"larger"}:
         return NoCapacityError(
             f"pool {found.pool!r} has no room for {tokens} tokens on {found.model}",
-            hint=f"see how it stands: keypool status --pool {shlex.quote(found.pool)}",
+            hint=f"to see what helps: keypool status --pool {shlex.quote(found.pool)}",
         )
     return NoCapacityError(
         f"no project of pool {found.pool!r} may ever take {tokens} tokens on {found.model}",
@@ -90,9 +90,15 @@ async def _explain(ports: "Ports", question: "Question") -> "Explained":
 
 
 def _print(ctx: typer.Context, found: "Explained", question: "Question") -> None:
+    from keypool_cli.cli.suggesting import model_meant
+
     output.line(_answer(found))
     if question.model != found.model:
         output.say(ctx, f"{question.model} is counted as {found.model}")
+    if all(use.limit is None for each in found.projects for use in (each.rpm, each.tpm, each.rpd)):
+        meant = model_meant(found.model, ())
+        if meant is not None:
+            output.hint(ctx, meant)
     if found.waiting:
         output.say(ctx, f"{found.waiting} demands for {found.model} are waiting already")
     if output.on_terminal():

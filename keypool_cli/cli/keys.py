@@ -19,9 +19,12 @@ from keypool_cli.cli.options import (
     refuse_secret_as_name,
     secret_from,
 )
+from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.service.keys import KeyView
+
+KEY_STATES = ("ready", "disabled", "dead")
 
 KeyNames = Annotated[list[str], typer.Argument(metavar="KEY...", help="Names of keys.")]
 KeyName = Annotated[str, typer.Argument(metavar="KEY", help="Name of a key.")]
@@ -71,7 +74,7 @@ def add(
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
         name = shlex.quote(added.name)
-        output.hint(ctx, f"to ask Gemini about it: keypool check {name}; then: keypool serve")
+        output.hint(ctx, f"next: keypool check {name}; keypool client add APP; keypool serve")
 
 
 def list_(
@@ -92,19 +95,22 @@ def list_(
     """List keys, never their secrets."""
     from keypool_cli.service import keys
 
+    if state not in {None, *KEY_STATES}:
+        raise UsageError(
+            f"no state is called {state!r}", hint=f"states are: {', '.join(KEY_STATES)}"
+        )
     wanted = pairs(label).items()
     found = [
         key
-        for key in wiring.read(ctx, keys.list_keys)
-        if project in {None, key.project}
-        and (pool is None or pool in key.pools)
-        and state in {None, key.state}
-        and wanted <= key.labels.items()
+        for key in wiring.read(ctx, lambda ports: keys.list_keys(ports, project, pool))
+        if state in {None, key.state} and wanted <= key.labels.items()
     ]
     if as_json:
         output.print_json({"keys": found})
     elif found:
         _print_keys(ctx, found)
+    elif project or pool or state or label:
+        output.say(ctx, "no key is as asked")
     else:
         output.say(ctx, "no keys to list")
         output.hint(ctx, "to store one: keypool add NAME --project PROJECT")

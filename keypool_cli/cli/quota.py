@@ -24,21 +24,28 @@ Model = Annotated[
 Limit = Annotated[str | None, typer.Option(metavar="N", help="0 or more, or unlimited.")]
 
 
-@group.command("list", epilog=examples("keypool quota list --project p1"))
+@group.command(
+    "list",
+    epilog=examples("keypool quota list --project p1", "keypool quota list --defaults --tier free"),
+)
 def list_(
     ctx: typer.Context,
     *,
     tier: Tier = None,
     project: Project = None,
     model: Model = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="What keypool assumes of each tier instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List limits that were set or learned."""
+    """List limits that were set or learned, or are assumed."""
     from keypool_cli.service import quotas
 
+    _find(ctx, project)
     found = [
         row
-        for row in wiring.read(ctx, quotas.list_quotas)
+        for row in (quotas.default_quotas() if defaults else wiring.read(ctx, quotas.list_quotas))
         if tier in {None, row.tier}
         and project in {None, row.project}
         and model in {None, row.model}
@@ -49,6 +56,7 @@ def list_(
         _print_quotas(ctx, found)
     else:
         output.say(ctx, "no limits to list: keypool's defaults hold, and what refusals teach")
+        output.hint(ctx, "to see those: keypool quota list --defaults")
         output.hint(ctx, "to set one: keypool quota set --project PROJECT --rpm 10")
 
 

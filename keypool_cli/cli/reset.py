@@ -74,13 +74,14 @@ def _carry_out(
     ctx: typer.Context, request: "ResetRequest", reason: str | None, *, as_json: bool
 ) -> None:
     by = wiring.actor(reason)
-    outcome, still_dead = wiring.live(ctx, lambda ports: _reset(ports, request, by))
+    outcome, still_dead, models = wiring.live(ctx, lambda ports: _reset(ports, request, by))
     if as_json:
         output.print_json(_as_json(outcome, still_dead, request))
     else:
         _tell(outcome, request)
         _tell_held(ctx, outcome, request)
         _tell_dead(ctx, still_dead)
+        _tell_nothing(ctx, outcome, request, models)
 
 
 async def _find(ports: "Ports", request: "ResetRequest") -> None:
@@ -96,15 +97,16 @@ async def _find(ports: "Ports", request: "ResetRequest") -> None:
 
 async def _reset(
     ports: "Ports", request: "ResetRequest", by: "Actor"
-) -> "tuple[ResetOutcome, list[Key]]":
+) -> "tuple[ResetOutcome, list[Key], set[str]]":
+    """What the reset did, the keys that are dead still, and the models that were ever used."""
     from keypool_cli.service import resetting
     from keypool_cli.service.sync import read_configured
 
     configured = await read_configured(ports)
     outcome = await resetting.reset(ports, configured, request, by=by)
-    if request.failures:
-        return outcome, []
-    return outcome, resetting.dead_keys(configured, resetting.targets(configured, request))
+    dead = resetting.dead_keys(configured, resetting.targets(configured, request))
+    limited = {row.model for row in configured.catalog.quotas if row.model is not None}
+    return outcome, [] if request.failures else dead, limited | {*await ports.engine.models()}
 
 
 def _question(request: "ResetRequest") -> str:
@@ -164,6 +166,19 @@ def _tell_dead(ctx: typer.Context, still_dead: "list[Key]") -> None:
         output.hint(
             ctx, f"keypool rotate {name}, or if upstream was wrong: keypool reset {name} --failures"
         )
+
+
+def _tell_nothing(
+    ctx: typer.Context, outcome: "ResetOutcome", request: "ResetRequest", models: set[str]
+) -> None:
+    """What may be behind it where there was nothing to reset."""
+    from keypool_cli.cli.suggesting import model_meant
+
+    if outcome.cleared or outcome.held or not outcome.projects:
+        return
+    meant = model_meant(request.model, models) if request.model is not None else None
+    names = " ".join(f"--project {shlex.quote(each)}" for each in outcome.projects[:3])
+    output.hint(ctx, meant or f"no cooldown holds it; what does: keypool status {names}")
 
 
 def _before(cleared: "Cleared") -> str:

@@ -1,5 +1,6 @@
 """``serve`` and ``simulate``: the two servers."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,9 +47,10 @@ def serve(
 ) -> None:
     """Run the daemon until SIGTERM or Ctrl-C.
 
-    Prints its URL when it is ready.
+    Prints its URL when it is ready. Applications take its token from `keypool client add`; they
+    lease keys below URL/keypool/v1 (`keypool guide http`), or point their SDK here (`keypool env`).
     """
-    from keypool_cli.cli.config import daemon_url
+    from keypool_cli.cli.config import daemon_url, lease_command
     from keypool_cli.daemon.server import ServeOptions, run_daemon
     from keypool_cli.http.access_log import log_form
     from keypool_cli.http.server import end_process
@@ -56,7 +58,9 @@ def serve(
     def ready(url: str) -> None:
         _tell_url(url, as_json=as_json)
         where = "" if url == daemon_url(wiring.settings(ctx)) else f" --url {url}"
-        output.hint(ctx, f'for applications: keypool client add NAME; eval "$(keypool env{where})"')
+        output.hint(ctx, f'for an SDK: keypool client add APP; eval "$(keypool env{where})"')
+        if sys.stderr.isatty():
+            output.hint(ctx, f"to lease a key: {lease_command(url)}")
 
     chosen = wiring.settings(ctx, host=host, port=port, insecure_upstream=insecure_upstream)
     form = log_form(access_log) if access_log is not None else None

@@ -127,10 +127,22 @@ async def _show(
         await _watch(ctx, look, pools, shown, (every_s, as_json))
     whole, chosen = await ask(look, pools, shown)
     _print(ctx, chosen, shown.sort, as_json=as_json)
+    for meant in _models_meant(whole, shown):
+        output.hint(ctx, meant)
     if look.away is not None:
         output.say(ctx, away_text(look))
     if asked is not None:
         check(whole, asked)
+
+
+def _models_meant(whole: "Status", shown: "Shown") -> list[str]:
+    from keypool_cli.cli.suggesting import model_meant
+
+    if not shown.models:
+        return []
+    used = {m.model for pool in whole.pools for each in pool.projects for m in each.models}
+    found = [model_meant(each, used) for each in sorted(shown.models)]
+    return [each for each in found if each is not None]
 
 
 async def ask(look: "Look", pools: Sequence[str], shown: "Shown") -> "tuple[Status, Status]":
@@ -200,6 +212,8 @@ async def _watch(
             _, chosen = await ask(look, pools, shown)
             _print(ctx, chosen, shown.sort, as_json=as_json)
             await asyncio.sleep(every_s)
+            if terminal is not None:
+                output.line("")  # pictures that follow one another are told apart
     from rich.live import Live
 
     from keypool_cli.cli.status_view import picture

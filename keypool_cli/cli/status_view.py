@@ -1,6 +1,6 @@
 """A status as a picture on a terminal: it fits the width, dropping what matters least."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -9,7 +9,7 @@ from rich.text import Text
 from keypool_cli.cli import status_text
 from keypool_cli.cli.durations import in_words
 from keypool_cli.cli.output import clean
-from keypool_cli.cli.tables import Column, FittedTable, folded
+from keypool_cli.cli.tables import Column, FittedTable, folded, some
 from keypool_cli.service.standing import PoolStatus, Status, Use
 
 MOST_ROWS = 200
@@ -17,9 +17,6 @@ MOST_ROWS = 200
 
 BAR = 8
 """Cells of a bar."""
-
-NAMES_SHOWN = 3
-"""Projects named before one reason; the rest are counted."""
 
 COLORS = {
     "ready": "green",
@@ -143,12 +140,7 @@ class _Rows:
                 on = f" / {model.model}" if model else ""
                 stopped.setdefault((on, reason + end), []).append(project.project)
         for (on, told), names in stopped.items():
-            yield from _reason_lines(f"  {_some(names)}{on}: ", told, width)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f", +{more}" if more > 0 else "")
+            yield from _reason_lines(f"  {some(names)}{on}: ", told, width)
 
 
 def _reason_lines(start: str, told: str, width: int) -> Iterator[Text]:

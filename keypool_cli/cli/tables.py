@@ -16,6 +16,8 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 GAP = 2
 """Cells between two columns."""
 
+NAMES_SHOWN = 3
+
 MOST_NARROW = 24
 """Cells below which text is cut rather than folded."""
 
@@ -72,6 +74,12 @@ def _line(cells: Sequence[Text], widths: Sequence[int]) -> Text:
         if index < len(cells) - 1:
             line.append(" " * (width - fitted.cell_len + GAP))
     return line
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f", +{more}" if more > 0 else "")
 
 
 def folded(text: str, width: int, *, indent: str) -> Iterator[Text]:

@@ -7,7 +7,7 @@ Studio showed less in December 2025 to October 2026. They are a cautious start, 
 set limits yourself (``keypool quota set``), or let refusals teach them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -52,6 +52,13 @@ def default_limits(tier: str | None, model: str) -> DefaultLimits | None:
         if found is not None:
             return found
     return None
+
+
+def all_defaults() -> Iterator[tuple[str, str, DefaultLimits]]:
+    """Tier, model and limits, of everything that is assumed."""
+    for tier, models in _TABLE.items():
+        for model, limits in models.items():
+            yield tier, model, limits
 
 
 def known_models() -> set[str]:

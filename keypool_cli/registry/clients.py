@@ -46,7 +46,8 @@ class Clients:
             taken = select(clients.c.id).where(clients.c.name == new.name)
             if done.connection.scalar(taken) is not None:
                 raise ConflictError(
-                    f"a client named {new.name!r} exists or existed", hint="choose another name"
+                    f"a client named {new.name!r} exists or existed",
+                    hint="choose another name: a token is shown once, and a name is never used again",
                 )
             row = _row(new) | {"token_hash": token_hash(token), "created_at_ms": done.at_ms}
             done.connection.execute(insert(clients).values(row))

@@ -150,8 +150,8 @@ def shared_findings(proofs: Mapping[str, set[str]]) -> list[Finding]:
             "siblings",
             f"{some(group)} seem to be one Google project: their quota is shared, and is counted "
             f"{len(group)} times here",
-            f"move their keys under one name: keypool rotate, or keypool remove and keypool add "
-            f"--project {group[0]}",
+            f"if so, store the keys of {some(group[1:])} under {quote(group[0])}, one by one: "
+            f"keypool remove KEY; keypool add KEY --project {quote(group[0])}",
         )
         for group in groups
     ]

@@ -31,10 +31,21 @@ class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: Mapping[str, str] = {}
 
 
-async def list_keys(ports: Ports) -> list[KeyView]:
-    """Every key, by name."""
+async def list_keys(
+    ports: Ports, project: str | None = None, pool: str | None = None
+) -> list[KeyView]:
+    """The keys of a project or a pool, by name; all without either. Raises NotFoundError."""
+    if project is not None:
+        await ports.call(ports.registry.projects.find, project)
+    if pool is not None:
+        await ports.call(ports.registry.pools.find, pool)
     configured = await read_configured(ports)
-    return [_view(configured, key) for _, key in sorted(configured.keys.items())]
+    views = [_view(configured, key) for _, key in sorted(configured.keys.items())]
+    return [
+        each
+        for each in views
+        if project in {None, each.project} and (pool is None or pool in each.pools)
+    ]
 
 
 async def show_keys(ports: Ports, names: Sequence[str]) -> list[KeyView]:

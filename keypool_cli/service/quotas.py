@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Project, QuotaRow
+from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Project, Provenance, QuotaRow
+from keypool_cli.core.tiers import all_defaults
 from keypool_cli.registry.values import Actor, QuotaScope
 from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
@@ -39,6 +40,22 @@ async def list_quotas(ports: Ports) -> list[QuotaView]:
     configured = await read_configured(ports)
     views = [_view(configured, row) for row in configured.catalog.quotas]
     return sorted(views, key=lambda v: (v.project or "", v.tier or "", v.model or "", v.provenance))
+
+
+def default_quotas() -> list[QuotaView]:
+    """What is assumed of each tier, as rows; ``at``: when it was last seen."""
+    return [
+        QuotaView(
+            provenance=Provenance.DEFAULT.value,
+            at=iso(limits.at_ms),
+            tier=tier,
+            model=model,
+            rpm=_shown(limits.rpm),
+            tpm=_shown(limits.tpm),
+            rpd=_shown(limits.rpd),
+        )
+        for tier, model, limits in all_defaults()
+    ]
 
 
 async def set_quota(

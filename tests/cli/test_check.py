@@ -3,7 +3,7 @@
 import pytest
 
 from keypool_cli.errors import ExitCode
-from tests.support.command_line import secret_of
+from tests.support.command_line import secret_of, terminal
 from tests.support.simulator import simulator
 
 MODEL = "gemini-2.5-flash"
@@ -37,6 +37,16 @@ def test_keys_that_gemini_knows_are_valid_and_that_is_no_proof_of_more(two, gemi
     assert (result.code, outcomes(result)) == (0, {"k1": "valid", "k2": "valid"})
     assert all("not that it can generate" in each["says"] for each in result.json["keys"])
     assert gemini.project("p1")["accepted"] == 0, "no generation was spent"
+
+
+def test_what_is_proven_is_told_once_and_whole_on_a_narrow_terminal(two, gemini, home):
+    gemini.revoke(secret_of("k2"))
+    two.add("k3", "p3")
+    with terminal(home, "check", "--all", KEYPOOL_UPSTREAM_URL=gemini.url, size=(60, 24)) as shown:
+        shown.end()
+    told = " ".join(shown.text.split())
+    assert "k1: upstream knows the key and lets it list models; not that it can generate" in told
+    assert "k2, k3: " in told
 
 
 def test_a_dead_key_is_told_and_nothing_is_changed(two, gemini):

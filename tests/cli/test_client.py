@@ -17,9 +17,16 @@ def test_the_token_is_shown_once_and_works(pooled, registry):
     client = registry.clients.by_token(token)
     assert (client.name, client.pools, client.rpm) == ("app", ("main",), 60)
     assert token not in result.err
-    assert result.err.endswith('export KEYPOOL_TOKEN=…; eval "$(keypool env)"\n')
+    assert "this token is not shown again" in result.err
     for words in (["client", "list"], ["client", "list", "--json"], ["events", "--json"]):
         assert token not in pooled(*words).out
+
+
+def test_a_new_client_is_told_how_to_get_a_first_lease(pooled):
+    [_, sdk, lease] = pooled("client", "add", "app2").err.splitlines()
+    assert sdk.endswith('eval "$(keypool env)"')
+    assert "curl -s http://127.0.0.1:8787/keypool/v1/leases" in lease
+    assert '{"model": "gemini-2.5-flash", "tokens": 100}' in lease
 
 
 def test_the_answer_in_json_is_name_and_token_alone(pooled):

@@ -150,6 +150,22 @@ def test_keys_are_listed_by_project_pool_and_label(keypool):
     assert keypool("list", "-l", "nonsense").code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--project", "p11"], ExitCode.NOT_FOUND, "did you mean 'p1'?"),
+        (["--pool", "mian"], ExitCode.NOT_FOUND, "did you mean 'main'?"),
+        (["--state", "redy"], ExitCode.USAGE, "states are: ready, disabled, dead"),
+        (["--state", "dead"], ExitCode.OK, "no key is as asked"),
+    ],
+)
+def test_a_list_knows_what_is_mistyped_from_what_is_not_there(keypool, words, code, says):
+    keypool.add("k1", "p1")
+    result = keypool("list", *words)
+    assert (result.code, result.out) == (code, "")
+    assert says in result.err
+
+
 def test_an_empty_registry_says_what_to_do_next_and_is_no_failure(keypool):
     result = keypool("list")
     assert (result.code, result.out) == (0, "")

@@ -46,6 +46,14 @@ def test_setting_nothing_is_refused(keypool):
     assert keypool("quota", "set").code == ExitCode.USAGE
 
 
+def test_what_is_assumed_of_a_tier_is_listed_with_its_date(keypool):
+    rows = keypool("quota", "list", "--defaults", "--tier", "free", "--json").json["quotas"]
+    [row] = [each for each in rows if each["model"] == "gemini-2.5-flash"]
+    assert (row["provenance"], row["rpm"], row["at"][:4]) == ("default", 5, "2026")
+    assert {each["tier"] for each in rows} == {"free"}
+    assert keypool("quota", "list", "--project", "nope").code == ExitCode.NOT_FOUND
+
+
 def test_a_limit_for_an_unknown_project_is_not_found(keypool):
     assert keypool("quota", "set", "--project", "p1", "--rpm", "1").code == ExitCode.NOT_FOUND
 

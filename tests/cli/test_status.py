@@ -260,6 +260,13 @@ def test_reset_tells_what_was_and_what_is_and_names_the_keys(pool, cool):
     assert pool("status").out.startswith("main: 3 of 3 projects ready")
 
 
+def test_nothing_to_reset_is_said_with_the_command_that_tells_what_holds_it(pool):
+    result = pool("reset", "k1")
+    hint = result.err.strip()
+    assert hint.endswith("keypool status --project p1")
+    assert pool.line(hint[hint.index("keypool status") :]).code == 0
+
+
 def test_nothing_to_reset_is_said_and_no_failure(pool):
     result = pool("reset", "k1")
     assert (result.code, result.out) == (0, "nothing to reset in p1\n")
@@ -305,6 +312,19 @@ def test_a_reset_names_one_kind_of_target(pool, words):
 @pytest.mark.parametrize("words", [["nope"], ["--project", "nope"], ["--pool", "nope"]])
 def test_unknown_names_are_found_out_before_anything_is_asked(pool, words):
     assert pool("reset", *words, "--counters").code == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "--model", "gemini-2.5-falsh"],
+        ["reset", "k1", "--model", "gemini-2.5-falsh"],
+        ["explain", "--model", "gemini-2.5-falsh"],
+    ],
+)
+def test_a_mistyped_model_gets_the_right_one_suggested(pool, words):
+    assert "did you mean gemini-2.5-flash?" in pool(*words).err
+    assert "did you mean" not in pool(*words[:-1], MODEL).err
 
 
 def test_counters_are_emptied_only_where_asked(pool, live_home):

@@ -1,0 +1,13 @@
+"""Models that are alike: no registry lists them all, so one that is mistyped is no error."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from keypool_cli.core.tiers import known_models
+
+
+def model_meant(name: str, used: Iterable[str]) -> str | None:
+    """What to say of a model that nothing is known of, if one is alike. used: that are known here."""
+    known = {*used, *known_models()}
+    close = [] if name in known else get_close_matches(name, known, n=1)
+    return f"nothing is known of {name}; did you mean {close[0]}?" if close else None
