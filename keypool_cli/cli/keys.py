@@ -74,6 +74,11 @@ def add(
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
         name = shlex.quote(added.name)
+        if added.tier is None:
+            place = shlex.quote(added.project)
+            output.hint(
+                ctx, f"Google's tier sets its limits: keypool project set {place} --tier free"
+            )
         output.hint(ctx, f"next: keypool check {name}; keypool client add APP; keypool serve")
 
 

@@ -179,10 +179,15 @@ def advice(status: "Status") -> list[str]:
             if command is not None:
                 found.setdefault(command.partition(": ")[0], command)
     told = [*found.values()][:MOST_HINTS]
-    empty = [f" --pool {shlex.quote(p.pool)}" for p in status.pools if not p.ready + p.full]
-    for where in empty if status.pools else [""]:
-        told.append(f"for more room: keypool add NAME --project PROJECT{where}")
-    return told
+    spent = [pool for pool in status.pools if not pool.ready + pool.full]
+    told += [_more_keys(pool) for pool in spent]
+    return told if status.pools else ["to store a key: keypool add NAME --project PROJECT"]
+
+
+def _more_keys(pool: "PoolStatus") -> str:
+    used = any(getattr(pool, state) for state in PROBLEMS_FIRST)
+    what = "for more room" if used else "to store a key"
+    return f"{what}: keypool add NAME --project PROJECT --pool {shlex.quote(pool.pool)}"
 
 
 def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -> str | None:

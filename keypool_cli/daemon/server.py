@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import uvloop
 
@@ -191,12 +192,12 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     await estimating.refresh()
     leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating)
     work = (
-        watch.run(),
-        books.run(),
-        reporting.run(),
-        estimating.run(),
-        closing.holding.run(),
-        _listen(ports, watch, waiting),
+        watch.run,
+        books.run,
+        reporting.run,
+        estimating.run,
+        closing.holding.run,
+        partial(_listen, ports, watch, waiting),
     )
     tasks = [asyncio.create_task(_forever(each)) for each in work]
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
@@ -228,10 +229,10 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
             await books.write()
 
 
-async def _forever(work: Coroutine[object, object, None]) -> None:
-    """Background work must not end unnoticed."""
+async def _forever(work: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Background work must not end unnoticed; it begins here, so what never began needs no end."""
     try:
-        await work
+        await work()
     except Exception:
         log.exception("background work ended")
         os.kill(os.getpid(), signal.SIGTERM)

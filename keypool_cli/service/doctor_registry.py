@@ -103,7 +103,7 @@ def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Exa
         return Examined(
             [problem("master key", text, remedy, ExitCode.NOT_PERMITTED)], None, secrets
         )
-    good = ok("master key", f"opens all {len(secrets)} secrets")
+    good = ok("master key", f"opens all secrets ({len(secrets)})")
     return Examined([good, *_retired(catalog, secrets)], None, secrets)
 
 

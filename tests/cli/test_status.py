@@ -160,7 +160,7 @@ def test_check_fails_when_a_pool_has_no_capacity(pool):
 def test_an_empty_registry_is_no_failure_unless_capacity_is_checked(keypool):
     result = keypool("status")
     assert (result.code, result.out) == (0, "")
-    assert "keypool add NAME --project PROJECT" in result.err
+    assert result.err.endswith("hint: to store a key: keypool add NAME --project PROJECT\n")
     assert keypool("status", "--check").code == ExitCode.NO_CAPACITY
     assert keypool("status", "--json").json["pools"] == []
 

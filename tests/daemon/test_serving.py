@@ -86,6 +86,17 @@ def test_a_key_that_others_may_read_is_not_served(home, tmp_path):
     assert f"others may read or change the TLS key: {loose.key} has mode 0640" in told
 
 
+def test_a_port_in_use_is_told_in_two_lines_and_nothing_else(home):
+    with serving(home) as served:
+        port = served.url.rpartition(":")[2]
+        code, err = refused(home, "--port", port)
+    assert code == 5
+    assert err.splitlines() == [
+        f"keypool: cannot listen on 127.0.0.1:{port}: Address already in use",
+        "hint: another server listens there; choose another port",
+    ]
+
+
 def test_files_that_do_not_belong_together_are_not_served(home, tmp_path, certificate):
     other = a_certificate(tmp_path)
     code, told = refused(home, "--tls-cert", str(certificate.cert), "--tls-key", str(other.key))
