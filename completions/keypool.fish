@@ -65,7 +65,7 @@ function __keypool_at
         case 'explain'
             set __keypool_options '--model'\t'The model that is asked for.' '--pool'\t'The pool to choose from.' '--tokens'\t'Input tokens of the request.' '--requests'\t'Booked together.' '--json'\t'Print JSON.' '--help'\t'Show help.'
         case 'events'
-            set __keypool_options '--kind'\t'One kind (key.added), or all of a subject (key.).' '--subject'\t'About this key, project, pool or client.' '--since'\t'Not older than 90s, 15m, 2h or 3d.' '--limit'\t'The newest that many.' '-n'\t'The newest that many.' '--follow'\t'Go on as they happen.' '-f'\t'Go on as they happen.' '--json'\t'Print JSON.' '--help'\t'Show help.'
+            set __keypool_options '--kind'\t'One kind (key.added), or all of a noun (key).' '--subject'\t'About this key, project, pool or client.' '--since'\t'Not older than 90s, 15m, 2h or 3d.' '--limit'\t'The newest that many.' '-n'\t'The newest that many.' '--follow'\t'Go on as they happen.' '-f'\t'Go on as they happen.' '--json'\t'Print JSON.' '--help'\t'Show help.'
         case 'doctor'
             set __keypool_options '--offline'\t'Ask nothing of Gemini.' '--json'\t'Print JSON.' '--help'\t'Show help.'
         case 'probe'

@@ -22,7 +22,7 @@ def events(
     *,
     kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="One kind (key.added), or all of a subject (key.)."),
+        typer.Option(metavar="KIND", help="One kind (key.added), or all of a noun (key)."),
     ] = None,
     subject: Annotated[
         str | None, typer.Option(metavar="NAME", help="About this key, project, pool or client.")
@@ -107,7 +107,7 @@ def register(app: typer.Typer) -> None:
     """Hang the verb on the command line."""
     app.command(
         epilog=examples(
-            "keypool events --kind key. -n 20",
+            "keypool events --kind key -n 20",
             "keypool events --subject k1",
             "keypool events --kind refusal --since 15m",
         )

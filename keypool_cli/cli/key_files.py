@@ -21,7 +21,6 @@ SHOWN_ONLY = ("fingerprint", "state", "pools")
 HIDDEN_NAME = "(hidden)"
 
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".env": "env"}
-_FIELD_OF = {"csv": "column", "jsonl": "member", "env": "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def format_of(path: str, given: str | None) -> str:
 def read_lines(text: str, kind: str, defaults: Defaults) -> list[Line]:
     """The lines of a file. Raises UsageError where the file as a whole cannot be understood."""
     records = {"csv": _csv_records, "jsonl": _json_records, "env": _env_records}[kind](text)
-    return [_line(number, record, kind, defaults) for number, record in records]
+    return [_line(number, record, defaults) for number, record in records]
 
 
 _Record = Mapping[str, object] | str
@@ -110,7 +109,7 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def _line(number: int, record: _Record, kind: str, defaults: Defaults) -> Line:
+def _line(number: int, record: _Record, defaults: Defaults) -> Line:
     if isinstance(record, str):
         return Line(number, "", problem=record)
     name = _text(record, "name")
@@ -119,8 +118,8 @@ def _line(number: int, record: _Record, kind: str, defaults: Defaults) -> Line:
         return Line(number, shown, problem="the name looks like a secret")
     project = _text(record, "project") or defaults.project
     if not (name and project and _text(record, "secret")):
-        missing = "name" if not name else "project" if not project else "secret"
-        return Line(number, shown, problem=f"no {_FIELD_OF[kind]} {missing}")
+        missing = "name" if not name else "secret" if project else "project (or say --project)"
+        return Line(number, shown, problem=f"it has no {missing}")
     try:
         return Line(number, shown, _key(record, name, project, defaults.pool))
     except UsageError as err:

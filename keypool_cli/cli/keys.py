@@ -19,6 +19,7 @@ from keypool_cli.cli.options import (
     refuse_secret_as_name,
     secret_from,
 )
+from keypool_cli.cli.suggesting import tier_meant
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def add(
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
         name = shlex.quote(added.name)
+        meant = tier_meant(added.tier)
+        if meant is not None:
+            output.hint(ctx, meant)
         if added.tier is None:
             place = shlex.quote(added.project)
             output.hint(

@@ -45,7 +45,11 @@ def show(ctx: typer.Context, pool: Name, *, as_json: Json = False) -> None:
     if as_json:
         output.print_json({"pool": found})
         return
-    fields = msgspec.structs.asdict(found) | {"projects": ", ".join(found.projects)}
+    fields = msgspec.structs.asdict(found) | {
+        "wait_s": f"{found.wait_s:g}",
+        "projects": ", ".join(found.projects),
+        "shared_resources": "yes" if found.shared_resources else "no",
+    }
     output.print_fields(ctx, fields)
 
 

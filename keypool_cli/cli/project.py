@@ -6,6 +6,7 @@ import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Labels, Reason, Yes, examples, new_group, pairs
+from keypool_cli.cli.suggesting import tier_meant
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,6 +125,9 @@ def set_(
     view = wiring.change(
         ctx, lambda ports: projects.set_project(ports, project, fields, by=by, create=create)
     )
+    meant = tier_meant(view.tier) if tier is not None else None
+    if meant is not None:
+        output.hint(ctx, meant)
     if as_json:
         output.print_json({"project": view})
     else:

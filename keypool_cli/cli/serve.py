@@ -90,7 +90,8 @@ def simulate(
 ) -> None:
     """Run a local Gemini with real quota behaviour.
 
-    Prints its URL when it is ready; ends with Ctrl-C.
+    Prints its URL when it is ready; ends with Ctrl-C. Without a world it knows every key
+    sim-PROJECT-ANYTHING, on the free tier. A world names others, and their limits.
     """
     from keypool_cli.http.server import end_process
     from keypool_cli.simulator.app import run
@@ -112,7 +113,13 @@ def _tell_url(url: str, *, as_json: bool) -> None:
         output.line(url)
 
 
+_A_WORLD = """\b
+A world:
+  {"projects": {"p1": {"keys": ["secret"], "tier": "free",
+                       "models": {"*": {"rpm": 5, "tpm": 250000, "rpd": 20}}}}}"""
+
+
 def register(app: typer.Typer) -> None:
     """Hang the verbs on the command line."""
     app.command(epilog=examples("keypool serve --port 8787"))(serve)
-    app.command(epilog=examples("keypool simulate --port 0"))(simulate)
+    app.command(epilog=f"{examples('keypool simulate --port 0')}\n\n{_A_WORLD}")(simulate)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 
 from keypool_cli.core.model import Event
 from keypool_cli.registry.catalog import event_of
@@ -50,8 +50,8 @@ def _filtered(wanted: EventFilter) -> Select[tuple[object, ...]]:
         query = query.where(events.c.at_ms >= wanted.since_ms)
     if wanted.subject is not None:
         query = query.where(events.c.subject == wanted.subject)
-    if wanted.kind is not None and wanted.kind.endswith("."):
-        query = query.where(events.c.kind.startswith(wanted.kind, autoescape=True))
-    elif wanted.kind is not None:
-        query = query.where(events.c.kind == wanted.kind)
+    if wanted.kind is not None:
+        kind = wanted.kind.removesuffix(".")
+        below = events.c.kind.startswith(f"{kind}.", autoescape=True)
+        query = query.where(or_(events.c.kind == kind, below))
     return query

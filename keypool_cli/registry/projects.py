@@ -1,6 +1,7 @@
 """Projects: found, made, changed and removed."""
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Unpack
 
 from sqlalchemy import delete, func, insert, select, update
@@ -69,7 +70,7 @@ class Projects:
             if count and not with_keys:
                 raise ConflictError(
                     f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
-                    hint="remove its keys first: keypool list",
+                    hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
                 )
             done.connection.execute(delete(keys).where(its_keys))
             done.connection.execute(delete(projects).where(projects.c.id == project.id))

@@ -203,8 +203,8 @@ class NewClient:
 class EventFilter:
     """Which events to list; None does not filter.
 
-    after_id: only later ones (for following). kind: one kind (``key.added``), or all below one
-    with a dot at its end (``key.``). limit: the newest that many.
+    after_id: only later ones (for following). kind: one kind (``key.added``), or all below a noun
+    (``key``, or ``key.``). limit: the newest that many.
     """
 
     after_id: int | None = None

@@ -111,8 +111,10 @@ def load_world(path: Path) -> World:
         data = path.read_bytes()
         plain = tomllib.loads(data.decode()) if path.suffix == ".toml" else _json(data)
         return msgspec.convert(plain, World, dec_hook=_path)
-    except (OSError, ValueError, msgspec.MsgspecError) as err:
-        raise UsageError(f"cannot read the world {path}: {err}") from err
+    except OSError as err:
+        raise UsageError(f"cannot read the world {path}: {err.strerror}") from err
+    except (ValueError, msgspec.MsgspecError) as err:
+        raise UsageError(f"{path} is no world: {err}") from err
 
 
 def _json(data: bytes) -> object:

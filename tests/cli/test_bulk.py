@@ -49,7 +49,7 @@ def test_an_env_file_has_names_and_secrets(keypool, tmp_path):
     ]
     without = keypool("import", ".env.production")
     assert without.code == ExitCode.FAILURE
-    assert "no value project" in without.out
+    assert "it has no project (or say --project)" in without.out
 
 
 def test_what_cannot_be_stored_is_told_by_line_and_the_rest_is_stored(keypool, tmp_path):

@@ -75,6 +75,23 @@ def test_another_tier_for_an_existing_project_is_a_conflict_that_names_the_comma
     assert "keypool project set p1 --tier tier2" in other.err
 
 
+@pytest.mark.parametrize(
+    ("tier", "says"),
+    [
+        (["--tier", "teir1"], "nothing is assumed of tier teir1; did you mean tier1?"),
+        ([], "keypool project set p1 --tier free"),
+        (["--tier", "gold"], ""),
+    ],
+)
+def test_a_tier_that_is_mistyped_or_missing_is_told(keypool, tier, says):
+    *told, following = keypool.add("k1", "p1", *tier).err.splitlines()
+    assert following == "hint: next: keypool check k1; keypool client add APP; keypool serve"
+    assert says in "".join(told)
+    assert bool(told) == bool(says)
+    if tier:
+        assert says in keypool("project", "set", "p1", *tier).err
+
+
 def test_a_secret_given_as_the_name_is_refused_and_not_repeated(keypool):
     secret = secret_of("k1")
     result = keypool("add", secret, "--project", "p1", "--from-stdin", stdin="other-secret")

@@ -14,6 +14,8 @@ def test_events_are_filtered(registry, clock):
         clock.now_ms += 1000
     assert subjects(registry) == ["a", "b", "c"]
     assert subjects(registry, kind="key.") == ["a", "b"]
+    assert subjects(registry, kind="key") == ["a", "b"]
+    assert subjects(registry, kind="ke") == []
     assert subjects(registry, kind="key.removed") == ["b"]
     assert subjects(registry, subject="c") == ["c"]
     assert subjects(registry, since_ms=clock.now_ms - 2000) == ["b", "c"]
