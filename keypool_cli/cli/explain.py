@@ -48,7 +48,8 @@ def explain(
 ) -> None:
     """Tell which project a request would get.
 
-    Nothing is reserved. Exit 8 when none has room.
+    Nothing is reserved. Exit 8 when none has room. Piped, a tab-separated line for each project
+    follows the answer: project, why, fits at, in seconds, rpm, tpm, rpd, priority.
     """
     from keypool_cli.service.explaining import Question
 
@@ -142,7 +143,7 @@ def _row(found: "Explained", verdict: "ProjectVerdict") -> tuple[object, ...]:
     from keypool_cli.cli.status_text import use_text
 
     uses = map(use_text, (verdict.rpm, verdict.tpm, verdict.rpd))
-    when = verdict.at, in_words(verdict.in_s)
+    when = verdict.at, None if verdict.in_s is None else f"{verdict.in_s:.0f}"
     return (verdict.project, _why(found, verdict), *when, *uses, verdict.priority)
 
 

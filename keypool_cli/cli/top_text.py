@@ -76,27 +76,19 @@ def json_line(top: Top, rows: Sequence[Row], limit: int) -> TopLine:
 
 def _row(row: Row) -> RowLine:
     project, model, state = row
-    if model is None:
-        return RowLine(
-            project.project,
-            state,
-            reason=project.reason,
-            until=project.until,
-            remaining_s=project.remaining_s,
-            rule=project.rule,
-        )
+    told = model or project
     return RowLine(
         project.project,
         state,
-        model.model,
-        model.leases,
-        model.rpm,
-        model.tpm,
-        model.rpd,
-        status_text.reason_text(project, model) or None,
-        model.until,
-        model.remaining_s,
-        model.rule,
+        model=model.model if model else None,
+        leases=model.leases if model else None,
+        rpm=model.rpm if model else None,
+        tpm=model.tpm if model else None,
+        rpd=model.rpd if model else None,
+        reason=status_text.reason_text(project, model) or None,
+        until=told.until,
+        remaining_s=told.remaining_s,
+        rule=told.rule,
     )
 
 

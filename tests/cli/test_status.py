@@ -381,6 +381,12 @@ def test_explain_names_the_project_and_why_each_other_is_not_chosen(pool, cool):
     }
 
 
+def test_piped_explain_counts_seconds(pool, cool):
+    cool("p2", seconds=7200)
+    [row] = [row for row in pool("explain", "--model", MODEL).rows[1:] if row[0] == "p2"]
+    assert 7190 < int(row[3]) <= 7200
+
+
 def test_explain_tells_why_what_fits_comes_second_and_how_much_is_used(pool, live_home):
     pool("pool", "set", "one", "--create", "--add-project", "p1")
     lease(live_home, tokens=300, pool="one")
