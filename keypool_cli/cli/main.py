@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from keypool_cli.cli.status import with_watch_interval
-from keypool_cli.cli.verbs import app_for, options_first
+from keypool_cli.cli.verbs import app_for, first_verb, options_first
 from keypool_cli.errors import ExitCode, KeypoolError
 
 
@@ -54,7 +54,8 @@ def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
     from typer.exceptions import TyperException
 
     if isinstance(err, TyperException):
-        path = getattr(getattr(err, "ctx", None), "command_path", "keypool")
+        typed = f"keypool {first_verb(words)}".strip()
+        path = getattr(getattr(err, "ctx", None), "command_path", typed)
         told = err.format_message().replace("Value error, ", "")  # pydantic's words, not ours
         return _tell(words, told, f"see: {path} --help", ExitCode(err.exit_code))
     about = str(err).partition("\n")[0]

@@ -43,7 +43,7 @@ _SWITCHES = ("--quiet", "-q", "--verbose", "-v", "--color", "--no-color", "--deb
 
 def app_for(words: Sequence[str]) -> typer.Typer:
     """The command line as far as ``words`` need it: one module, or all if that is not clear."""
-    verb = _first_verb(words)
+    verb = first_verb(words)
     for module, verbs in MODULES.items():
         if verb in verbs.split():
             return _app([module])
@@ -69,13 +69,14 @@ def options_first(words: Sequence[str]) -> list[str]:
     return [*first, *others]
 
 
-def _first_verb(words: Sequence[str]) -> str | None:
+def first_verb(words: Sequence[str]) -> str:
+    """The verb or noun that was typed, empty where none was."""
     before = ""
     for word in words:
         if not word.startswith("-") and before not in _VALUED:
             return word
         before = word
-    return None
+    return ""
 
 
 def _app(modules: Sequence[str] | Mapping[str, str]) -> typer.Typer:

@@ -150,7 +150,8 @@ class EmbeddedServer:
     def _mute(self) -> UnreachableError:
         return UnreachableError(
             f"the embedded Valkey at {self._socket} runs but does not answer",
-            hint=f"end the process named in {self._folder / valkey_process.PID_FILE} and run again",
+            hint="run it again; if that does not help, end the process named in "
+            f"{self._folder / valkey_process.PID_FILE}",
         )
 
     def _start(self) -> None:

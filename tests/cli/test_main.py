@@ -33,6 +33,7 @@ def test_the_version_is_told(keypool):
         pytest.param(["quota", "lst"], "Did you mean 'list'", id="a mistyped verb of a noun"),
         pytest.param(["list", "--projct", "p"], "--project", id="a mistyped option"),
         pytest.param(["add", "k1"], "--project", id="a missing option"),
+        pytest.param(["reset", "--project"], "see: keypool reset --help", id="a missing value"),
         pytest.param(["status", "--watch", "0"], "--watch", id="a value out of range"),
         pytest.param(["status", "--watch", "soon"], "'--watch'", id="a value of another kind"),
         pytest.param(["status", "--min-ready", "2"], "belongs to --check", id="half of a pair"),
