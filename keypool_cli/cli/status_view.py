@@ -52,7 +52,7 @@ def picture(status: Status, *, with_advice: bool = False, sort: str = "problems"
     """The headlines of every pool, the hint, and their tables."""
     # Answers first: a screen that is too short for every row still has them.
     parts: list[object] = [_Headline(pool, status.at) for pool in status.pools]
-    parts += map(_hint, status_text.advice(status) if with_advice else ())
+    parts += map(_Hint, status_text.advice(status) if with_advice else ())
     for pool in status.pools:
         if pool.projects:
             parts += [Text(clean(pool.pool), style="bold")] if len(status.pools) > 1 else []
@@ -60,8 +60,18 @@ def picture(status: Status, *, with_advice: bool = False, sort: str = "problems"
     return Group(*parts)  # type: ignore[arg-type]  # rich names no type for "renderable by protocol"
 
 
-def _hint(text: str) -> Text:
-    return Text(clean(f"hint: {text}"), style="dim", no_wrap=True, overflow="ellipsis")
+class _Hint:
+    """A hint on one line: its command alone where the terminal is too narrow for both."""
+
+    def __init__(self, text: str) -> None:
+        self._text = clean(text)
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        told = Text(f"hint: {self._text}", style="dim", no_wrap=True, overflow="ellipsis")
+        if told.cell_len > options.max_width:
+            told.plain = f"hint: {self._text.partition(': ')[2]}"
+        yield told
 
 
 class _Headline:

@@ -84,8 +84,9 @@ def some(names: Sequence[str]) -> str:
 
 def folded(text: str, width: int, *, indent: str) -> Iterator[Text]:
     """Text as lines that fit; those after the first are indented."""
-    lines = wrap(text, max(width, MOST_NARROW), subsequent_indent=indent, drop_whitespace=False)
-    yield from (Text(each.rstrip(), no_wrap=True, overflow="ellipsis") for each in lines)
+    room = max(width, MOST_NARROW)
+    lines = wrap(text, room, subsequent_indent=indent, break_on_hyphens=False)
+    yield from (Text(each, no_wrap=True, overflow="ellipsis") for each in lines)
 
 
 def isolated(cell: Text) -> Text:

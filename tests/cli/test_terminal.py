@@ -266,6 +266,14 @@ def test_a_person_is_shown_the_first_rows_of_many_and_how_many_more_there_are(li
     assert len(keypool("status").rows) == 211
 
 
+def test_a_watch_that_is_narrow_shows_the_command_of_a_hint_whole(live_home, keypool):
+    keypool.add("a-key-with-a-rather-long-name", "p1")
+    keypool("disable", "a-key-with-a-rather-long-name")
+    command = "hint: keypool enable a-key-with-a-rather-long-name"
+    with terminal(live_home, "status", "--watch", size=(len(command), 24)) as watched:
+        watched.read_until(lambda text: command in text)
+
+
 def test_the_hint_of_a_watch_is_seen_however_many_rows_there_are(live_home, keypool):
     lines = [f"k{n},p{n:03},{secret_of(str(n))}" for n in range(40)]
     keypool("import", "-", "--format", "csv", stdin="\n".join(["name,project,secret", *lines]))
