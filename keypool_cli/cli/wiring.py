@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The options before the verb. color: None lets the terminal decide."""
+    """The options that every verb knows. color: None lets the terminal decide."""
 
     home: Path | None = None
     quiet: bool = False
@@ -28,7 +28,7 @@ class Session:
 
 
 def session(ctx: typer.Context) -> Session:
-    """The options that stood before the verb."""
+    """The options that every verb knows."""
     return ctx.obj if isinstance(ctx.obj, Session) else Session()
 
 
