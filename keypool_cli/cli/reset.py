@@ -106,7 +106,8 @@ async def _reset(
     outcome = await resetting.reset(ports, configured, request, by=by)
     dead = resetting.dead_keys(configured, resetting.targets(configured, request))
     limited = {row.model for row in configured.catalog.quotas if row.model is not None}
-    return outcome, [] if request.failures else dead, limited | {*await ports.engine.models()}
+    models = limited | {*await ports.engine.models()} | configured.catalog.aliases.keys()
+    return outcome, [] if request.failures else dead, models
 
 
 def _question(request: "ResetRequest") -> str:

@@ -120,14 +120,14 @@ async def _show(
     how: "tuple[float | None, Thresholds | None, bool]",
 ) -> None:
     """how: seconds between pictures, what to check, and whether JSON is wanted."""
-    from keypool_cli.cli.status_filter import check
+    from keypool_cli.cli.status_filter import check, hides_all
 
     every_s, asked, as_json = how
     if every_s is not None:
         await _watch(ctx, look, pools, shown, (every_s, as_json))
     whole, chosen = await ask(look, pools, shown)
     _print(ctx, chosen, shown.sort, as_json=as_json)
-    for meant in _models_meant(whole, shown):
+    for meant in _models_meant(whole, shown) if hides_all(chosen) else ():
         output.hint(ctx, meant)
     if look.away is not None:
         output.say(ctx, away_text(look))
@@ -138,8 +138,6 @@ async def _show(
 def _models_meant(whole: "Status", shown: "Shown") -> list[str]:
     from keypool_cli.cli.suggesting import model_meant
 
-    if not shown.models:
-        return []
     used = {m.model for pool in whole.pools for each in pool.projects for m in each.models}
     found = [model_meant(each, used) for each in sorted(shown.models)]
     return [each for each in found if each is not None]

@@ -1,10 +1,10 @@
 """Which rows of a status are shown, and whether what it says is good enough for ``--check``."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from keypool_cli.errors import NoCapacityError, UsageError
 
@@ -32,10 +32,12 @@ class Shown:
     def among(self, configured: "Configured") -> "Shown":
         """The same with labels turned into the names of the projects that carry them.
 
-        A project carries its own labels and those of its keys.
+        A project carries its own labels and those of its keys. Models are named as they are
+        counted, whatever their aliases.
         """
+        models = frozenset(map(configured.bucket, self.models))
         if not self.labels:
-            return self
+            return replace(self, models=models)
         wanted = self.labels.items()
         found = {
             name
@@ -45,7 +47,7 @@ class Shown:
         }
         names = found & self.projects if self.projects else found
         # No project has an empty name: where none carries the labels, none is shown.
-        return Shown(frozenset(names or {""}), self.models, self.states, sort=self.sort)
+        return Shown(frozenset(names or {""}), models, self.states, sort=self.sort)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def filtered(found: "Status", shown: Shown) -> "Status":
     """The status with the chosen rows only."""
     if not (shown.projects or shown.models or shown.states):
         return found
-    return replace(found, pools=[_filtered_pool(each, shown) for each in found.pools])
+    return structs.replace(found, pools=[_filtered_pool(each, shown) for each in found.pools])
 
 
 def hides_all(found: "Status") -> bool:
@@ -81,8 +83,8 @@ def _filtered_pool(pool: "PoolStatus", shown: Shown) -> "PoolStatus":
         fits = not shown.projects or project.project in shown.projects
         whole = not shown.models and (not shown.states or project.state in shown.states)
         if fits and (models or whole):
-            projects.append(replace(project, models=models))
-    return replace(pool, projects=projects)
+            projects.append(structs.replace(project, models=models))
+    return structs.replace(pool, projects=projects)
 
 
 def share_of(text: str | None) -> float | None:

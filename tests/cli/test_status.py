@@ -188,6 +188,14 @@ def test_each_kind_of_trouble_has_its_command_the_worst_first(pool, cool, kill_k
     assert "for more room" not in pool("status").err
 
 
+def test_rows_of_a_model_are_found_by_its_alias(pool, registry):
+    registry.quotas.learn_alias("gemini-flash-latest", MODEL, by=BY)
+    result = pool("status", "--model", "gemini-flash-latest")
+    assert [row[2] for row in result.rows[1:]] == [MODEL] * 3
+    assert result.err == ""
+    assert "did you mean" not in pool("reset", "k1", "--model", "gemini-flash-latest").err
+
+
 def test_a_project_that_cools_as_a_whole_says_why_though_no_model_of_it_was_used(pool, cool):
     pool("quota", "unset", "--model", MODEL, "--yes")
     cool("p1", whole="account-spend-cap")
