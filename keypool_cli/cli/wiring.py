@@ -1,7 +1,7 @@
 """From a parsed command to the adapters: settings, the actor, and the one event loop."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 A = TypeVar("A")
+
+AGAIN_S = 0.3
+"""After so long what was interrupted, and goes on, is interrupted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,10 @@ def look(ctx: typer.Context, work: Callable[["Look"], Awaitable[T]]) -> T:
 
 
 def run(work: Awaitable[T]) -> T:
-    """Run a coroutine to its end; the only event loop of the command line."""
+    """Run a coroutine to its end; the only event loop of the command line.
+
+    Raises KeyboardInterrupt after a Ctrl-C, when what was open is closed.
+    """
     import asyncio
 
     collect_again()
@@ -94,7 +100,42 @@ def run(work: Awaitable[T]) -> T:
     async def whole() -> T:
         return await work
 
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(whole())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Let Ctrl-C cancel what runs here, until it ends.
+
+    Once is not enough: ``asyncio.wait_for``, in which redis-py sends, forgets before Python 3.12
+    that it was cancelled where that comes together with the end of what it waits for.
+    """
+    import asyncio
+    import signal
+    from threading import current_thread, main_thread
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is None or current_thread() is not main_thread():
+        yield
+        return
+    again: list[asyncio.TimerHandle] = []
+
+    def interrupt() -> None:
+        task.cancel()
+        again[:] = [loop.call_later(AGAIN_S, interrupt)]
+
+    before = signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
+        for each in again:
+            each.cancel()
 
 
 def collect_again() -> None:
@@ -108,7 +149,8 @@ def collect_again() -> None:
 
 async def _using(adapters: AbstractAsyncContextManager[A], work: Callable[[A], Awaitable[T]]) -> T:
     async with adapters as opened:
-        return await work(opened)
+        with _interrupts():
+            return await work(opened)
 
 
 @asynccontextmanager

@@ -1,13 +1,17 @@
 """How runs end: exit codes, one line for each error, no traceback, no secret."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext, suppress
 
 import pytest
 
+from keypool_cli.cli import wiring
 from keypool_cli.errors import ExitCode
 from tests.support.command_line import COMMAND, environment, process, secret_of
 from tests.support.servers import free_port
@@ -133,6 +137,21 @@ def test_no_process_prints_a_traceback(home):
         result = process(home, *words)
         assert (result.code, result.out) == (code, ""), words
         assert "Traceback" not in result.err
+
+
+def test_an_interrupt_that_is_forgotten_on_the_way_comes_again():
+    """As ``asyncio.wait_for`` forgets one that comes together with the end of what it waits for."""
+
+    async def work(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        wiring.run(wiring._using(nullcontext(), work))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_reader_that_leaves_early_causes_no_noise(home):
