@@ -1,6 +1,5 @@
 """``import`` and ``export``: many keys at once."""
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -168,6 +167,8 @@ def _record(key: "KeyView", secrets: "Mapping[str, Secret]") -> dict[str, object
 
 
 def _write_csv(records: Sequence[Mapping[str, object]]) -> None:
+    import csv
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     names = [name for name in records[0] if name != "pools"]
     writer.writerow(names)

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
-from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -48,6 +46,9 @@ def guide(
 
 def text_of(topic: str) -> str:
     """A guide in Markdown. Raises NotFoundError with topics that are alike."""
+    from difflib import get_close_matches
+    from importlib.resources import files
+
     if topic not in TOPICS:
         close = get_close_matches(topic, TOPICS, n=1)
         guess = f"did you mean {close[0]!r}? " if close else ""

@@ -19,7 +19,6 @@ from keypool_cli.cli.options import (
     refuse_secret_as_name,
     secret_from,
 )
-from keypool_cli.cli.suggesting import tier_meant
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def add(
 
     Its secret is asked for, or read from one source; it is never a word of the command.
     """
+    from keypool_cli.cli.suggesting import tier_meant
     from keypool_cli.registry.values import NewKey
     from keypool_cli.service import keys
 

@@ -6,7 +6,6 @@ import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Labels, Reason, Yes, examples, new_group, pairs
-from keypool_cli.cli.suggesting import tier_meant
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +108,7 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Change what is named; the rest stays. Labels are replaced as a whole."""
+    from keypool_cli.cli.suggesting import tier_meant
     from keypool_cli.service import projects
 
     del yes  # nothing is asked here
