@@ -176,7 +176,9 @@ def _print(ctx: typer.Context, found: "Status", sort: str, *, as_json: bool) -> 
     from keypool_cli.cli.status_filter import hides_all
 
     if as_json:
-        output.print_json(found)
+        from keypool_cli.service.standing import promised
+
+        output.print_json(promised(found))
         return
     if output.on_terminal() and found.pools:
         from keypool_cli.cli.status_view import picture

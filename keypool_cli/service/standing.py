@@ -1,6 +1,7 @@
 """What ``status`` answers: pools, their projects, models and keys at one instant."""
 
 import msgspec
+from msgspec import structs
 
 STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
 """From most to least able to serve; a project's state is the best of its models'."""
@@ -41,7 +42,8 @@ class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 class ProjectStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """A project of a pool, its models and keys.
 
-    reason, until, remaining_s, rule: of what stops it on every model, used or not.
+    reason, until, remaining_s, rule: of what stops it on every model, used or not; for people's
+    eyes, see :func:`promised`.
     """
 
     project: str
@@ -76,3 +78,16 @@ class Status(msgspec.Struct, frozen=True):
     schema: int
     at: str
     pools: list[PoolStatus]
+
+
+def promised(found: Status) -> Status:
+    """The status as programs are promised it: what stops a project stands with its models."""
+    pools = [
+        structs.replace(pool, projects=[_promised_project(each) for each in pool.projects])
+        for pool in found.pools
+    ]
+    return structs.replace(found, pools=pools)
+
+
+def _promised_project(each: ProjectStatus) -> ProjectStatus:
+    return ProjectStatus(each.project, each.tier, each.state, each.models, each.keys)

@@ -22,6 +22,7 @@ from keypool_cli.service.standing import (
     ProjectStatus,
     Status,
     Use,
+    promised,
 )
 
 _SHUT_BY = ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded"))
@@ -42,9 +43,9 @@ class _Live:
 async def status(
     ports: Ports, configured: Configured, *, pools: Sequence[str] | None = None
 ) -> Status:
-    """:func:`stand` with the marks of this moment."""
+    """:func:`stand` with the marks of this moment, as programs are promised it."""
     configured = configured.with_marks(await ports.call(ports.registry.marks.all))
-    return await stand(ports.engine, configured, pools=pools)
+    return promised(await stand(ports.engine, configured, pools=pools))
 
 
 async def stand(

@@ -193,8 +193,10 @@ def test_a_secret_is_in_no_output_and_in_no_file_of_the_home(keypool, home):
 
 
 def test_help_imports_nothing_heavy():
-    heavy = ("sqlalchemy", "redis", "rich", "msgspec", "asyncio.events", "cryptography", "uvloop")
-    heavy = (*heavy, "keypool_cli.core.model", "difflib", "csv", "importlib.resources")
+    heavy = (
+        *("sqlalchemy", "redis", "rich", "msgspec", "asyncio.events", "cryptography", "uvloop"),
+        *("keypool_cli.core.model", "difflib", "csv", "importlib.resources"),
+    )
     program = (
         "import sys; sys.argv=['keypool','--help']\n"
         "from keypool_cli.cli.main import main\n"
