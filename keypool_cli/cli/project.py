@@ -184,7 +184,7 @@ def remove(
     from keypool_cli.service import projects
 
     found = wiring.read(ctx, lambda ports: projects.show_project(ports, project))
-    also = f" and its {len(found.keys)} keys" if with_keys and found.keys else ""
+    also = f" and {output.counted(len(found.keys), 'key')}" if with_keys and found.keys else ""
     asking.confirm(f"Remove project {found.name}{also}?", yes=yes)
     by = wiring.actor(reason)
     removed = wiring.change(
