@@ -38,23 +38,26 @@ class Batcher(Generic[Item, Answer]):
         self._send = send
         self._at_once = at_once
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._under_way = 0
         self._sending: set[asyncio.Task[None]] = set()
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Send one item with whatever else comes; raises what its batch met."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._sending) < self._at_once:
+        if self._under_way < self._at_once:
             self._go_on()
         return future
 
     def _go_on(self) -> None:
+        self._under_way += 1
         task = asyncio.create_task(self._deliver())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _deliver(self) -> None:
         if not self._waiting:
+            self._under_way -= 1
             return
         batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
         answers: Sequence[Answer] = ()
@@ -70,7 +73,9 @@ class Batcher(Generic[Item, Answer]):
                 # They have waited for it as well: told one batch after the other, the last would
                 # hear of it minutes later.
                 batch, self._waiting = batch + self._waiting, []
-            # Before anyone hears of this one: the store shall not wait for the daemon.
+            # Before anyone hears of this one: the store shall not wait for the daemon, nor whoever
+            # asks again at once for a call that has ended.
+            self._under_way -= 1
             if self._waiting:
                 self._go_on()
             self._hand_out(batch, answers, met)

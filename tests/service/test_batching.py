@@ -146,3 +146,20 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told():
     store.open.set()
     assert await futures[1] == 4
     assert left == [(1, 2)]
+
+
+async def test_whoever_asks_again_the_moment_all_calls_end_is_not_left_waiting():
+    store = Store()
+    batcher = Batcher(store.send)
+
+    async def caller():
+        return [await batcher.ask(1), await batcher.ask(2)]
+
+    first = asyncio.create_task(caller())
+    await settled()
+    last = batcher.ask(5)
+    await settled()
+    assert store.calls == [[1], [5]]
+    store.open.set()
+    assert await last == 10
+    assert await asyncio.wait_for(first, 1) == [2, 4]
