@@ -12,7 +12,7 @@ from tests.support.waiting_machine import WaitingMachine
 WINDOW_MS = 60_501
 """When a booking has left the window."""
 
-STEPS = settings(deadline=None, stateful_step_count=25)
+STEPS = settings(deadline=None, max_examples=100, stateful_step_count=25)
 
 
 def waits(live: LiveEngine, tokens: int = 10, *, pool: int = 1, **options) -> Demand:
