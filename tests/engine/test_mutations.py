@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import ResponseError
 
+from keypool_cli.engine.types import MarkAction
 from tests.engine import test_choose as choose
 from tests.engine import test_load as load
 from tests.engine import test_settle as settle
@@ -105,6 +106,12 @@ def an_excluded_project(live: LiveEngine) -> None:
     choose.test_a_project_that_offers_nothing_is_never_chosen(live, {"flags": 3})
 
 
+def an_exclusion_by_a_refusal(live: LiveEngine) -> None:
+    settle.test_a_project_excluded_or_disabled_stays_so_until_failures_are_reset(
+        live, MarkAction.EXCLUDE
+    )
+
+
 def on_project(check: Check) -> Check:
     """A test of test_settle that starts with its project loaded."""
 
@@ -163,6 +170,7 @@ MUTATIONS = [
     Mutation("a client told the pool's instant though a project is free", "if own and choose(ctx, pool, demand) then return own end", "", window.test_a_client_at_its_limit_is_told_its_own_instant_though_a_project_is_free),
     Mutation("a client's window not settled", "if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end", "", window.test_a_settled_count_corrects_the_clients_window_too),
     # choosing
+    Mutation("a client's release not given back", "  if client then correct(ctx, client, lease.client_seq, -lease.requests, -lease.tokens) end\n", "", window.test_a_release_gives_the_clients_window_back_what_it_held),
     Mutation("spread that takes any", "if score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left),
     Mutation("pack that takes any", "local policy = pool.policy == 1 and pack or spread", "local policy = spread", choose.test_pack_takes_the_project_with_the_least_left_that_fits),
     Mutation("a lower priority before a lagging score", "    until not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
@@ -200,6 +208,8 @@ MUTATIONS = [
     Mutation("an earlier cooldown that wins", "state.cool_until = max(state.cool_until, cool_time(ctx, state, mark))", "state.cool_until = cool_time(ctx, state, mark)", a_later_cooldown),
     Mutation("an earlier wide cooldown that wins", "state.wide_until = max(state.wide_until, cool_time(ctx, state, mark))", "state.wide_until = cool_time(ctx, state, mark)", a_later_wide_cooldown),
     Mutation("a cooldown not obeyed", "if state.cool_until > state.now or state.wide_until > state.now then return 'cooldown' end", "", a_later_cooldown),
+    Mutation("a wide cooldown not obeyed", "  return max(state.cool_until, state.wide_until)\n", "  return state.cool_until\n", on_project(settle.test_of_both_cooldowns_the_longer_holds)),
+    Mutation("an exclusion not kept", "set_flag(state, kind == 'exclude' and FLAG_EXCLUDED or FLAG_USABLE, kind == 'exclude')", "set_flag(state, FLAG_USABLE, true)", an_exclusion_by_a_refusal),
     Mutation("a success that clears a cooldown", "if item.success == 1 then state.failures = 0 end", "if item.success == 1 then state.failures, state.cool_until = 0, 0 end", on_project(settle.test_a_success_clears_no_cooldown)),
     Mutation("a success that keeps the back-off", "if item.success == 1 then state.failures = 0 end", "", settle.test_refusals_that_name_no_time_back_off_until_a_success),
     Mutation("an old answer that cools after a reset", "elseif granted_at <= state.reset_at then", "elseif granted_at < state.reset_at then", a_reset_at_the_same_instant),
@@ -213,6 +223,9 @@ MUTATIONS = [
     Mutation("a project left in its old sets", "if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end", "", load.test_a_project_moves_between_priorities_and_pools),
     Mutation("an older registry that wins", "if entered and ctx.meta.revision > revision then", "if false then", load.test_seals_only_go_forward),
     Mutation("grants from an older registry", "or ctx.meta.revision < revision then", "then", load.test_seals_only_go_forward),
+    Mutation("an alias's bookings not counted", "      if requests > 0 then book(ctx, state, requests, tokens) end\n", "", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
+    Mutation("an alias's requests counted twice a day", "+ day_requests - requests", "+ day_requests", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
+    Mutation("grants from a lost store", "  if not found[1] then return nil end\n", "  found[1] = found[1] or META.encode({ revision = 1, window_ms = 60500, guard_ms = 500, starve_ms = 10000 })\n  found[4] = found[4] or POOL.encode({ policy = 0, count = 1 }) .. pack_bytes('<i4', 0)\n", load.test_nothing_is_granted_before_the_seal),
     Mutation("leases over before a limit was set", "    land(ctx, state)\n    place", "    place", load.test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew),
     Mutation("leases that outlive their project's count", "  forget_leases(ctx, gone)\n", "", load.test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project),
     # waiting

@@ -364,6 +364,15 @@ def test_a_client_is_told_the_later_of_its_own_instant_and_the_pools(live):
     assert live.refusal(**limits).retry_at_ms == NOON + 1000 + WINDOW_MS + 1
 
 
+def test_a_release_gives_the_clients_window_back_what_it_held(live):
+    live.load(a_project())
+    limited = {"client": 7, "client_rpm": 1, "client_tpm": 100}
+    lease = live.grant(100, **limited)
+    assert live.refusal(1, **limited).limit == "client"
+    live.release(lease.lease_id, client=7)
+    assert live.grant(100, **limited)
+
+
 def test_a_settled_count_corrects_the_clients_window_too(live):
     live.load(a_project())
     limits = {"client": 7, "client_tpm": 500}
