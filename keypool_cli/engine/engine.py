@@ -44,6 +44,9 @@ SKIM_CHUNK = 1000
 LOAD_CHUNK = 250
 """Projects one load call carries: about 10 ms of the server's time."""
 
+_KEPT = ("loading", "rebuilt")
+"""What belongs to the rebuilding itself."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
@@ -151,10 +154,17 @@ class Engine(Notes):
         await self._call("adopt", model, self._days(), bookings)
 
     async def clear(self, model: str) -> None:
-        """Forget a state that is another life's; until it is loaded anew nothing is granted."""
+        """Forget a state that is another life's; until it is loaded anew nothing is granted.
+
+        Key by key: however another keypool has laid it out.
+        """
+        client, kept = self.store.client, {f"{tag(model)}:{name}".encode() for name in _KEPT}
         with self.store.errors():
-            await self.store.client.delete(f"{tag(model)}:meta")
-        await self.unload(model, sorted(await self.members(model)))
+            await client.delete(f"{tag(model)}:meta")
+            found = [each async for each in client.scan_iter(f"{tag(model)}:*", SKIM_CHUNK)]
+            gone = [each for each in found if each not in kept]
+            for start in range(0, len(gone), SKIM_CHUNK):
+                await client.unlink(*gone[start : start + SKIM_CHUNK])
 
     async def unload(self, model: str, project_ids: Sequence[int]) -> None:
         """Remove projects that are no longer configured."""

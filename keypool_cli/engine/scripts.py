@@ -2,12 +2,15 @@
 
 Functions are kept by the server (in its AOF and on its replicas) and cost about half of what the
 same code costs through EVALSHA. The library's name carries a hash of its text, so two versions of
-keypool can use one server side by side.
+keypool find their own functions on one server. They share its state only while they lay out its
+records alike: one that meets another's layout takes the state for lost, and rebuilds it.
 """
 
+import re
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from zlib import crc32
 
 PARTS = (
     "library", "state", "window", "ready", "lease", "choose", "queue",
@@ -15,10 +18,19 @@ PARTS = (
 )  # fmt: skip
 
 
+_FIELD = re.compile(r"\{ '(\w+)', '(\w+)' \}|local ENTRY, .*")
+
+
+def layout(text: str) -> int:
+    """A number of how a library's text lays out the records it stores."""
+    return crc32("\n".join(each.group() for each in _FIELD.finditer(text)).encode())
+
+
 @cache
 def library() -> tuple[str, str]:
     """Return the prefix of the functions' names, and the library's text to load."""
     folder = files("keypool_cli.engine") / "lua"
     text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in PARTS)
+    text = text.replace("LAYOUT_NUMBER", str(layout(text)), 1)
     prefix = f"keypool_{sha256(text.encode()).hexdigest()[:12]}"
     return prefix, text.replace("name=keypool", f"name={prefix}", 1).replace("NAME_", f"{prefix}_")

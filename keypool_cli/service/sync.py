@@ -200,6 +200,9 @@ async def sync_projects(
 async def _sync_some(
     ports: Ports, model: str, configured: Configured, project_ids: Collection[int], since: int
 ) -> None:
+    if (await ports.engine.snapshot(model, [])).revision < 0:
+        await _sync_locked(ports, model, configured)
+        return
     catalog, pools = configured.catalog, configured.live_pools()
     kept = [catalog.projects[each] for each in project_ids if each in catalog.projects]
     await ports.engine.load(model, [configured.live_project(each, model) for each in kept])

@@ -1,8 +1,11 @@
 """Loading a model's live state from the registry, and what survives it."""
 
+import re
+
 import pytest
 
 from keypool_cli.engine.engine import new_epoch
+from keypool_cli.engine.scripts import layout, library
 from keypool_cli.engine.types import LiveMark, LivePool, MarkAction, Stale
 from tests.support.live_engine import NOON, a_demand, a_project
 
@@ -202,3 +205,31 @@ def test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew(liv
     live.now += 2000
     live.load(a_project(in_flight=1))
     assert live.grant()
+
+
+def test_a_state_that_another_layout_wrote_is_not_read(live):
+    live.load(a_project())
+    live.grant()
+    live.mutate("{ 'tokens', 'I6' }", "{ 'tokens', 'I7' }")
+    live.engine._library = live.engine._library.replace("local LAYOUT = ", "local LAYOUT = 1 + ")
+    answer = live.run(live.engine.acquire(live.model, 1, [a_demand()], revision=1))
+    assert answer == Stale(0)
+    assert live.run(live.engine.snapshot(live.model, [1])).revision == -1
+    live.run(live.engine.clear(live.model))
+    live.load(a_project())
+    assert live.grant()
+    assert live.view().requests == 1
+
+
+def test_every_stored_record_has_a_part_in_the_layout():
+    _, text = library()
+    for each in re.findall(r"\{ '\w+', '\w+' \}", text):
+        assert layout(text.replace(each, each.replace("', '", "', 'x"), 1)) != layout(text)
+    assert layout(text.replace("'<I6I3I6', 15", "'<I6I4I6', 16")) != layout(text)
+
+
+def test_a_state_that_is_cleared_leaves_nothing(live):
+    live.load(a_project(in_flight=2))
+    live.grant(client=3, client_rpm=9)
+    live.run(live.engine.clear(live.model))
+    assert not live.keys()

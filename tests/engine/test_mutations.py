@@ -225,7 +225,7 @@ MUTATIONS = [
     Mutation("grants from an older registry", "or ctx.meta.revision < revision then", "then", load.test_seals_only_go_forward),
     Mutation("an alias's bookings not counted", "      if requests > 0 then book(ctx, state, requests, tokens) end\n", "", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
     Mutation("an alias's requests counted twice a day", "+ day_requests - requests", "+ day_requests", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
-    Mutation("grants from a lost store", "  if not found[1] then return nil end\n", "  found[1] = found[1] or META.encode({ revision = 1, window_ms = 60500, guard_ms = 500, starve_ms = 10000 })\n  found[4] = found[4] or POOL.encode({ policy = 0, count = 1 }) .. pack_bytes('<i4', 0)\n", load.test_nothing_is_granted_before_the_seal),
+    Mutation("grants from a lost store", "  if not found[1] or unpack_bytes('<I4', found[1]) ~= LAYOUT then return nil end\n", "  found[1] = found[1] or META.encode({ layout = 0, revision = 1, window_ms = 60500, guard_ms = 500, starve_ms = 10000 })\n  found[4] = found[4] or POOL.encode({ policy = 0, count = 1 }) .. pack_bytes('<i4', 0)\n", load.test_nothing_is_granted_before_the_seal),
     Mutation("leases over before a limit was set", "    land(ctx, state)\n    place", "    place", load.test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew),
     Mutation("leases that outlive their project's count", "  forget_leases(ctx, gone)\n", "", load.test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project),
     # waiting

@@ -49,6 +49,7 @@ local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
 local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
 local BUDGET = 256              -- ready projects one choice may pass over
 local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set
+local LAYOUT = LAYOUT_NUMBER    -- of the records below: a state that another keypool wrote is not read
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring

@@ -140,7 +140,9 @@ local function seal(keys, argv)
       .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
   values[#values + 1] = key(ctx, 'meta')
-  values[#values + 1] = META.encode({ revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3] })
+  values[#values + 1] = META.encode({
+    layout = LAYOUT, revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3],
+  })
   values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
   call('MSET', unpack(values))
   serve_pools(ctx, pools)

@@ -48,6 +48,7 @@ FIELDS.state = {
   { 'pool_count', 'I2' },     --   then pools
 }
 FIELDS.meta = {
+  { 'layout', 'I4' },         -- LAYOUT of whoever sealed it
   { 'revision', 'I6' },       -- of the registry, when this model was last loaded
   { 'window_ms', 'I6' },      -- minute and guard together
   { 'guard_ms', 'I4' },
@@ -278,12 +279,12 @@ local function parse_pool(id, bytes)
   return pool
 end
 
--- Reads meta and the number of waiters; answers nil when this model was never loaded or its state
--- is lost, else the pool named, if it is known, or true.
+-- Reads meta and the number of waiters; answers nil when this model was never loaded, or its state
+-- is lost or laid out otherwise, else the pool named, if it is known, or true.
 local function enter(ctx, pool_id)
   local meta, waiting, due = key(ctx, 'meta'), key(ctx, 'waiting'), key(ctx, 'due')
   local found = pool_id and call('MGET', meta, waiting, due, key(ctx, 'pool', pool_id)) or call('MGET', meta, waiting, due)
-  if not found[1] then return nil end
+  if not found[1] or unpack_bytes('<I4', found[1]) ~= LAYOUT then return nil end
   read_meta(ctx, found[1])
   ctx.waiting, ctx.opens_at = tonumber(found[2] or 0), tonumber(found[3] or 0)
   if pool_id then return found[4] and parse_pool(pool_id, found[4]) or nil end
