@@ -168,6 +168,12 @@ def errors_as_ours(url: str) -> Iterator[None]:
     except _UNREACHABLE as err:
         raise unreachable(err, url) from err
     except redis.exceptions.ResponseError as err:
+        if str(err).startswith("KPCLOCK"):
+            raise KeypoolError(
+                f"the clocks of this machine and of the live store at {masked_url(url)} "
+                "differ by more than a day",
+                hint="set them right: keypool counts the day's requests by both",
+            ) from err
         if not str(err).startswith(_TAKES_NO_WRITES):
             raise
         raise unreachable(err, url) from err

@@ -16,10 +16,12 @@ import redis.exceptions
 from redis.asyncio import Redis
 
 from keypool_cli.config import load
+from keypool_cli.core.day import day_starts
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.store import connect, errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
+from tests.support.live_engine import a_project
 from tests.support.valkey import private_valkey
 
 SECRET = "hunter2"
@@ -357,3 +359,10 @@ def test_what_is_said_of_an_error_is_one_line_without_the_password():
     err = redis.exceptions.ConnectionError("first line.\nsecond line")
     said = str(unreachable(err, f"redis://u:{SECRET}@h"))
     assert said == "the live store at redis://u:***@h cannot be reached: first line"
+
+
+def test_a_store_whose_clock_is_days_off_is_told(live, monkeypatch):
+    live.load(a_project())
+    monkeypatch.setattr(live.engine, "_days", lambda: day_starts(live.now + 5 * 86_400_000))
+    with pytest.raises(KeypoolError, match="differ by more than a day"):
+        live.grant()

@@ -2,7 +2,7 @@
 
 For each number of keys (1,000 and 100,000 unless told), on a scratch home with the embedded store:
 ``keypool import`` of a file with as many projects, one lease of every project over HTTP from one
-daemon, what that daemon then holds in memory, and ``keypool status``.
+daemon, what that daemon then holds in memory, and ``keypool status`` before and after.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ class Found:
     selected: int
     lease_s: float
     rss_mb: float
-    status_s: float
+    idle_s: float
+    used_s: float
 
 
 def write_keys(path: Path, count: int) -> None:
@@ -105,13 +106,15 @@ def measure(home: Home, count: int) -> Found:
     with home.daemon() as daemon:
         began = time.monotonic()
         daemon.granted(model="warming-up")
-        load_s, began = time.monotonic() - began, time.monotonic()
+        load_s = time.monotonic() - began
+        idle_s = min(timed(home, "status")[0] for _ in range(3))
+        began = time.monotonic()
         selected = asyncio.run(lease_all(daemon, count))
         lease_s = time.monotonic() - began
         rss = rss_mb(daemon.process.pid)
-        status_s = min(timed(home, "status")[0] for _ in range(3))
+        used_s = min(timed(home, "status")[0] for _ in range(3))
     return Found(
-        import_s, "%" in told or "━" in told, load_s, len(selected), lease_s, rss, status_s
+        import_s, "%" in told or "━" in told, load_s, len(selected), lease_s, rss, idle_s, used_s
     )
 
 
@@ -122,7 +125,8 @@ def show(count: int, found: Found) -> bool:
         ("import drew a progress bar", found.bar, 1, found.bar),
         ("projects leased, at least", found.selected, count, found.selected == count),
         ("the daemon's memory after it, MB, at most", found.rss_mb, most, found.rss_mb <= most),
-        ("status, s, at most", found.status_s, STATUS_S, found.status_s <= STATUS_S),
+        ("status as imported, s, at most", found.idle_s, STATUS_S, found.idle_s <= STATUS_S),
+        ("status with all in use, s, at most", found.used_s, STATUS_S, found.used_s <= STATUS_S),
     ]
     print(
         f"{count:,} keys: first lease of a model after {found.load_s:.1f} s, "
