@@ -142,6 +142,7 @@ MUTATIONS = [
     Mutation("entries wider than a quarter second", "state.gap_ms = exact and 0 or 250", "state.gap_ms = exact and 0 or 2500", window.test_bookings_further_apart_leave_one_by_one),
     Mutation("entries shared below 1,000 requests a minute", "state.gap_ms = exact and 0 or 250", "state.gap_ms = 250", window.test_a_limit_lowered_below_what_is_booked_waits_until_it_fits),
     Mutation("a ring that forgets what it held when it grows", " .. call('GETRANGE', name, 0, from - 1))", ")", window.test_a_window_outlives_a_ring_that_grows_while_it_wraps),
+    Mutation("a ring grown for a refusal and not remembered", "  state.ring_head, state.ring_slots, state.dirty = 0, slots, true\n", "  state.ring_head, state.ring_slots = 0, slots\n", window.test_a_clients_window_outlives_a_ring_that_grows_for_a_demand_that_is_refused),
     Mutation("a full ring that merges", "grow_ring(ctx, state, min(2 * state.ring_slots, MOST_SLOTS))", "local _ = 0", window.test_entries_emptied_by_releases_do_not_blur_the_window),
     Mutation("time that runs back", "local now = max(ctx.now, state.touched_at)", "local now = ctx.now", window.test_a_clock_that_jumps_back_and_forth_books_no_earlier_than_it_has_been),
     Mutation("a clock set far back that frees the window", "state.open_requests, state.open_tokens = state.requests, state.tokens\n  state.open_from", "state.requests, state.tokens, state.open_requests, state.open_tokens = 0, 0, 0, 0\n  state.open_from", window.test_a_clock_set_far_back_counts_the_window_as_spent_just_now),

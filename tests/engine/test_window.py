@@ -364,6 +364,16 @@ def test_a_client_is_told_the_later_of_its_own_instant_and_the_pools(live):
     assert live.refusal(**limits).retry_at_ms == NOON + 1000 + WINDOW_MS + 1
 
 
+def test_a_clients_window_outlives_a_ring_that_grows_for_a_demand_that_is_refused(live):
+    live.load(a_project(rpm=100))
+    limits = {"client": 7, "client_rpm": 2, "client_tpm": 700}
+    for at in (0, 647, WINDOW_MS + 1):
+        live.now = NOON + at
+        live.grant(1, **limits)
+    live.refusal(800, **{**limits, "client_rpm": 4})
+    assert live.refusal(1, **limits).retry_at_ms == NOON + 647 + WINDOW_MS + 1
+
+
 def test_a_release_gives_the_clients_window_back_what_it_held(live):
     live.load(a_project())
     limited = {"client": 7, "client_rpm": 1, "client_tpm": 100}

@@ -91,7 +91,7 @@ local function grow_ring(ctx, state, slots)
     local last = state.ring_slots * ENTRY_SIZE - 1
     call('SET', name, call('GETRANGE', name, from, last) .. call('GETRANGE', name, 0, from - 1))
   end
-  state.ring_head, state.ring_slots = 0, slots
+  state.ring_head, state.ring_slots, state.dirty = 0, slots, true
 end
 
 -- entries kept apart up to 1,000 requests a minute: exact; beyond, 244 of at most 250 ms each
