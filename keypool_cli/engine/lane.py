@@ -1,41 +1,80 @@
 """One connection that many calls share: each is sent at once and answered in its turn.
 
-The client's own pool lends a connection to one command at a time and does for each what a
-connection needs once; half of what a call costs the daemon is that.
+redis-py makes the connection, with all that its URL asks for. From then on we write and read it
+ourselves: for each command the client's own way costs the daemon several times as much.
 """
 
 import asyncio
-from asyncio import CancelledError, Future, Task, TimerHandle
+from asyncio import Future, StreamWriter, Task, TimerHandle
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, cast
 
+import hiredis
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, ReadOnlyError
 from redis.exceptions import TimeoutError as NoAnswerError
 
 IDLE_S = 30.0
 """After so long without a call the connection may have died unheard: a new one is made."""
 
+_NO_MORE: Final = object()
 
-@dataclass(slots=True)
-class _Line:
+
+class _Line(asyncio.Protocol):
     """An open connection. asked: calls under way, oldest first, with the time each was sent."""
 
-    connection: AbstractConnection
-    asked: deque[tuple[Future[Any], float]] = field(default_factory=deque)
-    used_at: float = 0.0
-    reader: Task[None] | None = None
+    def __init__(self, writer: StreamWriter, now: float) -> None:
+        self.asked: deque[tuple[Future[Any], float]] = deque()
+        self.used_at = now
+        self._writer = writer
+        self._write = writer.transport.write
+        self._reader = hiredis.Reader(
+            replyError=DefaultParser.parse_error,
+            protocolError=InvalidResponse,
+            notEnoughData=_NO_MORE,
+        )
+        self._ended = False
+        writer.transport.set_protocol(self)
 
     def usable(self, now: float) -> bool:
         """Whether a call can be sent on it."""
-        return self.connection.is_connected and bool(self.asked or self.used_at + IDLE_S >= now)
+        return not self._ended and bool(self.asked or self.used_at + IDLE_S >= now)
 
-    def lost(self, err: Exception) -> None:
+    def send(self, words: tuple[Any, ...], future: Future[Any], now: float) -> None:
+        """Send one call; the future is told its answer."""
+        self.used_at = now
+        self.asked.append((future, now))
+        self._write(hiredis.pack_command(words))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the answers that are whole."""
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (answer := reader.gets()) is not _NO_MORE:
+                future, _ = self.asked.popleft()
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                    if isinstance(answer, ReadOnlyError):
+                        # A primary that was: by its name another is reached now.
+                        self.end(answer)
+                else:
+                    future.set_result(answer)
+        except (InvalidResponse, IndexError) as err:
+            self.end(LostError(f"the server does not speak its protocol: {err}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
+        self.end(exc or LostError("the connection was closed"))
+
+    def end(self, err: Exception) -> None:
+        """Hang up, and tell everyone who waits."""
+        self._ended = True
+        self._writer.close()
         while self.asked:
             future, _ = self.asked.popleft()
             if not future.done():
@@ -59,22 +98,13 @@ class Lane:
     async def call(self, *words: Any) -> Any:  # noqa: ANN401  # as the server takes and answers
         """The server's answer, in bytes. Raises what redis-py raises for a single command."""
         loop = asyncio.get_running_loop()
-        line = self._line
-        if line is None or not line.usable(loop.time()):
+        now, line = loop.time(), self._line
+        if line is None or not line.usable(now):
             line = await self._open()
         future: Future[Any] = loop.create_future()
-        line.used_at = loop.time()
-        line.asked.append((future, line.used_at))
+        line.send(words, future, now)
         if self._alarm is None:
             self._alarm = loop.call_later(self._answer_s, self._check)
-        connection = line.connection
-        try:
-            await connection.send_packed_command(
-                connection.pack_command(*words), check_health=False
-            )
-        except BaseException:
-            future.cancel()
-            raise
         return await future
 
     async def close(self) -> None:
@@ -85,8 +115,7 @@ class Lane:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._line is not None:
-            await self._hang_up(self._line)
+        self._hang_up(LostError("the connection was closed"))
 
     async def _open(self) -> _Line:
         """A new connection, the same for all who ask for one; they fail together, too."""
@@ -101,42 +130,14 @@ class Lane:
             opening.exception()  # those who waited have been told, if they wait still
 
     async def _connect(self) -> _Line:
-        if self._line is not None:
-            await self._hang_up(self._line)
+        self._hang_up(LostError("the connection was closed"))
         # redis-py has no types here.
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()  # type: ignore[no-untyped-call]
         if self.life:
             self.life = await _run_id(connection)
-        # From here on answers come in turn, and the alarm minds the time.
-        connection.socket_timeout = None
-        line = _Line(connection, used_at=asyncio.get_running_loop().time())
-        line.reader = asyncio.create_task(self._read(line))
-        self._line = line
-        return line
-
-    async def _read(self, line: _Line) -> None:
-        end: Exception = LostError("the connection was closed")
-        try:
-            while True:
-                answer, err = await _next(line.connection)
-                future, _ = line.asked.popleft()
-                if future.done():
-                    continue
-                if err is not None:
-                    future.set_exception(err)
-                    if isinstance(err, ReadOnlyError):
-                        # A primary that was: by its name another is reached now.
-                        raise err
-                else:
-                    future.set_result(answer)
-        except (RedisError, OSError) as err:
-            end = err
-        finally:
-            if self._line is line:
-                self._line = None
-            line.lost(end)
-            await line.connection.disconnect(nowait=True)
+        self._line = _Line(_taken(connection), asyncio.get_running_loop().time())
+        return self._line
 
     def _check(self) -> None:
         """Give up a connection whose oldest call has waited too long."""
@@ -147,17 +148,12 @@ class Lane:
         if due > loop.time():
             self._alarm = loop.call_at(due, self._check)
             return
-        self._line = None
-        line.lost(NoAnswerError("no answer in time"))
-        if line.reader is not None:
-            line.reader.cancel()
+        self._hang_up(NoAnswerError("no answer in time"))
 
-    async def _hang_up(self, line: _Line) -> None:
-        self._line = None
-        if line.reader is not None:
-            line.reader.cancel()
-            with suppress(CancelledError):
-                await line.reader
+    def _hang_up(self, err: Exception) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.end(err)
 
 
 async def _run_id(connection: AbstractConnection) -> str:
@@ -168,9 +164,9 @@ async def _run_id(connection: AbstractConnection) -> str:
     )
 
 
-async def _next(connection: AbstractConnection) -> tuple[Any, ResponseError | None]:
-    """The next answer, or the error the server answers with; raises when the connection fails."""
-    try:
-        return await connection.read_response(disable_decoding=True), None
-    except ResponseError as err:
-        return None, err
+def _taken(connection: AbstractConnection) -> StreamWriter:
+    """What a connection writes to; the connection itself is over, and must not close it."""
+    # redis-py has no other way to its transport.
+    writer = cast(StreamWriter, connection._writer)  # noqa: SLF001
+    connection._reader = connection._writer = None  # noqa: SLF001
+    return writer

@@ -48,6 +48,8 @@ async def a_server(handle):
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+    for writer in seen:
+        writer.close()
 
 
 async def test_calls_made_together_get_their_own_answers_over_one_connection(url):
@@ -118,6 +120,28 @@ async def test_calls_that_are_answered_are_never_given_up(url):
         for n in range(20):
             assert await lane.call("ECHO", n) == b"%d" % n
             await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_speaks_another_protocol_is_told_as_a_lost_connection():
+    async def odd(reader, writer, _number):
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with a_server(odd) as (url, _), a_lane(url) as lane:
+        with pytest.raises(LostError):
+            await lane.call("PING")
+
+
+async def test_an_answer_that_nobody_asked_for_ends_the_connection():
+    async def talkative(reader, writer, _number):
+        await reader.read(100)
+        writer.write(b"+PONG\r\n+PONG\r\n")
+        await reader.read(100)
+
+    async with a_server(talkative) as (url, seen), a_lane(url) as lane:
+        assert await lane.call("PING") == b"PONG"
+        assert await lane.call("PING") == b"PONG"
+        assert len(seen) == 2
 
 
 async def test_after_an_idle_time_a_new_connection_is_made(url, monkeypatch):
