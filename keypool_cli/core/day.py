@@ -19,9 +19,15 @@ def _starts(day: date) -> tuple[int, ...]:
     return tuple(int(midnight.timestamp()) * 1000 for midnight in midnights)
 
 
+@lru_cache(maxsize=8)
+def _day_of_hour(hour: int) -> date:
+    return datetime.fromtimestamp(hour * 3600, tz=UTC).astimezone(PACIFIC).date()
+
+
 def day_of(at_ms: int) -> date:
     """Return the Pacific date at an instant."""
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).astimezone(PACIFIC).date()
+    # Pacific time is whole hours behind UTC, so its days begin with one.
+    return _day_of_hour(at_ms // 3_600_000)
 
 
 def day_starts(at_ms: int) -> tuple[int, ...]:

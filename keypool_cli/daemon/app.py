@@ -27,6 +27,8 @@ READY_WITHIN_S = 2.0
 _API = "/keypool/v1/"
 _LEASES = "/keypool/v1/leases"
 
+_Handler = Callable[[Caller, Scope, Exchange], Awaitable[None]]
+
 log = logging.getLogger("keypool.daemon")
 
 
@@ -46,9 +48,10 @@ class App:
             "/healthz": self._healthz,
             "/readyz": self._readyz,
         }
-        self._reads: dict[str, Callable[[Caller, Scope, Exchange], Awaitable[None]]] = {
-            f"{_API}status": self._status,
-            f"{_API}explain": self._explain,
+        self._calls: dict[str, tuple[str, _Handler]] = {
+            _LEASES: ("POST", leases.grant),
+            f"{_API}status": ("GET", self._status),
+            f"{_API}explain": ("GET", self._explain),
         }
 
     async def __call__(self, scope: Scope, proto: Exchange) -> None:
@@ -75,7 +78,14 @@ class App:
             answer_problem(proto, Problem(title="Internal error", status=500, detail=told))
 
     async def _route(self, scope: Scope, proto: Exchange) -> None:
-        path, method = scope.path, scope.method
+        path = scope.path
+        known = self._calls.get(path)
+        if known is not None:
+            caller = self._auth.caller(scope)
+            method, handler = known
+            _allow(scope.method, method)
+            await handler(caller, scope, proto)
+            return
         plain = self._plain.get(path)
         if plain is not None:
             await plain(proto)
@@ -87,22 +97,15 @@ class App:
             return
         page = self._pages.get(path)
         if page is not None:
-            _allow(method, "GET")
+            _allow(scope.method, "GET")
             await page(scope, proto)
             return
         if not path.startswith(_API):
             raise NotFoundError("there is nothing at this path", hint="the API is at /keypool/v1/")
         caller = self._auth.caller(scope)
-        if path == _LEASES:
-            _allow(method, "POST")
-            await self._leases.grant(caller, scope, proto)
-        elif path.startswith(f"{_LEASES}/"):
-            await self._one_lease(caller, scope, proto)
-        elif path in self._reads:
-            _allow(method, "GET")
-            await self._reads[path](caller, scope, proto)
-        else:
+        if not path.startswith(f"{_LEASES}/"):
             raise NotFoundError("there is nothing at this path")
+        await self._one_lease(caller, scope, proto)
 
     async def _one_lease(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         lease_id, _, verb = scope.path[len(_LEASES) + 1 :].partition("/")

@@ -2,9 +2,10 @@
 
 import re
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+
+import msgspec
 
 from keypool_cli.core.model import DEFAULT_POOL, Client, Pool
 from keypool_cli.daemon.problems import UnauthenticatedError
@@ -20,8 +21,7 @@ _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
 _WITH_PORT = re.compile(r"([^:@]*):\d*")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who calls. client: None where the daemon runs without authentication."""
 
     client: Client | None

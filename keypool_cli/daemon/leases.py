@@ -1,6 +1,7 @@
 """The lease calls: grant, settle, release."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, Us
 from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
-from keypool_cli.service.estimating import Estimates, Estimating
+from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.lease_ids import is_proxied
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
@@ -72,7 +73,7 @@ class Leases:
             raise UsageError("the body names no model")
         caller.check_model(model)
         pool = await pool_of(caller, self._watch, body.pool)
-        estimate = await _estimate(body, model, self._estimating.of(caller.client))
+        estimate = _said(body) or await self._estimated(body, model, caller)
         request = LeaseRequest(
             model=model,
             pool=pool,
@@ -81,18 +82,23 @@ class Leases:
             requests=body.requests,
             wait_s=pool.wait_s if body.wait_s is None else body.wait_s,
             ttl_s=body.ttl_s,
-            prefer=await self._affinity.project(pool, body.affinity),
+            prefer=await self._affinity.project(pool, body.affinity) if body.affinity else "",
         )
-        lease = await self._lease(request, proto)
+        granting = self._leasing.lease(request)
+        lease = await (unless_gone(granting, proto) if request.wait_s > 0 else granting)
         self._estimating.expect(lease.lease_id, estimate, model=model, client=caller.client)
-        # A preference that could not be kept costs no lease.
-        with suppress(UnreachableError):
-            await self._affinity.keep(pool, body.affinity, lease.project.id)
+        if body.affinity:
+            # A preference that could not be kept costs no lease.
+            with suppress(UnreachableError):
+                await self._affinity.keep(pool, body.affinity, lease.project.id)
         answer_json(proto, 201, _lease_answer(lease, estimate))
 
-    async def _lease(self, request: LeaseRequest, proto: Exchange) -> Lease:
-        granting = self._leasing.lease(request)
-        return await (unless_gone(granting, proto) if request.wait_s > 0 else granting)
+    async def _estimated(self, body: LeaseBody, model: str, caller: Caller) -> Estimate:
+        raw, estimates = bytes(body.request), self._estimating.of(caller.client)  # type: ignore[arg-type]  # it is there
+        request = _decoded(_request_body, raw)
+        if len(raw) < LONG_REQUEST:
+            return estimates.request(request, model=model)
+        return await asyncio.to_thread(estimates.request, request, model=model)
 
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""
@@ -121,11 +127,12 @@ def _check_own(caller: Caller, lease_id: str) -> None:
         raise NotFoundError("this lease is a proxied call's", hint="the daemon settles it itself")
 
 
-async def _json_body(scope: Scope, proto: Exchange, limit: int) -> bytes:
-    kind = (scope.headers.get("content-type") or "").partition(";")[0].strip().lower()
+def _json_body(scope: Scope, proto: Exchange, limit: int) -> Awaitable[bytes]:
+    headers = scope.headers
+    kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise WrongTypeError("the body must be JSON", hint="send Content-Type: application/json")
-    return await read_body(scope.headers, proto, limit=limit)
+    return read_body(headers, proto, limit=limit)
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -135,16 +142,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise UsageError(f"the body is not understood: {err}") from err
 
 
-async def _estimate(body: LeaseBody, model: str, estimates: Estimates) -> Estimate:
+def _said(body: LeaseBody) -> Estimate | None:
+    """The caller's own estimate; None where there is a request to estimate."""
     if (body.tokens is None) == (body.request is msgspec.UNSET):
         raise UsageError("the body needs exactly one of tokens and request")
-    if body.tokens is not None:
-        return Estimate(body.tokens, 0, "caller", {})
-    raw = bytes(body.request)  # type: ignore[arg-type]  # one of the two is there
-    request = _decoded(_request_body, raw)
-    if len(raw) < LONG_REQUEST:
-        return estimates.request(request, model=model)
-    return await asyncio.to_thread(estimates.request, request, model=model)
+    return None if body.tokens is None else Estimate(body.tokens, 0, "caller", {})
 
 
 def _lease_answer(lease: Lease, estimate: Estimate) -> LeaseAnswer:

@@ -77,6 +77,8 @@ class Activity:
         self.leases = 0
         self.counts = Counts()
         self._clock = clock
+        self._second = -1
+        self._now: Counter[tuple[str, str]] = Counter()
         self._seconds: deque[tuple[int, Counter[tuple[str, str]]]] = deque()
 
     def granted(self) -> None:
@@ -102,12 +104,13 @@ class Activity:
         return dict(self._total(kind, within_s=_MINUTE).most_common())
 
     def _count(self, kind: str, name: str) -> None:
-        now = int(self._clock())
-        if not self._seconds or self._seconds[-1][0] != now:
-            self._seconds.append((now, Counter()))
-            while self._seconds[0][0] <= now - _MINUTE:
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._now = second, Counter()
+            self._seconds.append((second, self._now))
+            while self._seconds[0][0] <= second - _MINUTE:
                 self._seconds.popleft()
-        self._seconds[-1][1][kind, name] += 1
+        self._now[kind, name] += 1
 
     def _total(self, kind: str, *, within_s: int) -> Counter[str]:
         since, found = int(self._clock()) - within_s, Counter[str]()

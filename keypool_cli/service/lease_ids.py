@@ -11,7 +11,10 @@ from keypool_cli.errors import NotFoundError
 _PROXIED = "~"
 """Begins the ids of leases that the daemon makes its own calls with; no random text has it."""
 
-_RANDOM_BYTES = 16
+_RANDOM_BYTES = 18
+"""144 bits, which base64 writes without padding."""
+
+_LENGTH = 24
 _AT_ONCE = 256
 
 _unused: list[str] = []
@@ -22,7 +25,7 @@ os.register_at_fork(after_in_child=_unused.clear)
 
 
 def new_lease_id(model: str, *, proxied: bool = False) -> str:
-    """Make an id with 128 random bits for a lease on a bucket model.
+    """Make an unguessable id for a lease on a bucket model.
 
     proxied: the daemon makes the call itself, and no client's word says what became of it.
     """
@@ -39,11 +42,9 @@ def _random() -> str:
         return _unused.pop()
     except IndexError:
         pass
-    fetched = os.urandom(_RANDOM_BYTES * _AT_ONCE)
-    parts = (fetched[at : at + _RANDOM_BYTES] for at in range(0, len(fetched), _RANDOM_BYTES))
-    mine, *others = (urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
-    _unused.extend(others)
-    return mine
+    fetched = urlsafe_b64encode(os.urandom(_RANDOM_BYTES * _AT_ONCE)).decode()
+    _unused.extend(fetched[at : at + _LENGTH] for at in range(0, len(fetched), _LENGTH))
+    return _unused.pop()
 
 
 @lru_cache(maxsize=1024)

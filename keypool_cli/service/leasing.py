@@ -108,22 +108,33 @@ class Leasing:
         live store or the database does not answer.
         """
         model, begun = self._watch.configured.bucket(request.model), perf_counter()
-        grant = await self._grant(model, request)
-        self._books.note(model, grant.project_id)
-        use = (request.client.id if request.client else 0, grant.project_id, grant.key_id, model)
+        answer = await (
+            self._ask_waiting(model, request)
+            if request.wait_s > 0
+            else self._ask(model, request.pool.id, self._demand(model, request, 0))
+        )
+        if not isinstance(answer, Grant):
+            raise await self._refusal(model, request, answer)
+        self._books.note(model, answer.project_id)
+        use = (_client(request), answer.project_id, answer.key_id, model)
         self._books.activity.counts.granted(use, request.tokens, perf_counter() - begun)
+        secret = self._watch.known_secret(answer.key_id)
+        if secret is None:
+            secret = await self._unsealed(model, request, answer)
+        return self._lease(answer, request, secret)
+
+    async def _unsealed(self, model: str, request: LeaseRequest, grant: Grant) -> Secret:
+        """The secret of a key leased for the first time; without it the lease is given back."""
         try:
-            return await self._lease(grant, request)
+            return await self._watch.secret(grant.key_id)
         except BaseException:
             await asyncio.shield(self._give_back(model, request, grant.lease_id))
             raise
 
     async def _give_back(self, model: str, request: LeaseRequest, lease_id: str) -> None:
-        client = request.client.id if request.client else 0
-        await self._ports.engine.release(model, client, [lease_id])
+        await self._ports.engine.release(model, _client(request), [lease_id])
 
-    async def _lease(self, grant: Grant, request: LeaseRequest) -> Lease:
-        secret = self._watch.known_secret(grant.key_id) or await self._watch.secret(grant.key_id)
+    def _lease(self, grant: Grant, request: LeaseRequest, secret: Secret) -> Lease:
         catalog = self._watch.configured.catalog
         return Lease(
             lease_id=grant.lease_id,
@@ -137,22 +148,19 @@ class Leasing:
             expires_at_ms=grant.expires_at_ms,
         )
 
-    async def _grant(self, model: str, request: LeaseRequest) -> Grant:
+    async def _ask_waiting(self, model: str, request: LeaseRequest) -> Grant | Refused | Waits:
         deadline = await self._waiting.deadline(request.wait_s)
+        pool_id = request.pool.id
         demand = self._demand(model, request, deadline)
         answer: Grant | Refused | Waits | None = None
         while answer is None:
-            answer = await (self._ask_waiting if deadline else self._ask)(
-                model, request.pool.id, demand
-            )
+            answer = await self._wait(model, pool_id, demand)
         if isinstance(answer, Waits):
             # One last try tells when there will be room, and takes what has just come free.
-            answer = await self._ask(model, request.pool.id, self._demand(model, request, 0))
-        if isinstance(answer, Grant):
-            return answer
-        raise await self._refusal(model, request, answer)
+            answer = await self._ask(model, pool_id, self._demand(model, request, 0))
+        return answer
 
-    async def _ask_waiting(
+    async def _wait(
         self, model: str, pool_id: int, demand: Demand
     ) -> Grant | Refused | Waits | None:
         """Ask, and wait for the grant; Waits when the demand's time ran out, None to ask again."""
@@ -179,7 +187,7 @@ class Leasing:
             requests=request.requests,
             tokens=request.tokens,
             ttl_ms=int(request.ttl_s * 1000),
-            client=client.id if client else 0,
+            client=_client(request),
             client_rpm=-1 if client is None or client.rpm is None else client.rpm,
             client_tpm=-1 if client is None or client.tpm is None else client.tpm,
             prefer=request.prefer,
@@ -245,6 +253,11 @@ class Leasing:
             + ("; ".join(told) or "it has none"),
             hint=f"see why: keypool status --pool {pool.name}",
         )
+
+
+def _client(request: LeaseRequest) -> int:
+    """The id of who asks; 0 where the daemon runs without authentication."""
+    return request.client.id if request.client is not None else 0
 
 
 def _soonest(found: Explanation) -> Reason | None:

@@ -20,10 +20,10 @@ def test_an_id_names_its_model_in_letters_that_need_no_escape(model):
     )
 
 
-def test_an_id_holds_128_random_bits():
+def test_an_id_holds_at_least_128_random_bits():
     ids = {new_lease_id("m").partition(".")[0] for _ in range(1000)}
     assert len(ids) == 1000
-    assert all(len(base64.urlsafe_b64decode(each + "==")) == 16 for each in ids)
+    assert all(len(base64.urlsafe_b64decode(each)) >= 16 for each in ids)
 
 
 def test_a_forked_process_makes_none_of_its_parents_ids():

@@ -31,7 +31,7 @@ async def engine(url):
     await found.load(M, [project])
     await found.seal(M, revision=1, pools=[LivePool(POOL, 0, [0])], epoch="e")
     yield found
-    await client.aclose()
+    await found.store.close()
 
 
 @pytest.fixture
