@@ -107,7 +107,7 @@ def _about(asked: Asked, after: str) -> Asked:
     name = named(asked.call.resource, after)
     if name is None:
         raise UsageError("after is the id of the last item on the page before")
-    return replace(asked, call=replace(asked.call, touch=Touch.USE, resource=name))
+    return msgspec.structs.replace(asked, call=replace(asked.call, touch=Touch.USE, resource=name))
 
 
 def _after(scope: Scope) -> str:

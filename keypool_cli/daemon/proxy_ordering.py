@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
+
+import msgspec
 
 from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
@@ -34,8 +36,7 @@ _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora",
 Body = bytes | AsyncIterator[bytes] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A call, its caller, and how it came."""
 
     call: Call
@@ -84,7 +85,8 @@ class Ordering:
         if asked.call.touch is Touch.MAKE and asked.call.family is Family.OPENAI:
             asked.caller.check_every_model("a batch names its models in its file")
         if wanted.passing and asked.call.touch is Touch.MAKE:
-            asked = replace(asked, call=replace(asked.call, touch=Touch.NONE))
+            plain = replace(asked.call, touch=Touch.NONE)
+            asked = msgspec.structs.replace(asked, call=plain)
         return asked.call, await self.of(asked, wanted, body)
 
     async def of(self, asked: Asked, wanted: Wanted, body: Body) -> Order:

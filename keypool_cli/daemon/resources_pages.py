@@ -1,6 +1,6 @@
 """Pages of upstream's lists, read whole; and upstream's refusal of one, passed on."""
 
-from dataclasses import replace
+import msgspec
 
 from keypool_cli.core.model import Project
 from keypool_cli.daemon.gemini_errors import mark
@@ -35,7 +35,7 @@ class Pages:
     async def read(self, order: Order, project: Project, target: str) -> bytes:
         """A project's page. Raises RefusedPageError, and what proxying raises."""
         attempt = await self._proxying.answer(
-            replace(order, only=project, target=target, whole=True), self._tickets
+            msgspec.structs.replace(order, only=project, target=target, whole=True), self._tickets
         )
         try:
             passage = attempt.answer

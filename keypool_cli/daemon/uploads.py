@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from keypool_cli.daemon.gemini_errors import mark
 from keypool_cli.daemon.proxy_demand import Wanted
@@ -59,7 +60,9 @@ class UploadCalls:
         else:
             body = _complete(asked.scope, proto)
             order = await self._ordering.of(asked, Wanted("", 0), body)
-            order = replace(order, headers=[*order.headers, *_length_of(asked.scope)])
+            order = msgspec.structs.replace(
+                order, headers=[*order.headers, *_length_of(asked.scope)]
+            )
         attempt = await self._proxying.answer(order, self._tickets)
         try:
             await self._ordering.keep(order, attempt)

@@ -8,7 +8,7 @@ limit of 0 and a spent day show only then (gemini-facts 3).
 import asyncio
 import secrets as random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import time_ns
 from urllib.parse import quote
@@ -168,7 +168,7 @@ def _call(ports: Ports, model: str | None, proxy: str | None) -> Outgoing:
 
 async def _ask(forwarder: Forwarder, call: Outgoing, key: Key, secret: Secret) -> _Answer:
     headers = (*call.headers, ("x-goog-api-key", secret.text))
-    outgoing = replace(call, headers=headers)
+    outgoing = msgspec.structs.replace(call, headers=headers)
     try:
         answer = await forwarder.send(outgoing)
         status, body = answer.status, await answer.chunk() or b""

@@ -1,7 +1,7 @@
 """One upstream answer on its way to the client, and what it tells about its cost at the end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keypool_cli.core.model import Secret
 from keypool_cli.core.redact import REDACTED
@@ -24,8 +24,7 @@ LARGEST_HELD = 64 * 1024 * 1024
 """Bytes of an answer that are read before any of it is passed on, where it tells of new names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """What the end of a good answer told: the usage, and the error that ended it, if any."""
 
     usage: Mapping[str, object] | None

@@ -7,9 +7,10 @@ means is decided in :mod:`keypool_cli.service.attempting`.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
+
+import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
@@ -35,8 +36,7 @@ class RefusedError(NoCapacityError):
     """Every project that was tried is shut: its key, or the project itself, needs repair."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """A call that a client wants made; times are instants of ``time.monotonic``.
 
     tokens, requests: what to reserve; estimate: where tokens come from. wait_until: how long it may wait for room; deadline: when
@@ -67,6 +67,10 @@ class Order:
     only: Project | None = None
     makes: bool = False
 
+    def __repr__(self) -> str:
+        """Tell nothing of what the client sends."""
+        return f"Order({self.method} …)"
+
 
 class Ticket(Protocol):
     """The right to make one attempt, and what must be done with its outcome."""
@@ -96,17 +100,15 @@ class Ticketing(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Trail:
+class _Trail(msgspec.Struct):
     """What became of a call so far. last: an answer to fall back on when no retry is possible."""
 
-    refused: frozenset[int] = field(default_factory=frozenset)
+    refused: frozenset[int] = frozenset()
     retries: int = 0
     last: "Attempt | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One call upstream that came back. passage: None when no answer came (then failure is set)."""
 
     ticket: Ticket

@@ -6,7 +6,6 @@ lost store forgets it; then acknowledged. Refusals that arrive together share on
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from socket import gethostname
 from time import perf_counter
 
@@ -47,8 +46,7 @@ _ZERO_TOKENS = frozenset({401, 402, 403, 404, 429})
 """Upstream counts no tokens for calls it refused at the door."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What became of a call. status 0: no answer came. error: as received.
 
     client: whose lease it is. witnessed: the daemon made the call itself, so that what it says of
@@ -110,7 +108,9 @@ class Settling:
         model, begun = model_of(report.lease_id), perf_counter()
         verdict = self._verdict(report, await self._waiting.now_ms())
         said = _said(verdict)
-        acting = verdict if await self._concerns(model, report, verdict) else None
+        acting = verdict
+        if verdict is not None and not await self._concerns(model, report, verdict):
+            acting = None
         settled = await self._settle(model, report, said, self._mark(acting, report.witness))
         if settled.first:
             self._activity.settled(verdict)
@@ -152,10 +152,8 @@ class Settling:
             jitter=random.random(),  # noqa: S311 - spreads retries only
         )
 
-    async def _concerns(self, model: str, report: Report, verdict: Verdict | None) -> bool:
+    async def _concerns(self, model: str, report: Report, verdict: Verdict) -> bool:
         """Whether a verdict is about what is configured now."""
-        if verdict is None:
-            return False
         old = is_about_old_secret(self._ports, self._watch, model, report.lease_id, verdict)
         return not await old
 
@@ -247,7 +245,7 @@ class Settling:
         self, report: Report, verdict: Verdict, settled: Settled, secrets: Sequence[str]
     ) -> str:
         """The verdict's words, quoted from a body without secrets: half of one would be missed."""
-        clean = replace(report, error=redact_json(report.error, secrets))
+        clean = msgspec.structs.replace(report, error=redact_json(report.error, secrets))
         again = self._verdict(clean, settled.granted_at_ms)
         return redact((again or verdict).reason, secrets)
 

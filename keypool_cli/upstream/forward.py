@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from pyqwest import (
     Client,
     FullResponse,
@@ -47,11 +48,10 @@ class Patience:
     idle_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A call as it goes upstream. proxy: the egress proxy's URL; None goes as the machine does.
 
-    headers hold the credential, so this has no repr. body: None where there is none. whole: the
+    headers hold the credential, which the repr does not show. body: None where there is none. whole: the
     answer is read to its end before any of it is given; twice as fast for small ones.
     """
 
@@ -61,6 +61,10 @@ class Outgoing:
     body: bytes | AsyncIterator[bytes] | None = None
     proxy: str | None = None
     whole: bool = False
+
+    def __repr__(self) -> str:
+        """Tell nothing of the credential."""
+        return f"Outgoing({self.method} …)"
 
 
 class WholeAnswer:

@@ -81,12 +81,11 @@ def to_client(headers: Iterable[Header]) -> list[Header]:
 def _kept(
     headers: Iterable[Header], dropped: frozenset[str], prefixes: tuple[str, ...]
 ) -> list[Header]:
-    pairs = [(name.lower(), value) for name, value in headers]
-    named = [value for name, value in pairs if name == "connection"]
-    if named:
-        dropped |= {word.strip().lower() for value in named for word in value.split(",")}
-    return [
-        (name, value)
-        for name, value in pairs
-        if name not in dropped and not name.startswith(prefixes)
-    ]
+    kept, named = [], set()
+    for mixed, value in headers:
+        name = mixed.lower()
+        if name == "connection":
+            named |= {word.strip().lower() for word in value.split(",")}
+        elif name not in dropped and not name.startswith(prefixes):
+            kept.append((name, value))
+    return [each for each in kept if each[0] not in named] if named else kept

@@ -81,7 +81,10 @@ def named(collection: str, own: str) -> str | None:
 
 def may_mention(body: bytes) -> bool:
     """Whether a body can mention anything that one project keeps; quick, and never wrongly no."""
-    return any(each in body for each in _HINTS) and _MAYBE.search(body) is not None
+    for each in _HINTS:
+        if each in body:
+            return _MAYBE.search(body) is not None
+    return False
 
 
 def mentioned(body: object) -> list[str]:

@@ -13,7 +13,7 @@ KEPT = 64 * 1024
 """Bytes of an answer that are kept; usage comes last, after the text it counts."""
 
 _READ = json.JSONDecoder()
-_USAGE = re.compile(r'"(usageMetadata|usage_metadata|usage)"\s*:\s*(?=\{)')
+_USAGE = re.compile(r'"(?:usageMetadata|usage_metadata|usage)"\s*:\s*(?=\{)')
 _ERROR_START = re.compile(r'\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")')
 _NOTHING_MORE = re.compile(r"(?:[\s\],]|event:[^\n]*|data:\s*\[DONE\])*")
 _BEGINS_WITH_ERROR = re.compile(
@@ -52,15 +52,21 @@ class Tail:
 
 def usage_in(text: str) -> Mapping[str, object] | None:
     """The last usage in an answer's end, in Gemini's own names; None where there is none."""
-    for match in reversed(list(_USAGE.finditer(text))):
-        found = _object_at(text, match.end())
+    # From the end, where it is: searching for plain text is a hundred times as fast as a pattern.
+    at = text.rfind('"usage')
+    while at >= 0:
+        match = _USAGE.match(text, at)
+        found = _object_at(text, match.end()) if match is not None else None
         if found is not None:
             return _in_gemini_names(found)
+        at = text.rfind('"usage', 0, at)
     return None
 
 
 def error_in(text: str) -> object:
     """The error that ends an answer which began well; None where it ended well."""
+    if '"error"' not in text:
+        return None
     for match in reversed(list(_ERROR_START.finditer(text))):
         found = _object_at(text, match.start(), to_the_end=True)
         if found is not None:

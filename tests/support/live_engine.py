@@ -157,4 +157,4 @@ def live_engine(url: str, *, times: Times = USUAL_TIMES) -> Iterator[LiveEngine]
         try:
             yield live
         finally:
-            live.run(live.client.aclose())
+            live.run(live.engine.store.close())
