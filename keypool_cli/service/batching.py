@@ -1,6 +1,6 @@
 """Many single calls, sent together.
 
-Items that arrive while calls are under way go into the next one, so a batch grows with the load,
+Items that arrive while a call is under way go into the next one, so a batch grows with the load,
 and an item that comes to an idle daemon waits for nothing.
 """
 
@@ -10,9 +10,12 @@ from typing import Generic, TypeVar
 
 from keypool_cli.errors import UnreachableError
 
-MOST_AT_ONCE = 16
-"""Items in one call: more would hold up the store's other clients, and leave the daemon nothing to
-do meanwhile."""
+MOST_AT_ONCE = 32
+"""Items in one call: more would hold up the store's other clients."""
+
+ENOUGH = 16
+"""Items worth a call while another is under way: each call, and each waking of whoever waits for
+it, costs daemon and store as much as several items."""
 
 AT_ONCE = 2
 """Calls under way: the store works on one while the daemon hands out the answers of another."""
@@ -45,25 +48,26 @@ class Batcher(Generic[Item, Answer]):
         """Send one item with whatever else comes; raises what its batch met."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._under_way < self._at_once:
-            self._go_on()
+        self._go_on()
         return future
 
     def _go_on(self) -> None:
+        """Send what waits, if that is worth a call now."""
+        enough = ENOUGH if self._under_way else 1
+        if self._under_way >= self._at_once or len(self._waiting) < enough:
+            return
         self._under_way += 1
         task = asyncio.create_task(self._deliver())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _deliver(self) -> None:
-        if not self._waiting:
-            self._under_way -= 1
-            return
         batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
         answers: Sequence[Answer] = ()
         met: BaseException | None = None
         try:
-            answers = await self._send([item for item, _ in batch])
+            if batch:
+                answers = await self._send([item for item, _ in batch])
         except BaseException as err:
             met = err
             if not isinstance(err, Exception):
@@ -76,8 +80,7 @@ class Batcher(Generic[Item, Answer]):
             # Before anyone hears of this one: the store shall not wait for the daemon, nor whoever
             # asks again at once for a call that has ended.
             self._under_way -= 1
-            if self._waiting:
-                self._go_on()
+            self._go_on()
             self._hand_out(batch, answers, met)
 
     def _hand_out(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from keypool_cli.errors import UnreachableError
-from keypool_cli.service.batching import MOST_AT_ONCE, Batcher
+from keypool_cli.service.batching import ENOUGH, MOST_AT_ONCE, Batcher
 
 
 class Store:
@@ -44,39 +44,59 @@ async def test_an_item_that_comes_alone_is_sent_at_once():
     assert await task == 2
 
 
-async def test_items_that_come_during_calls_go_together_into_the_next_one_in_order():
+async def test_items_that_come_during_a_call_go_together_into_the_next_one_in_order():
     store = Store()
     batcher = Batcher(store.send)
-    first = [*await asked(batcher, 1), *await asked(batcher, 2)]
+    first = await asked(batcher, 1)
     await settled()
-    later = await asked(batcher, 3, 4, 5)
+    later = [*await asked(batcher, 2), *await asked(batcher, 3, 4)]
     await settled()
-    assert store.calls == [[1], [2]]
+    assert store.calls == [[1]]
     store.open.set()
-    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8, 10]
-    assert store.calls == [[1], [2], [3, 4, 5]]
+    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8]
+    assert store.calls == [[1], [2, 3, 4]]
+
+
+async def test_a_second_call_goes_at_once_when_enough_wait_and_a_third_does_not():
+    store = Store()
+    batcher = Batcher(store.send)
+    many = range(100, 100 + ENOUGH)
+    asking = await asked(batcher, 1)
+    await settled()
+    asking += await asked(batcher, *many)
+    await settled()
+    assert store.calls == [[1], [*many]]
+    asking += await asked(batcher, *many)
+    await settled()
+    assert store.calls == [[1], [*many]]
+    store.open.set()
+    await asyncio.gather(*asking)
+    assert store.calls == [[1], [*many], [*many]]
 
 
 async def test_the_next_call_is_on_its_way_before_anyone_hears_of_the_last():
     store = Store()
     batcher = Batcher(store.send)
-    first = [*await asked(batcher, 1), *await asked(batcher, 2)]
+    [first] = await asked(batcher, 1)
     later = await asked(batcher, 3)
     seen = []
-    first[0].add_done_callback(lambda _: seen.append(list(store.calls)))
+    first.add_done_callback(lambda _: seen.append(list(store.calls)))
     store.open.set()
-    await asyncio.gather(*first, *later)
+    await asyncio.gather(first, *later)
     assert [3] in seen[0]
 
 
 async def test_where_only_one_call_may_be_under_way_the_second_waits():
     store = Store()
     batcher = Batcher(store.send, at_once=1)
-    asking = [*await asked(batcher, 1), *await asked(batcher, 2)]
+    asking = await asked(batcher, 1)
+    await settled()
+    asking += await asked(batcher, *range(100, 100 + ENOUGH))
     await settled()
     assert store.calls == [[1]]
     store.open.set()
-    assert await asyncio.gather(*asking) == [2, 4]
+    await asyncio.gather(*asking)
+    assert len(store.calls) == 2
 
 
 async def test_what_comes_after_a_quiet_time_is_sent_at_once_again():
@@ -157,9 +177,9 @@ async def test_whoever_asks_again_the_moment_all_calls_end_is_not_left_waiting()
 
     first = asyncio.create_task(caller())
     await settled()
-    last = batcher.ask(5)
+    others = await asked(batcher, *range(100, 100 + ENOUGH))
     await settled()
-    assert store.calls == [[1], [5]]
+    assert store.calls == [[1], [*range(100, 100 + ENOUGH)]]
     store.open.set()
-    assert await last == 10
+    await asyncio.gather(*others)
     assert await asyncio.wait_for(first, 1) == [2, 4]
