@@ -1,6 +1,7 @@
 """One connection shared by many calls: each gets its own answer, and none is left waiting."""
 
 import asyncio
+import ssl
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from redis.exceptions import TimeoutError as NoAnswerError
 
 from keypool_cli.engine import lane as lanes
 from keypool_cli.engine.lane import Lane
+from tests.support.serving import a_certificate
 from tests.support.valkey import private_valkey
 
 
@@ -36,8 +38,8 @@ async def connections(lane):
 
 
 @asynccontextmanager
-async def a_server(handle):
-    """A server of our own; yields its URL and the number of connections so far."""
+async def a_server(handle, *, tls=None):
+    """A server of our own; yields its URL and the connections so far."""
     seen = []
 
     async def accept(reader, writer):
@@ -45,9 +47,10 @@ async def a_server(handle):
         await handle(reader, writer, len(seen))
         writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    scheme = "redis" if tls is None else "rediss"
     async with server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
     for writer in seen:
         writer.close()
 
@@ -120,6 +123,21 @@ async def test_calls_that_are_answered_are_never_given_up(url):
         for n in range(20):
             assert await lane.call("ECHO", n) == b"%d" % n
             await asyncio.sleep(0.02)
+
+
+async def test_the_connection_may_be_tls(tmp_path):
+    async def echo(reader, writer, _number):
+        while data := await reader.read(1000):
+            writer.write(b"+PONG\r\n" * data.count(b"PING"))
+
+    own = a_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own.cert, own.key)
+    async with a_server(echo, tls=tls) as (url, seen):
+        async with a_lane(f"{url}?ssl_ca_certs={own.cert}&ssl_check_hostname=false") as lane:
+            calls = [lane.call("PING") for _ in range(5)]
+            assert await asyncio.gather(*calls) == [b"PONG"] * 5
+        assert len(seen) == 1
 
 
 async def test_a_server_that_speaks_another_protocol_is_told_as_a_lost_connection():
