@@ -81,7 +81,9 @@ def rate_of(url: str, text: str, folder: Path, seconds: int, connections: int) -
 
 def main() -> None:
     """Measure each twice, in turn."""
-    seconds, connections = (int(each) for each in (*sys.argv[1:], "5", "32")[:2])
+    seconds, connections = (
+        int(each) for each in (*sys.argv[1:], *("5", "32")[len(sys.argv) - 1 :])
+    )
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         constant = running.enter_context(served("constant"))
