@@ -41,6 +41,7 @@ from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
 _SWITCH_S = 0.001
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("keypool.daemon")
 
@@ -74,7 +75,8 @@ def run_daemon(
     _check(settings, options)
     address = Address(settings.host, settings.port, reuse_port=options.workers > 1, tls=options.tls)
     if options.workers == 1:
-        uvloop.run(_serve(settings, options, address, on_ready))
+        with suppress(asyncio.CancelledError):  # told to end before it served
+            uvloop.run(_serve(settings, options, address, on_ready))
     else:
         _run_workers(settings, options, address, on_ready)
 
@@ -104,7 +106,9 @@ def _run_workers(
     """Fork the workers and wait for them; the pipe's end tells them that we are gone."""
     reserved, bound = listen(address)
     alive, ours = os.pipe()
-    pids = []
+    pids: list[int] = []
+    # Until everyone can end in good order, a signal waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     for index, seat in enumerate(seats(options.workers)):
         pid = os.fork()
         if pid == 0:
@@ -114,8 +118,9 @@ def _run_workers(
             _worker(settings, mine, bound, alive, on_ready if index == 0 else lambda _: None)
         pids.append(pid)
     reserved.close()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, lambda signum, _: _signal_all(pids, signum))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
     if failed:
         raise KeypoolError(f"{len(failed)} of {len(pids)} workers failed", hint="see the log above")
@@ -136,7 +141,8 @@ def _worker(
 ) -> None:
     code = int(ExitCode.FAILURE)
     try:
-        uvloop.run(_serve(settings, options, address, on_ready, parent=alive))
+        with suppress(asyncio.CancelledError):
+            uvloop.run(_serve(settings, options, address, on_ready, parent=alive))
         code = int(ExitCode.OK)
     except KeypoolError as err:
         sys.stderr.write(f"keypool: {err}\n")
@@ -158,12 +164,31 @@ async def _serve(
     if parent is not None:
         loop = asyncio.get_running_loop()
         loop.add_reader(parent, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    told = _ended_early()
     async with opened(settings) as ports:
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
             _favour_the_loop()
             served = logged(app, options.access_log) if options.access_log else app
-            await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
+            if not told.is_set():
+                await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
+
+
+def _ended_early() -> asyncio.Event:
+    """Let SIGTERM end this task in good order until ``serve`` takes over: the live store is left.
+
+    The event tells of it too, for a library may forget that the task was cancelled.
+    """
+    loop, task, told = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+
+    def end() -> None:
+        told.set()
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    return told
 
 
 def _favour_the_loop() -> None:

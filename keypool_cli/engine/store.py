@@ -110,8 +110,8 @@ async def connect(settings: Settings) -> Store:
         client, life = await _open(settings.redis_url)
         return Store(client, settings.redis_url, life=life)
     embedded = EmbeddedServer(settings.home)
-    url = await asyncio.to_thread(embedded.join)
     try:
+        url = await asyncio.to_thread(embedded.join)
         client, life = await _open(url)
         return Store(client, url, embedded, life)
     except BaseException:
