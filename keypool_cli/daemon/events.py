@@ -11,6 +11,7 @@ from keypool_cli.errors import UsageError
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.registry.values import EventFilter
+from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.events import follow_events, list_events
 from keypool_cli.service.ports import Ports
 
@@ -36,7 +37,7 @@ class EventLog:
             asked["after"] = last
         wanted = filter_of(asked)
         if asked.get("follow", "false") == "true":
-            await unless_gone(self._follow(wanted, proto), proto)
+            await unless_gone(self._follow(wanted, proto), proto, Alarms())
             return
         found = await list_events(self._ports, wanted)
         answer_json(proto, 200, EventsAnswer(1, found))

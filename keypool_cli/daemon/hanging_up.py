@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from keypool_cli.errors import KeypoolError
 from keypool_cli.http.rsgi import Exchange
+from keypool_cli.service.alarms import Alarms
 
 QUICK_S = 0.05
 """Looking out for a client that hangs up costs as much as many a call: quick ones go without."""
@@ -17,9 +18,9 @@ class GoneError(KeypoolError):
     """The client hung up before its answer was ready."""
 
 
-async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
+async def unless_gone(work: Coroutine[object, object, T], proto: Exchange, alarms: Alarms) -> T:
     """Do work as long as the client waits for it; cancelled, and GoneError, when it hangs up."""
-    lookout = _Lookout(proto)
+    lookout = _Lookout(proto, alarms)
     try:
         return await work
     except asyncio.CancelledError:
@@ -33,12 +34,13 @@ async def unless_gone(work: Coroutine[object, object, T], proto: Exchange) -> T:
 class _Lookout:
     """Cancels the task that made it when the client goes. gone: that has happened."""
 
-    def __init__(self, proto: Exchange) -> None:
+    def __init__(self, proto: Exchange, alarms: Alarms) -> None:
         self.gone = False
         self._proto = proto
         self._task = asyncio.current_task()
         self._hung_up: asyncio.Future[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(QUICK_S, self._begin)
+        self._alarms = alarms
+        alarms.ring(QUICK_S, self._begin)
 
     def _begin(self) -> None:
         self._hung_up = asyncio.ensure_future(self._proto.client_disconnect())
@@ -51,7 +53,7 @@ class _Lookout:
 
     def end(self) -> None:
         """Look no longer."""
-        self._timer.cancel()
+        self._alarms.drop(self._begin)
         if self._hung_up is not None:
             self._hung_up.remove_done_callback(self._heard)
             self._hung_up.cancel()

@@ -23,6 +23,7 @@ from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, Us
 from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.lease_ids import is_proxied
@@ -63,6 +64,7 @@ class Leases:
         self._settling = settling
         self._affinity = affinity
         self._estimating = estimating
+        self._alarms = Alarms()
 
     async def grant(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases``."""
@@ -85,7 +87,9 @@ class Leases:
             prefer=await self._affinity.project(pool, body.affinity) if body.affinity else "",
         )
         granting = self._leasing.lease(request)
-        lease = await (unless_gone(granting, proto) if request.wait_s > 0 else granting)
+        if request.wait_s > 0:
+            granting = unless_gone(granting, proto, self._alarms)
+        lease = await granting
         self._estimating.expect(lease.lease_id, estimate, model=model, client=caller.client)
         if body.affinity:
             # A preference that could not be kept costs no lease.

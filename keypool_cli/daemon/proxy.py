@@ -16,6 +16,7 @@ from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.uploads import UploadCalls, upload_token
 from keypool_cli.errors import KeypoolError
 from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.proxying import Proxying, Ticketing
 from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
@@ -52,12 +53,13 @@ class Proxy:
         self._proxying = proxying
         self._tickets = tickets
         self._desks = desks
+        self._alarms = Alarms()
 
     async def handle(self, scope: Scope, proto: Exchange) -> None:
         """Answer one call; our own errors take the shape that the path's clients read."""
         call = read_call(scope.method, scope.path)
         try:
-            await unless_gone(self._serve(call, scope, proto), proto)
+            await unless_gone(self._serve(call, scope, proto), proto, self._alarms)
         except KeypoolError as err:
             code = answer_gemini_error(proto, err, _form(call, scope))
             if code >= 500:

@@ -16,6 +16,7 @@ from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
 from keypool_cli.core.refusal import Action, classify
 from keypool_cli.errors import NoCapacityError
+from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.attempting import (
     MOST_PROJECTS,
     MOST_RETRIES,
@@ -140,6 +141,7 @@ class Proxying:
     def __init__(self, forwarder: Forwarder, upstream_url: str, egress: Egress) -> None:
         self._forwarder = forwarder
         self._egress = egress
+        self._deadlines = Alarms()
         self.url = upstream_url.rstrip("/")
 
     async def answer(self, order: Order, tickets: Ticketing) -> Attempt:
@@ -187,7 +189,7 @@ class Proxying:
         url = self.url + order.target
         outgoing = Outgoing(order.method, url, headers, order.body, proxy, whole=order.whole)
         try:
-            async with asyncio.timeout(max(order.deadline - monotonic(), 0)):
+            with self._deadlines.within(order.deadline - monotonic()):
                 passage = Passage(await self._forwarder.send(outgoing), secret)
                 await _begun(passage)
         except TimeoutError:
@@ -221,7 +223,9 @@ async def _begun(passage: Passage) -> None:
 
 async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
     """Whether another attempt follows, once the pause before it is over. Raises RefusedError."""
-    if attempt.told is not None and attempt.told.action in SET_ASIDE:
+    if attempt.told is None:
+        return False
+    if attempt.told.action in SET_ASIDE:
         trail.refused |= {attempt.ticket.project.id}
         if order.only is not None and attempt.ticket.lease_id is not None:
             # No other project can help; but there is a time at which this one will.
