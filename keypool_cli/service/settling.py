@@ -5,6 +5,7 @@ lost store forgets it; then acknowledged. Refusals that arrive together share on
 """
 
 import random
+from asyncio import Future
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 from time import perf_counter
@@ -61,6 +62,11 @@ class Report(msgspec.Struct, frozen=True):
     witnessed: bool = False
 
     @property
+    def is_good(self) -> bool:
+        """Whether the call went well."""
+        return 200 <= self.status < 300 and self.error is None
+
+    @property
     def witness(self) -> Client | None:
         """The client whose word it is; None: the daemon's own, or anyone's without tokens."""
         return None if self.witnessed else self.client
@@ -112,20 +118,24 @@ class Settling:
         if verdict is not None and not await self._concerns(model, report, verdict):
             acting = None
         settled = await self._settle(model, report, said, self._mark(acting, report.witness))
-        if settled.first:
-            self._activity.settled(verdict)
-            self._count(model, report, settled, perf_counter() - begun)
-            source = "proxy" if report.witnessed else "client"
-            self._activity.counts.answered(source, report.status, verdict)
+        self.count(report, settled, verdict, perf_counter() - begun)
         # A repeated settlement comes here too: SQL may have been away the first time.
         if acting is not None and settled.answer == said and acts(acting, report.witness):
             await self._act(model, report, acting, settled)
         return outcome(settled, report.witness)
 
-    def _count(self, model: str, report: Report, settled: Settled, seconds: float) -> None:
+    def count(
+        self, report: Report, end: Settled | LeaseEnd, verdict: Verdict | None, seconds: float
+    ) -> None:
+        """Count a settlement that took so long, unless it was made before, or of no lease."""
+        if not isinstance(end, Settled) or not end.first:
+            return
+        self._activity.settled(verdict)
         client = report.client.id if report.client else 0
-        use = (client, settled.project_id, settled.key_id, model)
-        self._activity.counts.settled(use, settled.tokens, seconds)
+        use = (client, end.project_id, end.key_id, model_of(report.lease_id))
+        self._activity.counts.settled(use, end.tokens, seconds)
+        source = "proxy" if report.witnessed else "client"
+        self._activity.counts.answered(source, report.status, verdict)
 
     async def release(self, lease_id: str, client: Client | None) -> None:
         """Return a reservation whose call was never made; doing so twice changes nothing."""
@@ -142,7 +152,7 @@ class Settling:
         return end
 
     def _verdict(self, report: Report, now_ms: int) -> Verdict | None:
-        if 200 <= report.status < 300 and report.error is None:
+        if report.is_good:
             return None
         return classify(
             report.status,
@@ -157,13 +167,17 @@ class Settling:
         old = is_about_old_secret(self._ports, self._watch, model, report.lease_id, verdict)
         return not await old
 
-    async def _settle(
+    def settle_good(self, report: Report) -> Future[Settled | LeaseEnd]:
+        """Close the lease of a call that went well, without a task; :meth:`count` it when done."""
+        return self._ask(model_of(report.lease_id), report, "", None)
+
+    def _ask(
         self, model: str, report: Report, said: str, mark: LiveMark | None
-    ) -> Settled:
+    ) -> Future[Settled | LeaseEnd]:
         batcher = self._batchers.get(model)
         if batcher is None:
             batcher = self._batchers[model] = Batcher(lambda items: self._send(model, items))
-        end = await batcher.ask(
+        return batcher.ask(
             Settlement(
                 lease_id=report.lease_id,
                 client=report.client.id if report.client else 0,
@@ -173,6 +187,11 @@ class Settling:
                 answer=said,
             )
         )
+
+    async def _settle(
+        self, model: str, report: Report, said: str, mark: LiveMark | None
+    ) -> Settled:
+        end = await self._ask(model, report, said, mark)
         if end is LeaseEnd.MISSING:
             raise _no_lease()
         if not isinstance(end, Settled):

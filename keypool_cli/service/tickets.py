@@ -6,9 +6,11 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from time import monotonic
+from time import monotonic, perf_counter
+from typing import Any
 
 from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secret
+from keypool_cli.engine.types import LeaseEnd, Settled
 from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError, UnreachableError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.estimating import Estimating
@@ -36,12 +38,26 @@ class Closing:
     def __init__(self, settling: Settling, holding: Holding) -> None:
         self.holding = holding
         self._settling = settling
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     def later(self, report: Report) -> None:
         """Settle as soon as possible."""
         self.holding.let_go(report.lease_id)
-        self._start(self._settle(report))
+        if not report.is_good:
+            self._start(self._settle(report))
+            return
+        asked, begun = self._settling.settle_good(report), perf_counter()
+        self._under_way.add(asked)
+        asked.add_done_callback(lambda each: self._settled(report, each, begun))
+
+    def _settled(
+        self, report: Report, asked: asyncio.Future[Settled | LeaseEnd], begun: float
+    ) -> None:
+        self._under_way.discard(asked)
+        if asked.exception() is not None:
+            self._start(self._settle(report))
+        else:
+            self._settling.count(report, asked.result(), None, perf_counter() - begun)
 
     async def now(self, report: Report) -> None:
         """Settle before going on; later, while a store is away."""
@@ -51,8 +67,8 @@ class Closing:
 
     def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         return task
 
     async def _settle_once(self, report: Report) -> None:
@@ -63,8 +79,8 @@ class Closing:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def _settle(self, report: Report) -> None:
         try:
