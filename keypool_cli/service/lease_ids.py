@@ -54,7 +54,12 @@ def _ending(model: str) -> str:
 
 def model_of(lease_id: str) -> str:
     """Return the bucket model of a lease; raises NotFoundError for what is no lease id."""
-    _, dot, model = lease_id.partition(".")
-    if not dot or not model:
+    ending = lease_id.partition(".")[2]
+    if not ending:
         raise NotFoundError("there is no such lease")
-    return unquote(model.replace("~", "%"))
+    return _named(ending)
+
+
+@lru_cache(maxsize=1024)
+def _named(ending: str) -> str:
+    return unquote(ending.replace("~", "%"))

@@ -1,7 +1,8 @@
 """The streaming forwarder: one HTTP call upstream, and its answer in parts as they come."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from pyqwest import (
@@ -110,42 +111,47 @@ class StreamedAnswer:
 Answer = WholeAnswer | StreamedAnswer
 
 
+class _Way(NamedTuple):
+    """Connections through one egress proxy. whole: a call whose answer is read to its end."""
+
+    transport: HTTPTransport
+    whole: Callable[..., Coroutine[None, None, FullResponse]]
+
+
 class Forwarder:
     """Keeps connections to upstream, apart for each egress proxy."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._transports: dict[str | None, HTTPTransport] = {}
+        self._ways: dict[str | None, _Way] = {}
 
     async def send(self, outgoing: Outgoing) -> Answer:
         """Send a call; returns when the answer's head has arrived, or all of it if so wanted.
 
         Raises UpstreamError. Cancelling it breaks the connection.
         """
-        transport, headers = self._transport(outgoing.proxy), Headers(outgoing.headers)
+        way = self._ways.get(outgoing.proxy) or self._way(outgoing.proxy)
+        headers = Headers(outgoing.headers)
         try:
             if outgoing.whole:
-                call = Client(transport).execute
-                return WholeAnswer(
-                    await call(outgoing.method, outgoing.url, headers, outgoing.body)
-                )
+                answer = await way.whole(outgoing.method, outgoing.url, headers, outgoing.body)
+                return WholeAnswer(answer)
             request = Request(outgoing.method, outgoing.url, headers, outgoing.body)
-            return StreamedAnswer(await transport.execute(request))
+            return StreamedAnswer(await way.transport.execute(request))
         except _BROKEN as err:
             # Not chained: what the client library says may hold the URL.
             raise _ours(err, "upstream did not answer") from None
 
     async def close(self) -> None:
         """Close every connection."""
-        for transport in self._transports.values():
-            await transport.aclose()
-        self._transports.clear()
+        for way in self._ways.values():
+            await way.transport.aclose()
+        self._ways.clear()
 
-    def _transport(self, proxy: str | None) -> HTTPTransport:
-        transport = self._transports.get(proxy)
-        if transport is None:
-            transport = self._transports[proxy] = _transport(self._patience, proxy)
-        return transport
+    def _way(self, proxy: str | None) -> "_Way":
+        transport = _transport(self._patience, proxy)
+        way = self._ways[proxy] = _Way(transport, Client(transport).execute)
+        return way
 
 
 def _transport(patience: Patience, proxy: str | None) -> HTTPTransport:

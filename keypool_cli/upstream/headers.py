@@ -1,6 +1,7 @@
 """Which headers cross the proxy, in each direction."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 Header = tuple[str, str]
 
@@ -68,24 +69,34 @@ def to_upstream(headers: Iterable[Header]) -> list[Header]:
 
     Answers are asked for uncompressed, so that usage and errors can be read from them.
     """
-    kept = _kept(headers, _NOT_UPSTREAM, _CLIENTS_OWN_PREFIXES)
+    kept = _kept(headers, _name_upstream)
     kept.append(("accept-encoding", "identity"))
     return kept
 
 
 def to_client(headers: Iterable[Header]) -> list[Header]:
     """Upstream's headers that concern the client."""
-    return _kept(headers, _NOT_TO_CLIENTS, _UPSTREAMS_OWN_PREFIXES)
+    return _kept(headers, _name_to_client)
 
 
-def _kept(
-    headers: Iterable[Header], dropped: frozenset[str], prefixes: tuple[str, ...]
-) -> list[Header]:
+@lru_cache(maxsize=1024)
+def _name_upstream(mixed: str) -> str:
+    """The name in lower case; empty for one that stays here."""
+    name = mixed.lower()
+    return "" if name in _NOT_UPSTREAM or name.startswith(_CLIENTS_OWN_PREFIXES) else name
+
+
+@lru_cache(maxsize=1024)
+def _name_to_client(mixed: str) -> str:
+    name = mixed.lower()
+    return "" if name in _NOT_TO_CLIENTS or name.startswith(_UPSTREAMS_OWN_PREFIXES) else name
+
+
+def _kept(headers: Iterable[Header], shown: Callable[[str], str]) -> list[Header]:
     kept, named = [], set()
     for mixed, value in headers:
-        name = mixed.lower()
-        if name == "connection":
-            named |= {word.strip().lower() for word in value.split(",")}
-        elif name not in dropped and not name.startswith(prefixes):
+        if name := shown(mixed):
             kept.append((name, value))
+        elif mixed.lower() == "connection":
+            named |= {word.strip().lower() for word in value.split(",")}
     return [each for each in kept if each[0] not in named] if named else kept

@@ -22,8 +22,13 @@ _BEGINS_WITH_ERROR = re.compile(
 
 # Interactions and the OpenAI-compatible paths name the prompt's tokens their own way
 # (gemini-facts 4.2).
-_PROMPT = ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens")
-_TOOL_USE = ("toolUsePromptTokenCount", "total_tool_use_tokens")
+_NAMES = (
+    (
+        "promptTokenCount",
+        ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens"),
+    ),
+    ("toolUsePromptTokenCount", ("toolUsePromptTokenCount", "total_tool_use_tokens")),
+)
 # Whatever may still become that, once more of it is there.
 _MAY_BECOME_ERROR = re.compile(
     rb"[\s\[]*(?:event:[^\n]*(?:\n|\Z))?(?:[a-z]{0,5}:?)?[\s\[]*"
@@ -95,11 +100,11 @@ def _object_at(text: str, start: int, *, to_the_end: bool = False) -> dict[str, 
 
 
 def _in_gemini_names(usage: Mapping[str, object]) -> Mapping[str, object]:
-    names = (("promptTokenCount", _PROMPT), ("toolUsePromptTokenCount", _TOOL_USE))
-    told = {name: _first_count(usage, spellings) for name, spellings in names}
-    return {name: count for name, count in told.items() if count is not None}
-
-
-def _first_count(usage: Mapping[str, object], names: tuple[str, ...]) -> int | None:
-    counts = (usage.get(name) for name in names)
-    return next((each for each in counts if isinstance(each, int) and each >= 0), None)
+    told: dict[str, object] = {}
+    for name, spellings in _NAMES:
+        for spelling in spellings:
+            count = usage.get(spelling)
+            if isinstance(count, int) and count >= 0:
+                told[name] = count
+                break
+    return told
