@@ -4,16 +4,10 @@ Texts of one kind err alike. Ten requests of a kind show by how much, and correc
 what they show is shrunk towards 1, as if 300 tokens more had been estimated exactly.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import repeat
 from math import ceil, sqrt
-from typing import Final
+from typing import Final, NamedTuple
 
 from keypool_cli.core.estimator import Estimate
-from keypool_cli.core.text_tokens import GROUPS
-
-_ZEROS: Final = repeat(0.0)
 
 LEAST, MOST = 0.75, 1.35
 """Bounds of a ratio. Another tokenizer was seen to move a script by 30 %."""
@@ -39,8 +33,7 @@ _SPREAD: Final = 0.05
 _SURE_DEVIATIONS: Final = 3.3
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What requests of one kind were expected to cost, and what they did; both in tokens."""
 
     expected: int = 0
@@ -65,17 +58,6 @@ class Evidence:
 NOTHING: Final = Evidence()
 
 
-def text_tokens(parts: Mapping[str, float]) -> float:
-    """The text of an estimate: the part that is corrected; media and overheads are known."""
-    return sum(map(parts.get, GROUPS, _ZEROS))
-
-
-def dominant_script(parts: Mapping[str, float]) -> str:
-    """The group of characters that most of a request's text is of."""
-    tokens = list(map(parts.get, GROUPS, _ZEROS))
-    return GROUPS[tokens.index(max(tokens))]
-
-
 def observed(expected: float, actual: float) -> Evidence | None:
     """What one request shows; None where it shows nothing. Both: tokens of its text alone."""
     if expected < 1 or not 1 / _ODDEST <= actual / expected <= _ODDEST:
@@ -87,18 +69,19 @@ def observed(expected: float, actual: float) -> Evidence | None:
 def corrected(estimate: Estimate, evidence: Evidence) -> Estimate:
     """An estimate with what is known of its kind; never more than its text's bytes allow.
 
+    Its text is corrected; media and overheads are known.
     ``parts`` stay as they were: evidence is always against the uncorrected estimate.
     """
     if not evidence.requests or not estimate.tokens:
         return estimate
     ratio = evidence.ratio
-    tokens = max(1, round(estimate.tokens + text_tokens(estimate.parts) * (ratio - 1)))
+    tokens = max(1, round(estimate.tokens + estimate.text * (ratio - 1)))
     keep = _SURE_MARGIN if evidence.requests >= _SURE_REQUESTS else 1.0
     margin = ceil(estimate.margin * keep * ratio)
     if estimate.most is not None:
         tokens = min(tokens, estimate.most)
         margin = min(margin, estimate.most - tokens)
-    return Estimate(tokens, margin, estimate.method, estimate.parts, estimate.most)
+    return Estimate(tokens, margin, *estimate[2:])
 
 
 def has_drifted(evidence: Evidence, *, told: float) -> bool:

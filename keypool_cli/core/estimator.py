@@ -57,6 +57,7 @@ class Estimate(NamedTuple):
     parts: expected tokens by group (``text`` where it was counted exactly), and ``overhead``,
     ``media``, ``tools``, ``cached``; calibrated.
     most: what the request can cost at all, by its bytes; None where that is not known.
+    text: tokens of the text that was not counted exactly, calibrated; most of it is of ``script``.
     """
 
     tokens: int
@@ -64,6 +65,8 @@ class Estimate(NamedTuple):
     method: str
     parts: Mapping[str, float]
     most: int | None = None
+    text: float = 0.0
+    script: str = GROUPS[0]
 
 
 def estimate_text(text: str, *, calibration: Calibration = DEFAULT) -> Estimate:
@@ -188,15 +191,18 @@ class _Ledger:
 
     def close(self) -> Estimate:
         """The estimate; the text's reservation never exceeds its UTF-8 bytes."""
-        parts = {group: tokens for group, tokens in zip(GROUPS, self._groups) if tokens}  # noqa: B905 - none without a text
+        groups = self._groups
+        parts = {group: tokens for group, tokens in zip(GROUPS, groups) if tokens}  # noqa: B905 - none without a text
+        text, script = sum(groups), GROUPS[groups.index(max(groups)) if groups else 0]
         parts |= self._parts
-        total = sum(parts.values())
+        total = text + sum(self._parts.values())
         tokens = max(1, round(total)) if total > 0 else 0
         room = max(0, ceil(self._bytes_left + total - tokens))
         spare = ceil(self._spare)
         margin = min(ceil(self._wanted()), room) + spare
         method = "exact" if "text" in parts and parts.keys() <= _EXACT_PARTS else "estimator"
-        return Estimate(tokens, margin, method, MappingProxyType(parts), tokens + room + spare)
+        most = tokens + room + spare
+        return Estimate(tokens, margin, method, MappingProxyType(parts), most, text, script)
 
     def _wanted(self) -> float:
         """The margin of the text alone."""

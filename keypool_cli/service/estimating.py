@@ -10,9 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from keypool_cli.core.correction import (
     Evidence,
     corrected,
-    dominant_script,
     observed,
-    text_tokens,
 )
 from keypool_cli.core.estimator import (
     DEFAULT,
@@ -104,9 +102,8 @@ class Estimating:
         parts = estimate.parts
         if not parts or not _UNTAUGHT.isdisjoint(parts):
             return
-        text = text_tokens(parts)
         kind = self._kind(model, self.calibration(model)[1], client, estimate)
-        self._open[lease_id] = Guess(kind, text, sum(parts.values()) - text)
+        self._open[lease_id] = Guess(kind, estimate.text, sum(parts.values()) - estimate.text)
         if len(self._open) > MOST_OPEN:
             del self._open[next(iter(self._open))]
 
@@ -178,7 +175,7 @@ class Estimating:
         return (DEFAULT, 0) if found is None else found
 
     def _kind(self, model: str, version: int, client: Client | None, estimate: Estimate) -> Kind:
-        return Kind(model, version, client.id if client else 0, dominant_script(estimate.parts))
+        return Kind(model, version, client.id if client else 0, estimate.script)
 
     def correct(
         self, estimate: Estimate, *, model: str, version: int, client: Client | None

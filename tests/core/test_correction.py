@@ -12,7 +12,6 @@ from keypool_cli.core.correction import (
     NOTHING,
     Evidence,
     corrected,
-    dominant_script,
     has_drifted,
     observed,
 )
@@ -74,7 +73,7 @@ def test_the_margin_narrows_once_a_kind_is_known():
 
 
 def test_overheads_and_media_are_not_corrected():
-    found = Estimate(1100, 10, "estimator", {"latin": 100.0, "media": 1000.0})
+    found = Estimate(1100, 10, "estimator", {"latin": 100.0, "media": 1000.0}, text=100.0)
     assert corrected(found, Evidence(10**6, 12 * 10**5, 5)).tokens == 1120
 
 
@@ -107,7 +106,7 @@ def test_one_long_request_does_not_decide_alone():
     [(ARABIC, "arabic"), (ENGLISH, "latin"), ("مُحَمَّدٌ كَتَبَ" * 5, "tashkeel"), ("123 " * 99, "digits")],
 )
 def test_the_dominant_script_is_that_of_most_tokens(text, script):
-    assert dominant_script(estimate(text).parts) == script
+    assert estimate(text).script == script
 
 
 @pytest.mark.parametrize(
