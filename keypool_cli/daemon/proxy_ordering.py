@@ -30,6 +30,7 @@ from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
 from keypool_cli.upstream.headers import to_upstream
 
 _ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
+_MAKING = frozenset({Touch.MAKE, Touch.UPLOAD})
 _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
 """What one request may name several of, so that a client's own belong into one project."""
 
@@ -131,7 +132,9 @@ class Ordering:
 
     async def _preferred(self, asked: Asked, session: str) -> str:
         call, client = asked.call, asked.caller.client
-        makes = call.touch in {Touch.MAKE, Touch.UPLOAD} and call.resource in _COMBINED
+        makes = call.touch in _MAKING and call.resource in _COMBINED
+        if not (session or makes):
+            return ""
         with suppress(UnreachableError):
             if session and (makes or call.cost is Cost.SPENDS):
                 return await self._affinity.project(asked.pool, session)
@@ -149,7 +152,7 @@ def _own(call: Call) -> list[str]:
 def _headers(scope: Scope, body: Body) -> list[tuple[str, str]]:
     """The client's headers for upstream; what was unpacked is not called compressed any more."""
     kept = to_upstream(scope.headers.items())
-    if isinstance(body, bytes):
+    if isinstance(body, bytes) and "content-encoding" in scope.headers:
         return [each for each in kept if each[0] != "content-encoding"]
     return kept
 

@@ -110,5 +110,5 @@ def session_of(headers: Headers) -> str | None:
 
 def deadline_s(headers: Headers) -> float:
     """How long the client waits for an answer, as Google's clients announce it."""
-    said = headers.get("x-server-timeout") or ""
-    return min(float(said), DEADLINE_S) if _NUMBER.fullmatch(said) else DEADLINE_S
+    said = headers.get("x-server-timeout")
+    return min(float(said), DEADLINE_S) if said and _NUMBER.fullmatch(said) else DEADLINE_S

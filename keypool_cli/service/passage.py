@@ -113,9 +113,12 @@ class Passage:
 
 
 def _without(secret: Secret | None, headers: list[Header]) -> list[Header]:
-    if secret is None or not any(secret.text in value for _, value in headers):
+    if secret is None:
         return headers
-    return [(name, value.replace(secret.text, REDACTED)) for name, value in headers]
+    for _, value in headers:
+        if secret.text in value:
+            return [(name, value.replace(secret.text, REDACTED)) for name, value in headers]
+    return headers
 
 
 def _length(headers: list[Header]) -> int | None:
