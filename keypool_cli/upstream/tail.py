@@ -29,10 +29,10 @@ _NAMES = (
     ),
     ("toolUsePromptTokenCount", ("toolUsePromptTokenCount", "total_tool_use_tokens")),
 )
-# Whatever may still become that, once more of it is there.
+# Whatever may still become that, once more of it is there. Never goes back: it mostly fails.
 _MAY_BECOME_ERROR = re.compile(
-    rb"[\s\[]*(?:event:[^\n]*(?:\n|\Z))?(?:[a-z]{0,5}:?)?[\s\[]*"
-    rb'(?:\{\s*(?:"[a-z_]{0,10}(?:"\s*:?\s*(?:"[a-z]{0,5})?)?)?)?'
+    rb"[\s\[]*+(?:event:[^\n]*+(?:\n|\Z))?+(?:[a-z]{0,5}+:?+)?+[\s\[]*+"
+    rb'(?:\{\s*+(?:"[a-z_]{0,10}+(?:"\s*+:?+\s*+(?:"[a-z]{0,5}+)?+)?+)?+)?+'
 )
 
 
