@@ -9,6 +9,9 @@ from types import TracebackType
 _CLOSE_S = 0.001
 """The loop counts in milliseconds: a timer may ring by so much too early."""
 
+_REST_S = 0.01
+"""Between two rings, which look at all that is due: with thousands, each may be so much late."""
+
 
 class Alarms:
     """Rings what has not been dropped by its time. For one event loop."""
@@ -47,7 +50,7 @@ class Alarms:
             del self._due[what]
             what()
         if self._due and self._timer is None:
-            self._set(loop, min(self._due.values()))
+            self._set(loop, max(min(self._due.values()), now + _REST_S))
 
 
 class Within:
