@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -82,7 +83,15 @@ def _add(ctx: typer.Context, lines: "Sequence[Line]", *, dry_run: bool) -> dict[
     for line, outcome in zip(good, outcomes, strict=True):
         if outcome.error is not None:
             problems[line.number] = str(outcome.error)
+    if not dry_run and len(news) >= LONG:
+        _mirror(ctx)
     return problems
+
+
+def _mirror(ctx: typer.Context) -> None:
+    """Mirror what is configured now, so that the first ``status`` need not read it from SQL."""
+    with suppress(KeypoolError):  # the keys are stored: who needs the live store hears of it then
+        wiring.look(ctx, lambda look: look.configured())
 
 
 def _report(

@@ -46,6 +46,15 @@ async def write_mirror(ports: Ports, configured: Configured) -> None:
         await ports.engine.store.client.set(MIRROR, value)
 
 
+async def renew_mirror(ports: Ports, configured: Configured) -> None:
+    """:func:`write_mirror` where that was not done yet; a store that is away goes without."""
+    with suppress(UnreachableError):
+        seen = await asyncio.to_thread(glance, ports.settings.database_url)
+        found = await _read_mirror(ports.engine)
+        if seen is not None and (found is None or found.stamp != seen.stamp):
+            await write_mirror(ports, configured)
+
+
 async def _read_mirror(engine: Engine) -> _Mirrored | None:
     with engine.store.errors():
         value = await engine.store.client.get(MIRROR)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import KeypoolError, UnreachableError
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.mirror import renew_mirror
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured
 
@@ -35,6 +36,8 @@ class Watch:
 
     async def run(self) -> None:
         """Refresh until cancelled; while the database is away, what is known stays in force."""
+        # What was changed while no live store ran is mirrored nowhere.
+        await renew_mirror(self._ports, self.configured)
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._noticed.wait(), POLL_S)

@@ -153,3 +153,12 @@ def test_many_lines_have_a_progress_bar_on_a_terminal(home, tmp_path):
         assert importing.end() == 0
     assert "storing keys" in importing.text
     assert "added: 201, refused: 0" in importing.text
+
+
+def test_after_many_lines_the_first_status_does_not_read_them_from_sql(
+    keypool, tmp_path, monkeypatch
+):
+    (tmp_path / "keys.csv").write_text(csv_of(*(f"k{number}" for number in range(200))))
+    assert keypool("import", "keys.csv").code == 0
+    monkeypatch.setattr("keypool_cli.service.mirror.Look.registry", None)
+    assert "1 of 1 projects ready" in keypool("status").out

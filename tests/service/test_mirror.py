@@ -1,5 +1,6 @@
 """The mirror of the registry in the live store: quick where it is right, and never believed else."""
 
+import asyncio
 import zlib
 
 import msgspec
@@ -10,8 +11,9 @@ from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import Actor, NewClient, NewKey
 from keypool_cli.service import keys
 from keypool_cli.service.clients import add_client
-from keypool_cli.service.mirror import MIRROR, Look, looking, write_mirror
+from keypool_cli.service.mirror import MIRROR, Look, looking, renew_mirror, write_mirror
 from keypool_cli.service.sync import read_configured
+from keypool_cli.service.watch import Watch
 
 BY = Actor("tester", "here")
 SECRET = "AIzaSy-a-secret-that-must-not-be-mirrored"
@@ -135,3 +137,18 @@ async def test_without_database_and_mirror_it_says_so(ports, look, home, tmp_pat
         await look.configured()
     file.rmdir()
     (tmp_path / "aside.db").rename(file)
+
+
+async def test_a_daemon_mirrors_what_was_changed_while_no_store_ran(ports, look):
+    ports.registry.keys.add(new("k10"), by=BY)
+    watching = asyncio.create_task(Watch(ports, await read_configured(ports)).run())
+    await asyncio.sleep(0.5)
+    watching.cancel()
+    assert "k10" in await names(look)
+    assert not opened_sql(look)
+
+
+async def test_a_mirror_that_is_right_is_not_written_again(ports, monkeypatch):
+    await keys.add_key(ports, new("k9"), by=BY)
+    monkeypatch.setattr("keypool_cli.service.mirror.write_mirror", None)
+    await renew_mirror(ports, await read_configured(ports))
