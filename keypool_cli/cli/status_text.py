@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from keypool_cli.service.standing import ModelStatus, PoolStatus, ProjectStatus, Status, Use
 
 PROBLEMS_FIRST = ("dead", "disabled", "cooling", "excluded", "full", "ready")
+_RANK = {state: rank for rank, state in enumerate(PROBLEMS_FIRST)}
+_DOWN = frozenset({"dead", "disabled"})
+_SERVING = frozenset({"full", "ready"})
 NO_LIMIT = "∞"
 
 Row = tuple["ProjectStatus", "ModelStatus | None", str]
@@ -41,7 +44,7 @@ def lines(status: "Status", sort: str = "problems") -> Iterator[str]:
         yield headline(pool, status.at)
     for pool in status.pools:
         for project, model, state in rows(pool, sort):
-            yield "\t".join(_cells(pool, project, model, state))
+            yield _tabbed(pool, project, model, state)
 
 
 def headline(pool: "PoolStatus", at: str) -> str:
@@ -87,14 +90,17 @@ def rows(pool: "PoolStatus", sort: str = "problems") -> list[Row]:
 
 def rows_of(projects: "Iterable[ProjectStatus]", sort: str = "problems") -> list[Row]:
     """Every row of these projects, sorted as those of a pool are."""
-    found: list[Row] = []
+    return sorted(_unsorted(projects), key=ORDERS[sort])
+
+
+def _unsorted(projects: "Iterable[ProjectStatus]") -> "Iterator[Row]":
     for project in projects:
         # Without a usable key, what its models would allow is beside the point.
-        down = project.state if project.state in {"dead", "disabled"} else None
-        found += [(project, model, down or model.state) for model in project.models]
+        down = project.state if project.state in _DOWN else None
+        for model in project.models:
+            yield project, model, down or model.state
         if not project.models:
-            found.append((project, None, project.state))
-    return sorted(found, key=ORDERS[sort])
+            yield project, None, project.state
 
 
 def _share(dimension: str) -> Callable[[Row], float]:
@@ -125,7 +131,7 @@ def _left(row: Row) -> float:
 
 
 ORDERS: Mapping[str, Callable[[Row], float | str]] = {
-    "problems": lambda row: PROBLEMS_FIRST.index(row[2]),
+    "problems": lambda row: _RANK[row[2]],
     "project": lambda row: row[0].project,
     "model": lambda row: row[1].model if row[1] is not None else "",
     "rpm": _share("rpm"),
@@ -139,7 +145,9 @@ ORDERS: Mapping[str, Callable[[Row], float | str]] = {
 
 def keys_text(project: "ProjectStatus", *, fingerprints: bool) -> str:
     """The first keys of a project, those that are not ready marked."""
-    first = sorted(project.keys, key=lambda key: key.state == "ready")[:KEYS_SHOWN]
+    first = project.keys
+    if len(first) > 1:
+        first = sorted(first, key=lambda key: key.state == "ready")[:KEYS_SHOWN]
     words = [
         key.name
         + (f" {key.fingerprint}" if fingerprints else "")
@@ -166,7 +174,7 @@ def short_reason(text: str) -> str:
 
 def use_text(use: "Use") -> str:
     """Used, limit and the provenance's letter: ``12/15 c``."""
-    limit = NO_LIMIT if use.limit is None else str(use.limit)
+    limit = NO_LIMIT if use.limit is None else use.limit
     return f"{use.used}/{limit} {use.provenance[0]}"
 
 
@@ -174,7 +182,8 @@ def advice(status: "Status") -> list[str]:
     """The commands that help most, one for each kind of trouble, the worst first."""
     found: dict[str, str] = {}
     for pool in status.pools:
-        for row in rows(pool):
+        stopped = [row for row in _unsorted(pool.projects) if row[2] not in _SERVING]
+        for row in sorted(stopped, key=ORDERS["problems"]):
             command = _remedy(*row)
             if command is not None:
                 found.setdefault(command.partition(": ")[0], command)
@@ -191,8 +200,6 @@ def _more_keys(pool: "PoolStatus") -> str:
 
 
 def _remedy(project: "ProjectStatus", model: "ModelStatus | None", state: str) -> str | None:
-    if state in {"ready", "full"}:
-        return None
     name = shlex.quote(project.project)
     key = next((shlex.quote(key.name) for key in project.keys if key.state == state), None)
     if state == "dead":
@@ -223,20 +230,18 @@ def _remedy_of_disabled(project: "ProjectStatus", key: str | None) -> str:
     return f"to use it again: keypool project set {name} --enable"
 
 
-def _cells(
+def _tabbed(
     pool: "PoolStatus", project: "ProjectStatus", model: "ModelStatus | None", state: str
-) -> list[str]:
-    uses = ["", "", "", ""]
+) -> str:
+    name, uses = "", "\t\t\t"
     if model is not None:
-        uses = [*map(use_text, (model.rpm, model.tpm, model.rpd)), str(model.leases)]
+        name = model.model
+        uses = (
+            f"{use_text(model.rpm)}\t{use_text(model.tpm)}\t{use_text(model.rpd)}\t{model.leases}"
+        )
     left = left_s((project, model, state))
-    return [
-        pool.pool,
-        project.project,
-        model.model if model is not None else "",
-        state,
-        *uses,
-        "" if left is None else f"{left:.0f}",
-        reason_text(project, model).replace("\t", " "),
-        keys_text(project, fingerprints=True),
-    ]
+    left_text = "" if left is None else f"{left:.0f}"
+    reason = reason_text(project, model).replace("\t", " ")
+    keys = keys_text(project, fingerprints=True)
+    start = f"{pool.pool}\t{project.project}\t{name}\t{state}\t{uses}"
+    return f"{start}\t{left_text}\t{reason}\t{keys}"

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Project, Provenance, QuotaRow
 from keypool_cli.core.tiers import default_limits
@@ -23,19 +24,31 @@ class EffectiveLimit:
 NO_LIMIT = EffectiveLimit(UNLIMITED, Provenance.DEFAULT, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
-    """What holds for one project and model, per dimension (core.model.DIMENSIONS)."""
+    """What holds for one project and model, per dimension (core.model.DIMENSIONS).
+
+    Many projects share one value, and what follows from it.
+    """
 
     rpm: EffectiveLimit
     tpm: EffectiveLimit
     rpd: EffectiveLimit
     in_flight: EffectiveLimit
 
-    @property
+    @cached_property
     def is_offered(self) -> bool:
         """Whether the model may be used at all: no dimension is 0."""
         return all(getattr(self, dimension).value != 0 for dimension in DIMENSIONS)
+
+    @cached_property
+    def stated(self) -> tuple[tuple[int | None, str], ...]:
+        """Value (None: unlimited) and provenance of rpm, tpm and rpd."""
+        limits = (self.rpm, self.tpm, self.rpd)
+        return tuple(
+            (None if each.value == UNLIMITED else each.value, each.provenance.value)
+            for each in limits
+        )
 
 
 # Whose rows: a project's id, a tier's name, or None for every project. Ids are not names.
@@ -57,7 +70,9 @@ class QuotaIndex:
     def __init__(self, rows: Iterable[QuotaRow]) -> None:
         self._configured: dict[tuple[_Owner, str | None], _Found] = defaultdict(dict)
         self._learned: dict[tuple[int | None, str | None], _Found] = defaultdict(dict)
+        self._special = set[int | None]()
         for row in rows:
+            self._special.add(row.project_id)
             if row.provenance is Provenance.LEARNED:
                 _merge(self._learned[row.project_id, row.model], row)
             else:
@@ -70,17 +85,15 @@ class QuotaIndex:
 
         Projects of one tier without rows of their own share one value.
         """
+        if project.id not in self._special:
+            return self._by_tier.get((project.tier, model)) or self._of_tier(project.tier, model)
         own = [self._configured.get((project.id, m), _NOTHING) for m in (model, None)]
         learned = self._learned.get((project.id, model), _NOTHING)
-        if not (own[0] or own[1] or learned):
-            return self._of_tier(project.tier, model)
         return _limits([*own, *self._general(project.tier, model)], learned)
 
     def _of_tier(self, tier: str | None, model: str) -> Limits:
-        limits = self._by_tier.get((tier, model))
-        if limits is None:
-            limits = _limits(self._general(tier, model), _NOTHING)
-            self._by_tier[tier, model] = limits
+        limits = _limits(self._general(tier, model), _NOTHING)
+        self._by_tier[tier, model] = limits
         return limits
 
     def _general(self, tier: str | None, model: str) -> list[_Found]:

@@ -49,6 +49,7 @@ _KEPT = ("loading", "rebuilt")
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
+_unpack_views = msgspec.msgpack.Decoder(tuple[int, list[View], int]).decode
 
 
 class Engine(Notes):
@@ -206,9 +207,9 @@ class Engine(Notes):
         step = SKIM_CHUNK if busy_only else LOOK_CHUNK
         for start in range(0, max(len(project_ids), 1), step):
             chunk = project_ids[start : start + step]
-            row = await self._call("snapshot", model, self._days(), chunk, busy_only)
-            now, revision = row[0], row[2]
-            views += msgspec.convert(row[1], list[View])
+            answer = await self._send("snapshot", model, _pack((self._days(), chunk, busy_only)))
+            now, found, revision = _unpack_views(answer)
+            views += found
         return Snapshot(now, views, revision)
 
     async def explain(

@@ -130,7 +130,7 @@ class Settled(msgspec.Struct, frozen=True):
     first: bool
 
 
-class View(msgspec.Struct, frozen=True, array_like=True):
+class View(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How one project stands on a model. Limits: None is unlimited once read.
 
     opens_at_ms: when one more token fits; 0 when never by itself. why: what holds it back.

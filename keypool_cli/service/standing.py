@@ -7,7 +7,7 @@ STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
 """From most to least able to serve; a project's state is the best of its models'."""
 
 
-class Use(msgspec.Struct, frozen=True):
+class Use(msgspec.Struct, frozen=True, gc=False):
     """One window. used: settled and reserved. limit: None is unlimited."""
 
     used: int
@@ -15,7 +15,7 @@ class Use(msgspec.Struct, frozen=True):
     provenance: str
 
 
-class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A project on one bucket model."""
 
     model: str
@@ -30,7 +30,7 @@ class ModelStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str | None = None
 
 
-class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+class KeyStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A key of a project."""
 
     name: str

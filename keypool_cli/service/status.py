@@ -4,15 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
-from keypool_cli.core.model import UNLIMITED, Key, KeyState, Mark, MarkKind, Pool, Project
-from keypool_cli.core.quota import EffectiveLimit
+from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Pool, Project
 from keypool_cli.engine.engine import SKIM_CHUNK, Engine
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
 from keypool_cli.service.configured import Configured
-from keypool_cli.service.instants import iso, iso_or_none
+from keypool_cli.service.instants import iso
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.standing import (
     STATES,
@@ -25,6 +25,8 @@ from keypool_cli.service.standing import (
     promised,
 )
 
+_READY = KeyState.READY
+_UNUSED = View(*[0] * 14, "", 0, 0)
 _SHUT_BY = ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded"))
 
 REBUILT = "store-rebuilt"
@@ -116,7 +118,7 @@ async def _views(
 
 
 def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) -> PoolStatus:
-    shown = sorted((known[each] for each in pool.project_ids), key=lambda each: each.project)
+    shown = sorted((known[each] for each in pool.project_ids), key=attrgetter("project"))
     found = Counter(each.state for each in shown)
     waits = [
         wait
@@ -138,6 +140,8 @@ def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) ->
 _Stand = tuple[str, str | None, int | None, str | None]
 """State, reason, end in ms and rule of a project, as a whole or on a model."""
 
+_STANDS_READY: _Stand = ("ready", None, None, None)
+
 
 class _Owner(NamedTuple):
     """A project with what decides how it stands on every model. lost: it has no key to use."""
@@ -158,30 +162,24 @@ def _project_status(configured: Configured, live: _Live, project: Project) -> Pr
     models = [
         _model_status(configured, live, owner, model) for model in _models(configured, live, owner)
     ]
+    keys = [KeyStatus(each.name, each.fingerprint, each.state, each.reason) for each in owner.keys]
     state, reason, until, rule = _project_stand(live, owner, models)
-    return ProjectStatus(
-        project=project.name,
-        tier=project.tier,
-        state=state,
-        models=models,
-        keys=[KeyStatus(k.name, k.fingerprint, k.state.value, k.reason) for k in owner.keys],
-        reason=reason,
-        until=iso_or_none(until),
-        remaining_s=_seconds_left(live, until),
-        rule=rule,
-    )
+    end, left_s = _end(live, until)
+    return ProjectStatus(project.name, project.tier, state, models, keys, reason, end, left_s, rule)
 
 
 def _models(configured: Configured, live: _Live, owner: _Owner) -> list[str]:
     """Models with a quota row of the project's, a mark, or use today."""
-    project = owner.project
-    found = set(configured.named_models(project))
-    for model, views in live.views.items():
-        view = views.get(project.id)
-        if view is not None and _in_use(view, live.now_ms):
-            found.add(model)
-    found.update(each.model for each in owner.marks if each.model is not None)
-    return sorted(found)
+    project_id, now_ms = owner.project.id, live.now_ms
+    used = [
+        model
+        for model, views in live.views.items()
+        if (view := views.get(project_id)) is not None and _in_use(view, now_ms)
+    ]
+    named = configured.named_models(owner.project)
+    if not named and not owner.marks:
+        return used
+    return sorted({*used, *named, *(each.model for each in owner.marks if each.model is not None)})
 
 
 def _in_use(view: View, now_ms: int) -> bool:
@@ -191,42 +189,45 @@ def _in_use(view: View, now_ms: int) -> bool:
 
 def _project_stand(live: _Live, owner: _Owner, models: Sequence[ModelStatus]) -> _Stand:
     """How a project stands: as what stops it as a whole says, else as its best model does."""
-    wide = [each for each in owner.marks if each.model is None]
+    wide = [each for each in owner.marks if each.model is None] if owner.marks else ()
     shut = _shut(owner, wide, offered=True)
     if shut is not None:
         return shut
     cooling = _cooling_in_sql(live, wide)
-    best = min((each.state for each in models), key=STATES.index, default=cooling[0])
+    best = cooling[0]
+    if models:
+        best = models[0].state
+        if len(models) > 1:
+            best = min([each.state for each in models], key=STATES.index)
     return cooling if best == cooling[0] else (best, None, None, None)
 
 
 def _model_status(configured: Configured, live: _Live, owner: _Owner, model: str) -> ModelStatus:
     limits = configured.limits(owner.project, model)
     view = live.views.get(model, {}).get(owner.project.id)
-    marks = [each for each in owner.marks if each.model in {None, model}]
+    marks = [each for each in owner.marks if each.model in {None, model}] if owner.marks else ()
     shut = _shut(owner, marks, offered=limits.is_offered)
     state, reason, until, rule = shut or _stand(live, model, marks, view)
+    (rpm, rpm_by), (tpm, tpm_by), (rpd, rpd_by) = limits.stated
+    end, left_s = _end(live, until)
+    used = view or _UNUSED
     return ModelStatus(
-        model=model,
-        state=state,
-        leases=view.in_flight if view else 0,
-        rpm=_use(view.requests if view else 0, limits.rpm),
-        tpm=_use(view.tokens if view else 0, limits.tpm),
-        rpd=_use(view.day_requests if view else 0, limits.rpd),
-        reason=reason,
-        until=iso_or_none(until),
-        remaining_s=_seconds_left(live, until),
-        rule=rule,
+        model,
+        state,
+        used.in_flight,
+        Use(used.requests, rpm, rpm_by),
+        Use(used.tokens, tpm, tpm_by),
+        Use(used.day_requests, rpd, rpd_by),
+        reason,
+        end,
+        left_s,
+        rule,
     )
 
 
-def _seconds_left(live: _Live, until: int | None) -> float | None:
-    return (until - live.now_ms) / 1000 if until else None
-
-
-def _use(used: int, limit: EffectiveLimit) -> Use:
-    value = None if limit.value == UNLIMITED else limit.value
-    return Use(used, value, limit.provenance.value)
+def _end(live: _Live, until: int | None) -> tuple[str | None, float | None]:
+    """An instant, and the seconds until it; of none, none."""
+    return (iso(until), (until - live.now_ms) / 1000) if until else (None, None)
 
 
 def _stand(live: _Live, model: str, marks: Sequence[Mark], view: View | None) -> _Stand:
@@ -237,7 +238,7 @@ def _stand(live: _Live, model: str, marks: Sequence[Mark], view: View | None) ->
         return ("cooling", *_why_cooling(live, model, marks, until))
     if view.why and view.usable:
         return "full", f"{view.why} used up", view.opens_at_ms or None, None
-    return "ready", None, None, None
+    return _STANDS_READY
 
 
 def _shut(owner: _Owner, marks: Sequence[Mark], *, offered: bool) -> _Stand | None:
@@ -256,7 +257,7 @@ def _shut(owner: _Owner, marks: Sequence[Mark], *, offered: bool) -> _Stand | No
 def _keyless(keys: Sequence[Key]) -> tuple[str, str] | None:
     """State and reason of a project without a key to use; None if it has one."""
     for each in keys:
-        if each.state is KeyState.READY:
+        if each.state is _READY:
             return None
     dead = next((each for each in keys if each.state is KeyState.DEAD), None)
     if dead is not None:
@@ -268,9 +269,9 @@ def _keyless(keys: Sequence[Key]) -> tuple[str, str] | None:
 
 def _cooling_in_sql(live: _Live, marks: Sequence[Mark]) -> _Stand:
     """A model that is not loaded yet cools as its marks say."""
-    cools = [each for each in marks if (each.until_at_ms or 0) > live.now_ms]
+    cools = [each for each in marks if (each.until_at_ms or 0) > live.now_ms] if marks else ()
     if not cools:
-        return "ready", None, None, None
+        return _STANDS_READY
     last = max(cools, key=lambda each: each.until_at_ms or 0)
     return "cooling", last.reason, last.until_at_ms, last.rule
 

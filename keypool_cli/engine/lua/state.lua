@@ -308,9 +308,8 @@ local function get_state(ctx, id)
 end
 
 -- Brings many records in with one command; ids: every step-th of the array is one.
--- busy_only: those of idle projects are left out.
-local function get_states(ctx, ids, step, busy_only)
-  if #ids <= step and not busy_only then
+local function get_states(ctx, ids, step)
+  if #ids <= step then
     if ids[1] then get_state(ctx, ids[1]) end
     return
   end
@@ -324,6 +323,6 @@ local function get_states(ctx, ids, step, busy_only)
   local found = call('MGET', unpack(names))
   for i, id in ipairs(wanted) do
     local bytes = found[i]
-    if bytes and not (busy_only and is_idle(bytes)) then remember(ctx, id, parse_state(bytes), names[i]) end
+    if bytes then remember(ctx, id, parse_state(bytes), names[i]) end
   end
 end
