@@ -189,6 +189,27 @@ class Engine(Notes):
         )
         return bool(row[1])
 
+    async def amend(
+        self,
+        model: str,
+        projects: Sequence[LiveProject],
+        gone: Sequence[int],
+        *,
+        pools: Sequence[LivePool],
+        revisions: tuple[int, int],
+    ) -> bool:
+        """Load, unload and seal in one call: what changed from one revision to the next.
+
+        False, and nothing is done, when another process loads the model or it has missed an
+        earlier change. At most LOAD_CHUNK projects.
+        """
+        row = await self._call(
+            "amend", model, self._days(), *revisions, self.times.wire, projects, gone, pools
+        )
+        if row[2]:
+            await self.pump(model, "", [each.id for each in pools])
+        return bool(row[1])
+
     async def pump(self, model: str, daemon: str, pool_ids: Sequence[int]) -> Pumped:
         """Bring due projects to the present, serve waiters, and fetch this daemon's grants."""
         head = _pack((self._days(), daemon, pool_ids))

@@ -17,6 +17,8 @@ PARTS = (
     "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
+_APART = frozenset({"load", "pump"})
+"""Files whose names no other file uses, in a scope of their own: Lua has room for 200 in one."""
 
 _FIELD = re.compile(r"\{ '(\w+)', '(\w+)' \}|local ENTRY, .*")
 
@@ -30,7 +32,8 @@ def layout(text: str) -> int:
 def library() -> tuple[str, str]:
     """Return the prefix of the functions' names, and the library's text to load."""
     folder = files("keypool_cli.engine") / "lua"
-    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in PARTS)
+    texts = {part: (folder / f"{part}.lua").read_text("utf-8") for part in PARTS}
+    text = "\n".join(f"do\n{t}\nend" if part in _APART else t for part, t in texts.items())
     text = text.replace("LAYOUT_NUMBER", str(layout(text)), 1)
     prefix = f"keypool_{sha256(text.encode()).hexdigest()[:12]}"
     return prefix, text.replace("name=keypool", f"name={prefix}", 1).replace("NAME_", f"{prefix}_")

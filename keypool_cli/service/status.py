@@ -26,7 +26,7 @@ from keypool_cli.service.standing import (
 )
 
 _READY = KeyState.READY
-_UNUSED = View(*[0] * 14, "", 0, 0)
+_UNUSED = View(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", 0, 0)
 _SHUT_BY = ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded"))
 
 REBUILT = "store-rebuilt"

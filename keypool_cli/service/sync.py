@@ -16,8 +16,8 @@ from time import monotonic
 from msgspec import structs
 
 from keypool_cli.core.day import day_of
-from keypool_cli.core.model import UNLIMITED
-from keypool_cli.engine.engine import new_epoch
+from keypool_cli.core.model import UNLIMITED, Project
+from keypool_cli.engine.engine import LOAD_CHUNK, new_epoch
 from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import LiveEpoch
@@ -187,7 +187,7 @@ async def sync_projects(
     Ids that are no longer configured are unloaded. Where a model has missed another change as
     well, it is loaded whole.
     """
-    for model in await ports.engine.models():
+    for model in await _amend(ports, configured, project_ids, since):
         async with _lock(ports, model):
             if (await ports.engine.snapshot(model, [])).revision > configured.revision:
                 # Someone newer was here first: what we read must not overwrite theirs.
@@ -197,16 +197,45 @@ async def sync_projects(
     await ports.engine.announce(configured.revision)
 
 
+async def _amend(
+    ports: Ports, configured: Configured, project_ids: Collection[int], since: int
+) -> list[str]:
+    """Write changed projects with one call a model, many under way; the models that need more."""
+    models, left = await ports.engine.models(), list[str]()
+    step = LOAD_CHUNK // (len(project_ids) + 1)
+    if not step:
+        return models
+    pools, revisions = configured.live_pools(), (since, configured.revision)
+    kept, gone = _kept_and_gone(configured, project_ids)
+
+    async def amend(model: str) -> bool:
+        projects = [configured.live_project(each, model) for each in kept]
+        return await ports.engine.amend(model, projects, gone, pools=pools, revisions=revisions)
+
+    for start in range(0, len(models), step):
+        part = models[start : start + step]
+        done = await asyncio.gather(*map(amend, part))
+        left += [model for model, is_done in zip(part, done, strict=True) if not is_done]
+    return left
+
+
+def _kept_and_gone(
+    configured: Configured, project_ids: Collection[int]
+) -> tuple[list[Project], list[int]]:
+    projects = configured.catalog.projects
+    kept = [projects[each] for each in project_ids if each in projects]
+    return kept, [each for each in project_ids if each not in projects]
+
+
 async def _sync_some(
     ports: Ports, model: str, configured: Configured, project_ids: Collection[int], since: int
 ) -> None:
     if (await ports.engine.snapshot(model, [])).revision < 0:
         await _sync_locked(ports, model, configured)
         return
-    catalog, pools = configured.catalog, configured.live_pools()
-    kept = [catalog.projects[each] for each in project_ids if each in catalog.projects]
+    pools = configured.live_pools()
+    kept, gone = _kept_and_gone(configured, project_ids)
     await ports.engine.load(model, [configured.live_project(each, model) for each in kept])
-    gone = [each for each in project_ids if each not in catalog.projects]
     await ports.engine.unload(model, gone)
     epoch = await ports.engine.epoch(model)
     sealed = epoch is not None and await ports.engine.seal(

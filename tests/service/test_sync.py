@@ -7,7 +7,16 @@ import pytest
 
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import Mark, MarkKind, MarkScope, Secret
-from keypool_cli.engine.types import Acquired, Demand, Grant, LivePool, LiveProject, Refused, Stale
+from keypool_cli.engine.types import (
+    Acquired,
+    Demand,
+    Grant,
+    LivePool,
+    LiveProject,
+    Refused,
+    Stale,
+    Waits,
+)
 from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
@@ -260,3 +269,53 @@ async def test_a_store_that_lost_a_part_is_rebuilt(ports, used):
     await sync_model(ports, M, configured)
     assert (await view(ports, p)).requests == 0
     assert await waits_out(ports, p)
+
+
+async def test_a_change_is_written_to_many_models_without_a_turn_at_each(ports, monkeypatch):
+    p, gone = add(ports, "p"), add(ports, "gone")
+    models = [f"model-{number}" for number in range(300)]
+    for model in models:
+        await sync_model(ports, model, await read_configured(ports))
+    since = ports.registry.revision()
+    ports.registry.keys.disable("p-key", by=BY)
+    ports.registry.projects.remove("gone", by=BY, with_keys=True)
+    monkeypatch.setattr(ports.engine, "lock", None)
+    configured = await read_configured(ports)
+    await sync_projects(ports, configured, [p, gone], since=since)
+    for model in models:
+        snapshot = await ports.engine.snapshot(model, [p, gone])
+        assert [each.key_count for each in snapshot.views] == [0]
+        assert snapshot.revision == configured.revision
+        assert await ports.engine.members(model) == {p}
+
+
+async def test_a_change_waits_for_whoever_loads_the_model(ports):
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    since = ports.registry.revision()
+    ports.registry.keys.disable("p-key", by=BY)
+    assert await ports.engine.lock(M, "theirs", 60_000)
+    changing = asyncio.create_task(
+        sync_projects(ports, await read_configured(ports), [p], since=since)
+    )
+    await asyncio.sleep(0.3)
+    assert (await view(ports, p)).key_count == 1
+    await ports.engine.unlock(M, "theirs")
+    await changing
+    assert (await view(ports, p)).key_count == 0
+
+
+async def test_a_change_serves_who_waits_for_it(ports):
+    p = add(ports, "p", rpm=1)
+    configured = await read_configured(ports)
+    await sync_model(ports, M, configured)
+    assert isinstance(await acquire(ports), Grant)
+    until = await ports.engine.now_ms() + 60_000
+    waiter = Demand(new_lease_id(M), 1, 1, deadline_ms=until, daemon="d")
+    parked = await ports.engine.acquire(M, 1, [waiter], revision=0, queue=9)
+    assert parked.results == [Waits()]
+    since = ports.registry.revision()
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 3}, by=BY)
+    await sync_projects(ports, await read_configured(ports), [p], since=since)
+    [grant] = (await ports.engine.pump(M, "d", [])).grants
+    assert grant.lease_id == waiter.lease_id

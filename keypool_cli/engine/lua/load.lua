@@ -58,11 +58,7 @@ local function new_state(ctx, id, project)
   return state
 end
 
-local function load_projects(keys, argv)
-  local ctx = open(keys, argv)
-  local days, meta, projects = unpack(ctx.args)
-  set_days(ctx, days)
-  ctx.window_ms, ctx.guard_ms = meta[1], meta[2]
+local function configure_all(ctx, projects)
   local ids = {}
   for i, project in ipairs(projects) do ids[i] = integer(project[1]) end
   ctx.sets = {}
@@ -77,6 +73,14 @@ local function load_projects(keys, argv)
   end
   commit(ctx)
   if #ids > 0 then call('SADD', key(ctx, 'members'), unpack(ids)) end
+end
+
+local function load_projects(keys, argv)
+  local ctx = open(keys, argv)
+  local days, meta, projects = unpack(ctx.args)
+  set_days(ctx, days)
+  ctx.window_ms, ctx.guard_ms = meta[1], meta[2]
+  configure_all(ctx, projects)
   return cmsgpack.pack({ ctx.now, #projects })
 end
 
@@ -96,9 +100,9 @@ local function forget_leases(ctx, gone)
   end
 end
 
-local function unload(keys, argv)
-  local ctx, gone = open(keys, argv), {}
-  for _, number in ipairs(ctx.args[1]) do
+local function remove_all(ctx, projects)
+  local gone = {}
+  for _, number in ipairs(projects) do
     local id = integer(number)
     gone[id] = true
     local state = get_state(ctx, id)
@@ -108,7 +112,12 @@ local function unload(keys, argv)
     call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
     call('SREM', key(ctx, 'members'), id)
   end
-  forget_leases(ctx, gone)
+  if #projects > 0 then forget_leases(ctx, gone) end
+end
+
+local function unload(keys, argv)
+  local ctx = open(keys, argv)
+  remove_all(ctx, ctx.args[1])
   return cmsgpack.pack({ ctx.now })
 end
 
@@ -123,15 +132,7 @@ local function serve_pools(ctx, pools)
   end
 end
 
-local function seal(keys, argv)
-  local ctx = open(keys, argv)
-  local days, revision, only_from, times, pools, epoch = unpack(ctx.args)
-  set_days(ctx, days)
-  local entered = enter(ctx)
-  if only_from >= 0 and not (entered and ctx.meta.revision == only_from) then
-    return cmsgpack.pack({ ctx.now, false })
-  end
-  if entered and ctx.meta.revision > revision then return cmsgpack.pack({ ctx.now, false }) end
+local function write_seal(ctx, revision, times, pools, epoch)
   local values = {}
   for _, pool in ipairs(pools) do
     local id, policy, priorities = unpack(pool)
@@ -145,13 +146,47 @@ local function seal(keys, argv)
   })
   values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
   call('MSET', unpack(values))
+end
+
+local function seal(keys, argv)
+  local ctx = open(keys, argv)
+  local days, revision, only_from, times, pools, epoch = unpack(ctx.args)
+  set_days(ctx, days)
+  local entered = enter(ctx)
+  if only_from >= 0 and not (entered and ctx.meta.revision == only_from) then
+    return cmsgpack.pack({ ctx.now, false })
+  end
+  if entered and ctx.meta.revision > revision then return cmsgpack.pack({ ctx.now, false }) end
+  write_seal(ctx, revision, times, pools, epoch)
   serve_pools(ctx, pools)
   return cmsgpack.pack({ ctx.now, true })
+end
+
+-- amend: load, unload and seal in one, on a model that has missed no other change and that nobody
+-- is loading, lest older words of theirs be written over these.
+-- ARGV 2  {days, revision before, revision, {window, guard, starve}, projects as load takes them,
+--          projects gone, pools as seal takes them}
+-- answers {now, whether it was done, how many wait}
+local function amend(keys, argv)
+  local ctx = open(keys, argv)
+  local days, before, revision, times, projects, gone, pools = unpack(ctx.args)
+  set_days(ctx, days)
+  local epoch = call('GET', key(ctx, 'epoch'))
+  local ours = epoch and call('EXISTS', key(ctx, 'loading')) == 0 and enter(ctx)
+  if not ours or ctx.meta.revision ~= before then return cmsgpack.pack({ ctx.now, false, 0 }) end
+  ctx.window_ms, ctx.guard_ms = times[1], times[2]
+  configure_all(ctx, projects)
+  remove_all(ctx, gone)
+  ctx.sets, ctx.states, ctx.order = nil, {}, {} -- what was removed is not written again
+  write_seal(ctx, revision, times, pools, epoch)
+  serve_pools(ctx, pools)
+  return cmsgpack.pack({ ctx.now, true, ctx.waiting })
 end
 
 redis.register_function('NAME_load', load_projects)
 redis.register_function('NAME_unload', unload)
 redis.register_function('NAME_seal', seal)
+redis.register_function('NAME_amend', amend)
 
 -- adopt: what was booked under another name of this model counts here too, as of now.
 -- ARGV 2  {days, bookings}   booking {project, requests, tokens, day requests, utc requests}
