@@ -49,6 +49,20 @@ class Notes:
         with self.store.errors():
             return int(await self.store.client.get(f"{tag(model)}:rebuilt") or 0)
 
+    async def rebuilds(self, models: Sequence[str]) -> dict[str, int]:
+        """Return :meth:`rebuilt_until` of many models."""
+        found = await self._each(models, "rebuilt")
+        return {model: int(at or 0) for model, at in found.items()}
+
+    async def _each(self, models: Sequence[str], name: str) -> dict[str, bytes | None]:
+        """One of the plain keys of many models."""
+        with self.store.errors():
+            # Not MGET: the models lie all over a cluster.
+            async with self.store.client.pipeline(transaction=False) as pipe:
+                for model in models:
+                    pipe.get(f"{tag(model)}:{name}")
+                return dict(zip(models, await pipe.execute(), strict=True))
+
     async def witness(self, model: str, at_ms: int) -> None:
         """Note in the live store that a model was in use; older copies of it do not know."""
         with self.store.errors():

@@ -29,6 +29,9 @@ _READY = KeyState.READY
 _UNUSED = View(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", 0, 0)
 _SHUT_BY = ((MarkKind.DISABLE, "disabled"), (MarkKind.EXCLUDE, "excluded"))
 
+_AT_ONCE = 16
+"""Models asked for together: their answers come one after another, and daemons' between them."""
+
 REBUILT = "store-rebuilt"
 """Rule of the cooldown that follows a lost live store."""
 
@@ -92,7 +95,7 @@ async def _read_live(
     engine: Engine, ids: Sequence[int], now_ms: int
 ) -> AsyncIterator[tuple[Sequence[int], _Live]]:
     """Live state of the projects, part by part; the store reads the next one meanwhile."""
-    rebuilt = {each: await engine.rebuilt_until(each) for each in await engine.models()}
+    rebuilt = await engine.rebuilds(await engine.models())
     parts = [ids[at : at + SKIM_CHUNK] for at in range(0, len(ids), SKIM_CHUNK)]
     reading = [asyncio.ensure_future(_views(engine, list(rebuilt), each)) for each in parts[:1]]
     try:
@@ -111,9 +114,12 @@ async def _views(
     engine: Engine, models: Sequence[str], ids: Sequence[int]
 ) -> dict[str, dict[int, View]]:
     found = {}
-    for model in models:
-        snapshot = await engine.snapshot(model, ids, busy_only=True)
-        found[model] = {each.project_id: each for each in snapshot.views}
+    for at in range(0, len(models), _AT_ONCE):
+        part = models[at : at + _AT_ONCE]
+        asked = (engine.snapshot(model, ids, busy_only=True) for model in part)
+        for model, snapshot in zip(part, await asyncio.gather(*asked), strict=True):
+            if snapshot.views:
+                found[model] = {each.project_id: each for each in snapshot.views}
     return found
 
 
