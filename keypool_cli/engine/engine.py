@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from keypool_cli.core.day import day_starts
 from keypool_cli.engine.keyspace import MODELS, tag
-from keypool_cli.engine.notes import USUAL_TIMES, Notes, Times, server_clock
+from keypool_cli.engine.notes import LEAVING, USUAL_TIMES, Notes, Times, server_clock
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.types import (
@@ -209,6 +209,21 @@ class Engine(Notes):
         if row[2]:
             await self.pump(model, "", [each.id for each in pools])
         return bool(row[1])
+
+    async def is_over(self, model: str, states: Sequence[str], *, since_ms: int) -> bool:
+        """Whether nothing known of projects and clients counts any more, nor changed since."""
+        row = await self._call("over", model, self._days(), since_ms, self.times.wire, states)
+        return bool(row[1])
+
+    async def leave(self, model: str, token: str) -> bool:
+        """Grant nothing until the model is loaded anew; False, and no change, while it is in use."""
+        return bool((await self._call("leave", model, token, LEAVING))[1])
+
+    async def forget(
+        self, model: str, token: str, project_ids: Sequence[int], names: Sequence[str]
+    ) -> bool:
+        """Remove projects and other keys after :meth:`leave`; False once the right was lost."""
+        return bool((await self._call("forget", model, token, project_ids, names))[1])
 
     async def pump(self, model: str, daemon: str, pool_ids: Sequence[int]) -> Pumped:
         """Bring due projects to the present, serve waiters, and fetch this daemon's grants."""

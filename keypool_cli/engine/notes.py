@@ -23,6 +23,9 @@ class Times:
 
 USUAL_TIMES = Times()
 
+LEAVING = "~"
+"""Before the epoch of a model that is being forgotten: whatever is missing, nothing was lost."""
+
 
 def server_clock() -> int:
     """Stand for the store's own clock."""
@@ -53,6 +56,11 @@ class Notes:
         """Return :meth:`rebuilt_until` of many models."""
         found = await self._each(models, "rebuilt")
         return {model: int(at or 0) for model, at in found.items()}
+
+    async def uses(self, models: Sequence[str]) -> dict[str, int]:
+        """Return :meth:`used_at_ms` of many models; those of which nothing is known are left out."""
+        found = await self._each(models, "used_at")
+        return {model: int(at) for model, at in found.items() if at}
 
     async def _each(self, models: Sequence[str], name: str) -> dict[str, bytes | None]:
         """One of the plain keys of many models."""

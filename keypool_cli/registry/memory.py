@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from keypool_cli.registry.change import change
 from keypool_cli.registry.database import Database
@@ -34,6 +34,12 @@ class LiveEpochs:
         row = {"model": model, "epoch": epoch, "at_ms": at_ms}
         with self._database.write() as connection:
             upsert(connection, live_epochs, [row], key="model")
+
+    def forget(self, model: str, epoch: str) -> None:
+        """Forget that the model was ever used, unless another life has begun meanwhile."""
+        row = (live_epochs.c.model == model) & (live_epochs.c.epoch == epoch)
+        with self._database.write() as connection:
+            connection.execute(delete(live_epochs).where(row))
 
     def note_use(self, model: str, *, at_ms: int) -> None:
         """Keep that a model's live state was in use at an instant of the store's clock."""

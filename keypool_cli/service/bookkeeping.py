@@ -9,6 +9,7 @@ from time import monotonic
 from keypool_cli.core.day import day_of
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import DayCount
+from keypool_cli.service.forgetting import forget_unused
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.ports import Ports
 
@@ -44,13 +45,14 @@ class Bookkeeping:
                 await self._tidy()
 
     async def _tidy(self) -> None:
-        """Now and then, forget cooldowns that are over, and what was counted before yesterday."""
+        """Now and then, forget past cooldowns, counts before yesterday's, and unused models."""
         if monotonic() >= self._tidy_at:
             self._tidy_at = monotonic() + TIDY_EVERY_S
             now = await self._ports.engine.now_ms()
             await self._ports.call(self._ports.registry.marks.expire, now)
             yesterday = (day_of(now) - timedelta(days=1)).isoformat()
             await self._ports.call(self._ports.registry.day_counts.forget, yesterday)
+            await forget_unused(self._ports)
 
     async def write(self) -> None:
         """Write the counts that may have grown."""

@@ -18,6 +18,7 @@ from msgspec import structs
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import UNLIMITED, Project
 from keypool_cli.engine.engine import LOAD_CHUNK, new_epoch
+from keypool_cli.engine.notes import LEAVING
 from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import LiveEpoch
@@ -47,7 +48,7 @@ async def sync_model(ports: Ports, model: str, configured: Configured) -> None:
     Several processes may ask at once; one does the work.
     """
     async with _lock(ports, model):
-        await _sync_locked(ports, model, configured)
+        await sync_locked(ports, model, configured)
 
 
 async def vouch(ports: Ports, model: str, configured: Configured) -> None:
@@ -58,7 +59,7 @@ async def vouch(ports: Ports, model: str, configured: Configured) -> None:
         if await ports.engine.vouched(model):
             return
         configured = await _newest(ports, configured)
-        await _sync_locked(ports, model, configured)
+        await sync_locked(ports, model, configured)
         # A cooldown of one model makes no new revision: the last second's may not have been kept.
         cooled = {each.project_id for each in configured.catalog.marks if each.model == model}
         found = [p for p in configured.catalog.projects.values() if p.id in cooled]
@@ -85,13 +86,18 @@ async def _newest(ports: Ports, configured: Configured) -> Configured:
     return configured.with_marks(await ports.call(ports.registry.marks.all))
 
 
-async def _sync_locked(ports: Ports, model: str, configured: Configured) -> None:
+async def sync_locked(ports: Ports, model: str, configured: Configured) -> None:
+    """:func:`sync_model` for who has the right to load the model already."""
     live = await ports.engine.snapshot(model, [])
     known = await ports.call(ports.registry.live_epochs.get, model)
     found = await ports.engine.epoch(model)
+    leaving = found is not None and found.startswith(LEAVING)
+    if found is not None and leaving:
+        # Somebody was about to forget it, or has removed a part: what is missing did not count.
+        found = found.removeprefix(LEAVING) if known is not None else None
     lost = await _is_lost(ports, model, known, found)
     # Both are written together: a part is missing, as in a slot that is moved key by key.
-    lost |= found is not None and live.revision < 0
+    lost |= found is not None and live.revision < 0 and not leaving
     if live.revision > configured.revision:
         # SQL itself may have been set back; or what we hold is old.
         lost |= live.revision > await ports.call(ports.registry.revision)
@@ -101,7 +107,7 @@ async def _sync_locked(ports: Ports, model: str, configured: Configured) -> None
         configured = await _newest(ports, configured)
         await ports.engine.clear(model)
     await _load(ports, model, configured, lost=lost)
-    epoch = found if found is not None and not lost else new_epoch()
+    epoch = found if found is not None and not lost and not leaving else new_epoch()
     if known is None or epoch != known.epoch:
         await _begin(ports, model, epoch)
     await _seal(ports, model, configured, epoch)
@@ -118,6 +124,7 @@ async def _is_lost(ports: Ports, model: str, known: LiveEpoch | None, found: str
 async def _begin(ports: Ports, model: str, epoch: str) -> None:
     at_ms = await ports.engine.now_ms()
     await ports.engine.witness(model, at_ms)
+    await ports.engine.vouch(model)
     await ports.call(ports.registry.live_epochs.set, model, epoch, at_ms=at_ms)
 
 
@@ -231,7 +238,7 @@ async def _sync_some(
     ports: Ports, model: str, configured: Configured, project_ids: Collection[int], since: int
 ) -> None:
     if (await ports.engine.snapshot(model, [])).revision < 0:
-        await _sync_locked(ports, model, configured)
+        await sync_locked(ports, model, configured)
         return
     pools = configured.live_pools()
     kept, gone = _kept_and_gone(configured, project_ids)
@@ -242,7 +249,7 @@ async def _sync_some(
         model, revision=configured.revision, pools=pools, epoch=epoch, only_from=since
     )
     if not sealed:
-        await _sync_locked(ports, model, configured)
+        await sync_locked(ports, model, configured)
     await ports.engine.pump(model, "", [each.id for each in pools])
 
 

@@ -132,7 +132,7 @@ local function serve_pools(ctx, pools)
   end
 end
 
-local function write_seal(ctx, revision, times, pools, epoch)
+local function seal_and_serve(ctx, revision, times, pools, epoch)
   local values = {}
   for _, pool in ipairs(pools) do
     local id, policy, priorities = unpack(pool)
@@ -146,6 +146,7 @@ local function write_seal(ctx, revision, times, pools, epoch)
   })
   values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
   call('MSET', unpack(values))
+  serve_pools(ctx, pools)
 end
 
 local function seal(keys, argv)
@@ -157,8 +158,7 @@ local function seal(keys, argv)
     return cmsgpack.pack({ ctx.now, false })
   end
   if entered and ctx.meta.revision > revision then return cmsgpack.pack({ ctx.now, false }) end
-  write_seal(ctx, revision, times, pools, epoch)
-  serve_pools(ctx, pools)
+  seal_and_serve(ctx, revision, times, pools, epoch)
   return cmsgpack.pack({ ctx.now, true })
 end
 
@@ -178,8 +178,7 @@ local function amend(keys, argv)
   configure_all(ctx, projects)
   remove_all(ctx, gone)
   ctx.sets, ctx.states, ctx.order = nil, {}, {} -- what was removed is not written again
-  write_seal(ctx, revision, times, pools, epoch)
-  serve_pools(ctx, pools)
+  seal_and_serve(ctx, revision, times, pools, epoch)
   return cmsgpack.pack({ ctx.now, true, ctx.waiting })
 end
 
@@ -212,3 +211,69 @@ local function adopt(keys, argv)
 end
 
 redis.register_function('NAME_adopt', adopt)
+
+-- A model that nobody has used for long is forgotten by whoever has the right to load it (token):
+-- over, leave, over again, then forget as often as it takes. From leave on nothing is granted until
+-- the model is loaded anew. Should it end half-way, the mark before the epoch says that nothing is
+-- lost. Each call looks whether the right is still the caller's.
+
+-- over: whether nothing known of these counts any more.
+-- ARGV 2  {days, untouched since, {window, guard, starve}, states: ids of projects, 'c' + ids of clients}
+-- answers {now, over}
+local function is_over(ctx, id, bytes, since)
+  used = 0
+  local state = parse_state(bytes)
+  local touched_at = state.touched_at
+  state.id = id
+  advance(ctx, state)
+  return touched_at <= since and state.requests == 0 and state.day_requests == 0 and state.utc_requests == 0
+    and state.in_flight == 0 and cooled_until(state) <= ctx.now and state.held_until == 0
+end
+
+local function over(keys, argv)
+  local ctx = open(keys, argv)
+  local days, since, times, states = unpack(ctx.args)
+  set_days(ctx, days)
+  ctx.window_ms, ctx.guard_ms = times[1], times[2]
+  if enter(ctx) then sweep(ctx, 1000) end
+  local names = {}
+  for i, id in ipairs(states) do names[i] = key(ctx, 'state', id) end
+  local found = names[1] and call('MGET', unpack(names)) or {}
+  for i, bytes in ipairs(found) do
+    if bytes and not is_over(ctx, states[i], bytes, since) then return cmsgpack.pack({ ctx.now, false }) end
+  end
+  return cmsgpack.pack({ ctx.now, true })
+end
+
+local function is_loader(ctx, token)
+  return call('GET', key(ctx, 'loading')) == token
+end
+
+-- leave: grant no more, if no lease is open and nobody waits.
+-- ARGV 2  {token, the mark}   answers {now, done}
+local function leave(keys, argv)
+  local ctx = open(keys, argv)
+  local token, mark = unpack(ctx.args)
+  local epoch = call('GET', key(ctx, 'epoch')) or ''
+  local busy = tonumber(call('GET', key(ctx, 'waiting')) or 0) > 0 or call('ZCARD', key(ctx, 'leases')) > 0
+  if busy or not is_loader(ctx, token) then return cmsgpack.pack({ ctx.now, false }) end
+  if sub(epoch, 1, #mark) ~= mark then call('SET', key(ctx, 'epoch'), mark .. epoch) end
+  call('DEL', key(ctx, 'meta'))
+  return cmsgpack.pack({ ctx.now, true })
+end
+
+-- forget: after leave.  ARGV 2  {token, projects, names of other keys}   answers {now, done}
+local function forget(keys, argv)
+  local ctx = open(keys, argv)
+  local token, projects, names = unpack(ctx.args)
+  if not is_loader(ctx, token) or call('EXISTS', key(ctx, 'meta')) == 1 then
+    return cmsgpack.pack({ ctx.now, false })
+  end
+  remove_all(ctx, projects)
+  for _, name in ipairs(names) do call('DEL', ctx.tag .. ':' .. name) end
+  return cmsgpack.pack({ ctx.now, true })
+end
+
+redis.register_function('NAME_over', over)
+redis.register_function('NAME_leave', leave)
+redis.register_function('NAME_forget', forget)
