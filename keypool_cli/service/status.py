@@ -103,7 +103,8 @@ async def _read_live(
             views = await reading.pop()
             for following in parts[index + 1 : index + 2]:
                 reading.append(asyncio.ensure_future(_views(engine, list(rebuilt), following)))
-                await asyncio.sleep(0)  # it is sent
+                for _ in range(2):  # its calls are begun, then sent
+                    await asyncio.sleep(0)
             yield part, _Live(now_ms, views, rebuilt)
     finally:
         for task in reading:
