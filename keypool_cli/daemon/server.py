@@ -43,6 +43,8 @@ from keypool_cli.service.watch import Watch
 _SWITCH_S = 0.001
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
+_Work = Callable[[], Coroutine[object, object, None]]
+
 log = logging.getLogger("keypool.daemon")
 
 
@@ -224,13 +226,13 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
         closing.holding.run,
         partial(_listen, ports, watch, waiting),
     )
-    tasks = [asyncio.create_task(_forever(each)) for each in work]
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
     counting = Counting(books.activity.counts, options.seat)
     pages = PageParts(ports, watch, waiting, leasing, closing, auth, counting, estimating)
     try:
         async with (
+            _at_work(work),
             proxy_of(
                 ports,
                 watch,
@@ -245,16 +247,25 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
         ):
             yield App(ports, watch, auth, leases, proxy, served)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await waiting.close()
         await reporting.leave()
         with suppress(UnreachableError):
             await books.write()
 
 
-async def _forever(work: Callable[[], Coroutine[object, object, None]]) -> None:
+@asynccontextmanager
+async def _at_work(work: Sequence[_Work]) -> AsyncIterator[None]:
+    """Work goes on in the background meanwhile."""
+    tasks = [asyncio.create_task(_forever(each)) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _forever(work: _Work) -> None:
     """Background work must not end unnoticed; it begins here, so what never began needs no end."""
     try:
         await work()
