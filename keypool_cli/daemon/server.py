@@ -218,21 +218,16 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     estimating = Estimating(ports, watch)
     await estimating.refresh()
     leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating)
-    work = (
-        watch.run,
-        books.run,
-        reporting.run,
-        estimating.run,
-        closing.holding.run,
-        partial(_listen, ports, watch, waiting),
-    )
+    hearing = partial(_listen, ports, watch, waiting)
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
     counting = Counting(books.activity.counts, options.seat)
     pages = PageParts(ports, watch, waiting, leasing, closing, auth, counting, estimating)
     try:
         async with (
-            _at_work(work),
+            _at_work(
+                watch.run, books.run, reporting.run, estimating.run, closing.holding.run, hearing
+            ),
             proxy_of(
                 ports,
                 watch,
@@ -254,7 +249,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def _at_work(work: Sequence[_Work]) -> AsyncIterator[None]:
+async def _at_work(*work: _Work) -> AsyncIterator[None]:
     """Work goes on in the background meanwhile."""
     tasks = [asyncio.create_task(_forever(each)) for each in work]
     try:
