@@ -41,7 +41,6 @@ from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
 _SWITCH_S = 0.001
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 _Work = Callable[[], Coroutine[object, object, None]]
 
@@ -77,8 +76,7 @@ def run_daemon(
     _check(settings, options)
     address = Address(settings.host, settings.port, reuse_port=options.workers > 1, tls=options.tls)
     if options.workers == 1:
-        with suppress(asyncio.CancelledError):  # told to end before it served
-            uvloop.run(_serve(settings, options, address, on_ready))
+        uvloop.run(_serve(settings, options, address, on_ready))
     else:
         _run_workers(settings, options, address, on_ready)
 
@@ -108,9 +106,7 @@ def _run_workers(
     """Fork the workers and wait for them; the pipe's end tells them that we are gone."""
     reserved, bound = listen(address)
     alive, ours = os.pipe()
-    pids: list[int] = []
-    # Until everyone can end in good order, a signal waits.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    pids = []
     for index, seat in enumerate(seats(options.workers)):
         pid = os.fork()
         if pid == 0:
@@ -120,9 +116,8 @@ def _run_workers(
             _worker(settings, mine, bound, alive, on_ready if index == 0 else lambda _: None)
         pids.append(pid)
     reserved.close()
-    for number in _ENDING:
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: _signal_all(pids, signum))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
     if failed:
         raise KeypoolError(f"{len(failed)} of {len(pids)} workers failed", hint="see the log above")
@@ -143,8 +138,7 @@ def _worker(
 ) -> None:
     code = int(ExitCode.FAILURE)
     try:
-        with suppress(asyncio.CancelledError):
-            uvloop.run(_serve(settings, options, address, on_ready, parent=alive))
+        uvloop.run(_serve(settings, options, address, on_ready, parent=alive))
         code = int(ExitCode.OK)
     except KeypoolError as err:
         sys.stderr.write(f"keypool: {err}\n")
@@ -166,31 +160,12 @@ async def _serve(
     if parent is not None:
         loop = asyncio.get_running_loop()
         loop.add_reader(parent, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    told = _ended_early()
     async with opened(settings) as ports:
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
             _favour_the_loop()
             served = logged(app, options.access_log) if options.access_log else app
-            if not told.is_set():
-                await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
-
-
-def _ended_early() -> asyncio.Event:
-    """Let SIGTERM end this task in good order until ``serve`` takes over: the live store is left.
-
-    The event tells of it too, for a library may forget that the task was cancelled.
-    """
-    loop, task, told = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
-
-    def end() -> None:
-        told.set()
-        if task is not None:
-            task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    return told
+            await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
 
 
 def _favour_the_loop() -> None:

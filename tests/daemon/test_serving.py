@@ -65,24 +65,6 @@ def test_workers_share_a_tls_port(home, certificate):
                 assert lease(http).status_code == 201
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_daemon_told_to_end_as_it_starts_leaves_no_live_store_running(tmp_path, workers):
-    with a_home(tmp_path / "home") as new:
-        for _ in range(3):
-            words = ["serve", "--no-auth", "--port", "0", "--workers", workers]
-            with subprocess.Popen(
-                [sys.executable, "-m", "keypool_cli", *words],
-                env=new.env,
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            ) as starting:
-                eventually(lambda: new.valkey_pid() is not None)
-                starting.terminate()
-                starting.wait(timeout=30)
-            assert new.valkey_pid() is None
-
-
 def refused(home, *words):
     done = subprocess.run(
         [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
