@@ -13,7 +13,7 @@ from importlib.resources import files
 from zlib import crc32
 
 PARTS = (
-    "library", "state", "window", "ready", "lease", "choose", "queue",
+    "library", "records", "state", "window", "ready", "lease", "choose", "queue",
     "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Packed records that the scripts of the hot path take and answer; their fields: ``lua/state.lua``."""
+"""Packed records that the scripts of the hot path take and answer; their fields: ``lua/records.lua``."""
 
 from struct import Struct
 

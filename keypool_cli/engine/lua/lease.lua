@@ -33,10 +33,12 @@ local function client_state(ctx, demand)
   local id = 'c' .. demand.client
   local state = get_state(ctx, id)
   if not state then state = remember(ctx, id, blank(ctx.now)) end
-  state.is_client, state.flags, state.key_count = true, FLAG_USABLE, 0
-  state.limit_requests = demand.client_rpm < 0 and UNLIMITED or demand.client_rpm
-  state.limit_tokens = demand.client_tpm < 0 and UNLIMITED or demand.client_tpm
-  state.limit_day, state.limit_in_flight = UNLIMITED, UNLIMITED
+  state.is_client = true
+  set(state, 'flags', FLAG_USABLE)
+  set(state, 'limit_requests', demand.client_rpm < 0 and UNLIMITED or demand.client_rpm)
+  set(state, 'limit_tokens', demand.client_tpm < 0 and UNLIMITED or demand.client_tpm)
+  set(state, 'limit_day', UNLIMITED)
+  set(state, 'limit_in_flight', UNLIMITED)
   size_ring(ctx, state)
   advance(ctx, state)
   return state
@@ -55,7 +57,7 @@ end
 -- writes what has become of a lease, with the caller's answer
 local function save_lease(ctx, lease, answer)
   local bytes = LEASE.encode(lease) .. (answer or '')
-  call('SET', key(ctx, 'lease', lease.id), bytes, 'KEEPTTL')
+  call('SETRANGE', key(ctx, 'lease', lease.id), 0, bytes) -- it ends when it would have
   return bytes
 end
 
@@ -133,9 +135,9 @@ end
 local function grant(ctx, state, demand, client)
   local seq = book(ctx, state, demand.requests, demand.tokens)
   local client_seq = client and book(ctx, client, demand.requests, demand.tokens) or 0
-  local pick = unpack_bytes('<I4', state.tail, 1 + 4 * (state.picks % state.key_count))
+  local pick = unpack_bytes('<I4', state.keys, 1 + 4 * (state.picks % state.key_count))
   state.picks, state.in_flight = (state.picks + 1) % 4294967296, state.in_flight + 1
-  if state.held_by == demand.number then state.held_until, state.held_by = 0, 0 end
+  if state.held_by == demand.number then keep_for(state, 0, 0) end
   if state.limit_in_flight < UNLIMITED then
     call('ZADD', key(ctx, 'flight', state.id), ctx.now + demand.ttl_ms, open_name(state.id, demand.lease_id))
   end

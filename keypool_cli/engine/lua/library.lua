@@ -12,7 +12,7 @@
 --   T:meta            string   struct META, below
 --   T:epoch           string   names this live state; SQL knows it too, so a lost store is noticed
 --   T:pool:<id>       string   struct POOL + its priorities, highest first
---   T:state:P         string   struct STATE + the project's key ids and pool ids
+--   T:state:P         string   struct STATE + struct STANDING + the ids of its pools and of its keys
 --   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
 --   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
 --   T:blocked         zset     projects without room -> the instant one may be ready again
@@ -54,7 +54,6 @@ local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
 local MOST_SLOTS = 4096         -- of a ring
 local MOST_SPARE = 32           -- records kept from call to call
-local MOST_LISTS = 256          -- lists of pools kept from call to call
 
 -- bound on the first call: Redis 7.0 has no globals while a library loads
 local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes

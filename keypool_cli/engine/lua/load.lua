@@ -9,12 +9,6 @@ local function limit_of(value)
   return value < 0 and UNLIMITED or value
 end
 
-local function pack_ids(ids)
-  local packed = {}
-  for i, id in ipairs(ids) do packed[i] = pack_bytes('<I4', id) end
-  return table.concat(packed)
-end
-
 local function leave_ready_sets(ctx, state)
   if state.was_score == 0 then return end
   for _, pool in ipairs(state.pools) do
@@ -34,20 +28,24 @@ end
 local function configure(ctx, state, project)
   local _, rpm, tpm, rpd, in_flight, flags, priority, key_ids, pools = unpack(project)
   if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end
-  state.limit_requests, state.limit_tokens = limit_of(rpm), limit_of(tpm)
-  state.limit_day, state.limit_in_flight = limit_of(rpd), limit_of(in_flight)
+  set(state, 'limit_requests', limit_of(rpm))
+  set(state, 'limit_tokens', limit_of(tpm))
+  set(state, 'limit_day', limit_of(rpd))
+  set(state, 'limit_in_flight', limit_of(in_flight))
   if state.limit_in_flight == UNLIMITED then call('DEL', key(ctx, 'flight', state.id)) end
-  state.flags, state.priority, state.pools = flags, priority, pools
-  state.key_count, state.pool_count = #key_ids, #pools
-  state.tail = pack_ids(key_ids) .. pack_ids(pools)
+  set(state, 'flags', flags)
+  set(state, 'priority', priority)
+  set(state, 'key_count', #key_ids)
+  set(state, 'pools', pools)
+  state.keys, state.pool_count = pack_ids(key_ids), #pools
   size_ring(ctx, state)
 end
 
 -- a cooldown that a later reset cleared does not come back
 local function restore_cooldowns(state, project)
-  state.reset_at = max(state.reset_at, project[14])
-  if project[11] > state.reset_at then state.cool_until = max(state.cool_until, project[10]) end
-  if project[13] > state.reset_at then state.wide_until = max(state.wide_until, project[12]) end
+  set(state, 'reset_at', max(state.reset_at, project[14]))
+  if project[11] > state.reset_at then set(state, 'cool_until', max(state.cool_until, project[10])) end
+  if project[13] > state.reset_at then set(state, 'wide_until', max(state.wide_until, project[12])) end
 end
 
 local function new_state(ctx, id, project)

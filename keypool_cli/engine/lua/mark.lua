@@ -28,8 +28,10 @@ local function empty_windows(ctx, state)
   state.seq = state.seq + state.ring_count + 1
   state.ring_head, state.ring_count, state.requests, state.tokens = 0, 0, 0, 0
   state.open_requests, state.open_tokens = 0, 0
-  state.emptied_at = ctx.now
-  state.day_requests, state.day_carry, state.utc_requests, state.utc_carry = 0, 0, 0, 0
+  state.day_requests, state.utc_requests = 0, 0
+  set(state, 'emptied_at', ctx.now)
+  set(state, 'day_carry', 0)
+  set(state, 'utc_carry', 0)
 end
 
 -- {id, requests, tokens, day requests, in flight, cool_until, wide_until, failures, flags, keys,
@@ -45,10 +47,12 @@ local function view(ctx, state)
 end
 
 local function reset_state(ctx, state, counters, failures)
-  state.cool_until, state.wide_until, state.reset_at = 0, 0, ctx.now
+  set(state, 'cool_until', 0)
+  set(state, 'wide_until', 0)
+  set(state, 'reset_at', ctx.now)
   if counters then empty_windows(ctx, state) end
   if failures then
-    state.failures = 0
+    set(state, 'failures', 0)
     set_flag(state, FLAG_EXCLUDED, false)
     set_flag(state, FLAG_USABLE, true)
   end

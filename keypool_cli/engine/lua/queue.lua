@@ -60,7 +60,7 @@ local function let_go(ctx, waiter)
   local state = waiter.held and get_state(ctx, waiter.held)
   if not state or state.held_by ~= waiter.number then return nil end
   advance(ctx, state)
-  state.held_until, state.held_by = 0, 0
+  keep_for(state, 0, 0)
   place(ctx, state)
   commit(ctx)
   return state
@@ -106,7 +106,7 @@ local function hold(ctx, pool, waiter)
     save_waiter(ctx, waiter)
     call('SET', key(ctx, 'holder', pool.id), waiter.lease_id)
   end
-  state.held_until, state.held_by = ctx.now + HOLD_MS, waiter.number
+  keep_for(state, ctx.now + HOLD_MS, waiter.number)
   place(ctx, state)
   wake_by(ctx, at)
 end

@@ -201,16 +201,16 @@ local function commit(ctx)
       if not first then
         first = state
       else
-        values = values or { first.key, STATE.encode(first) .. first.tail }
+        values = values or { first.key, bytes_of(first) }
         values[#values + 1] = state.key
-        values[#values + 1] = STATE.encode(state) .. state.tail
+        values[#values + 1] = bytes_of(state)
       end
     end
   end
   if values then
     call('MSET', unpack(values))
   elseif first then
-    call('SET', first.key, STATE.encode(first) .. first.tail)
+    write_state(first)
   end
   if ctx.first_at then bring_due_forward(ctx) end
   if ctx.sets and next(ctx.sets) then

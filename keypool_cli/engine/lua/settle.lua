@@ -12,27 +12,26 @@
 --   wide: the same for the whole project or its billing account
 --   exclude, disable: until a reset or a repair; drop_key: the key is not picked again
 local function drop_key(state, dropped)
-  local keys = numbers_at(state.tail, 1, state.key_count, 'I4')
+  local keys = numbers_at(state.keys, 1, state.key_count, 'I4')
   local kept = {}
   for _, id in ipairs(keys) do
     if id ~= dropped then kept[#kept + 1] = pack_bytes('<I4', id) end
   end
-  state.tail = table.concat(kept) .. sub(state.tail, 1 + 4 * state.key_count)
-  state.key_count = #kept
+  state.keys = table.concat(kept)
+  set(state, 'key_count', #kept)
 end
 
 local function cool_time(ctx, state, mark)
   local _, until_at, base, cap, jitter = unpack(mark)
   if until_at > 0 then return until_at end
   local span = min(cap, base * 2 ^ min(state.failures, 20))
-  state.failures = min(state.failures + 1, 60000)
+  set(state, 'failures', min(state.failures + 1, 60000))
   return ctx.now + floor(max(base / 2, span * jitter))
 end
 
 local function set_flag(state, flag, on)
   local has = floor(state.flags / flag) % 2 == 1
-  if on and not has then state.flags = state.flags + flag end
-  if not on and has then state.flags = state.flags - flag end
+  if on ~= has then set(state, 'flags', state.flags + (on and flag or -flag)) end
 end
 
 local MARKS = { 'cool', 'wide', 'exclude', 'disable', 'drop_key' }
@@ -44,10 +43,10 @@ local function apply_mark(ctx, state, mark, granted_at, key_id)
   elseif granted_at <= state.reset_at then
     return false, 0
   elseif kind == 'cool' then
-    state.cool_until = max(state.cool_until, cool_time(ctx, state, mark))
+    set(state, 'cool_until', max(state.cool_until, cool_time(ctx, state, mark)))
     return true, state.cool_until
   elseif kind == 'wide' then
-    state.wide_until = max(state.wide_until, cool_time(ctx, state, mark))
+    set(state, 'wide_until', max(state.wide_until, cool_time(ctx, state, mark)))
     return true, state.wide_until
   else
     set_flag(state, kind == 'exclude' and FLAG_EXCLUDED or FLAG_USABLE, kind == 'exclude')
@@ -63,7 +62,7 @@ local function settle_lease(ctx, lease, item)
   if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end
   if state then
     correct(ctx, state, lease.seq, 0, actual - lease.tokens)
-    if item.success == 1 then state.failures = 0 end
+    if item.success == 1 then set(state, 'failures', 0) end
     if item.mark > 0 then
       local mark = { MARKS[item.mark], item.until_at, item.base, item.cap, item.jitter }
       applied, until_at = apply_mark(ctx, state, mark, lease.granted_at, lease.key)

@@ -1,179 +1,4 @@
-local FIELDS = {} -- of each record, in its order
--- STATE: what is known of one project (or client) on this model.
-FIELDS.state = {
-  -- the sliding window
-  { 'requests', 'I4' },       -- booked in it
-  { 'tokens', 'I6' },         -- booked in it: settled + reserved
-  { 'seq', 'I6' },            -- number of its oldest entry
-  { 'ring_head', 'I2' },      -- slot of the oldest closed entry
-  { 'ring_count', 'I2' },     -- closed entries
-  { 'oldest_at', 'I6' },      -- last booking of the oldest closed entry
-  { 'open_from', 'I6' },      -- the open entry: first booking,
-  { 'open_at', 'I6' },        --   last booking,
-  { 'open_requests', 'I4' },  --   requests (0: there is no open entry),
-  { 'open_tokens', 'I6' },    --   tokens
-  { 'touched_at', 'I6' },     -- last advanced to this instant; time never runs back before it
-  -- the days: requests since their start, and those so near the end that they count in the next too
-  { 'day_at', 'I6' },         -- start of the Pacific day
-  { 'day_requests', 'I4' },
-  { 'day_carry', 'I4' },
-  { 'utc_at', 'I6' },         -- start of the UTC day
-  { 'utc_requests', 'I4' },
-  { 'utc_carry', 'I4' },
-  { 'emptied_at', 'I6' },     -- the counts hold no booking made at or before it
-  -- what refusals and operators did
-  { 'cool_until', 'I6' },     -- cooldown of this project and model
-  { 'wide_until', 'I6' },     -- cooldown of the whole project or its billing account
-  { 'failures', 'I2' },       -- refusals in a row that named no time
-  { 'reset_at', 'I6' },       -- answers to calls granted at or before it no longer cool
-  -- leases and turns
-  { 'in_flight', 'I4' },      -- open leases
-  { 'picks', 'I4' },          -- leases ever, modulo 2^32: rotates the keys
-  { 'held_until', 'I6' },     -- kept free until then for
-  { 'held_by', 'I6' },        --   the waiter with this number
-  -- its places in the sorted sets; 0: not in it
-  { 'score', 'I7' },
-  { 'blocked_at', 'I6' },
-  { 'stale_at', 'I6' },
-  -- configuration, written by load only
-  { 'limit_requests', 'I6' }, -- a minute
-  { 'limit_tokens', 'I6' },   -- a minute, input
-  { 'limit_day', 'I6' },      -- requests a day
-  { 'limit_in_flight', 'I6' },
-  { 'ring_slots', 'I2' },
-  { 'gap_ms', 'I4' },         -- bookings this close share an entry
-  { 'flags', 'I1' },
-  { 'priority', 'i4' },
-  { 'key_count', 'I2' },      -- ids of 4 bytes each follow: keys,
-  { 'pool_count', 'I2' },     --   then pools
-}
-FIELDS.meta = {
-  { 'layout', 'I4' },         -- LAYOUT of whoever sealed it
-  { 'revision', 'I6' },       -- of the registry, when this model was last loaded
-  { 'window_ms', 'I6' },      -- minute and guard together
-  { 'guard_ms', 'I4' },
-  { 'starve_ms', 'I4' },      -- a waiter older than this has a project kept free for it
-}
-FIELDS.pool = {
-  { 'policy', 'I1' },         -- 0 spread, 1 pack
-  { 'count', 'I2' },          -- priorities of 4 bytes each follow
-}
-FIELDS.lease = {
-  { 'status', 'c1' },         -- o open, x expired, s settled, r released
-  { 'project', 'I4' },
-  { 'key', 'I4' },
-  { 'client', 'I4' },         -- 0: none
-  { 'requests', 'I2' },
-  { 'tokens', 'i8' },         -- reserved; the settled count once settled
-  { 'seq', 'i8' },            -- entry in the project's window
-  { 'client_seq', 'i8' },     -- entry in the client's own window; 0: it has none
-  { 'granted_at', 'i8' },
-  { 'expires_at', 'i8' },
-  { 'applied', 'I1' },        -- once settled: 1 when its mark took effect
-  { 'until_at', 'i8' },       --   and until when, 0: none
-}
--- What calls carry and answer, besides.
-FIELDS.demand = {
-  { 'requests', 'I2' },
-  { 'tokens', 'i8' },
-  { 'ttl_ms', 'I4' },
-  { 'client', 'I4' },         -- 0: none
-  { 'client_rpm', 'i8' },     -- -1: none
-  { 'client_tpm', 'i8' },
-  { 'deadline', 'i8' },       -- 0: it does not wait
-  { 'lease_size', 'I2' },     -- then the lease id,
-  { 'affinity_size', 'I1' },  --   the project preferred ('': none),
-  { 'daemon_size', 'I1' },    --   the daemon that waits,
-  { 'avoid_size', 'I2' },     --   and the projects it must not get: ',1,2,' ('': none)
-}
-FIELDS.waiter = {
-  { 'number', 'i8' },
-  { 'since', 'i8' },
-  { 'pool', 'I4' },
-  { 'held_size', 'I1' },      -- then the project kept free for it ('': none) and its demand
-}
-FIELDS.result = {
-  { 'kind', 'I1' },           -- 1 granted, 0 refused, 2 it waits
-  { 'project', 'I4' },        -- refused: the one that frees first, 0: none
-  { 'key', 'I4' },
-  { 'at', 'i8' },             -- granted at; refused: when to ask again, 0: never, -1: at once
-  { 'expires_at', 'i8' },
-}                             -- then the lease id; refused: the limit
-FIELDS.item = {
-  { 'client', 'I4' },         -- 0: none
-  { 'tokens', 'i8' },         -- -1: the reservation
-  { 'success', 'I1' },
-  { 'mark', 'I1' },           -- index into MARKS, 0: none
-  { 'until_at', 'i8' },       -- of the mark, see apply_mark
-  { 'base', 'i8' },
-  { 'cap', 'i8' },
-  { 'jitter', 'd' },
-  { 'lease_size', 'I2' },     -- then the lease id and the caller's answer, kept and repeated
-}
-
--- A codec reads and writes every record of a call, so it is compiled: naming the fields one by one
--- costs a third of a loop over their names.
-local function codec(fields)
-  local formats, names, values, sets, gets = { '<' }, {}, {}, {}, {}
-  for i, field in ipairs(fields) do
-    formats[i + 1], names[i], values[i] = field[2], field[1], 'v' .. i
-    sets[i], gets[i] = field[1] .. '=v' .. i, 'r.' .. field[1]
-  end
-  local layout, given, got = table.concat(formats), table.concat(values, ','), table.concat(gets, ',')
-  local decode = 'local unpack, f = ... return function(bytes) local ' .. given
-    .. ', next = unpack(f, bytes) return {' .. table.concat(sets, ',') .. '}, next end'
-  local refill = 'local unpack, f = ... return function(bytes, r) local next ' .. got
-    .. ', next = unpack(f, bytes) return next end'
-  local encode = 'local pack, f = ... return function(r) return pack(f,' .. got .. ') end'
-  return {
-    names = names, layout = layout,
-    -- a record by field name, and where the bytes after it begin
-    decode = loadstring(decode)(struct.unpack, layout),
-    -- the same into a table that was one before
-    refill = loadstring(refill)(struct.unpack, layout),
-    encode = loadstring(encode)(struct.pack, layout),
-  }
-end
-
-local STATE, META, POOL, LEASE, DEMAND, WAITER, RESULT, ITEM
-
--- Where a record says that its project was used or is held back, from one field to another; all
--- zero otherwise.
-local SIGNS = {
-  { 'requests', 'requests' }, { 'day_requests', 'day_requests' }, { 'utc_requests', 'utc_requests' },
-  { 'cool_until', 'failures' }, { 'in_flight', 'in_flight' },
-}
-local signs
-
-local function find_signs()
-  local at, from, to = 1, {}, {}
-  for _, field in ipairs(FIELDS.state) do
-    local size = struct.size('<' .. field[2])
-    from[field[1]], to[field[1]] = at, at + size - 1
-    at = at + size
-  end
-  signs = {}
-  for i, sign in ipairs(SIGNS) do
-    local first, last_byte = from[sign[1]], to[sign[2]]
-    signs[i] = { first, last_byte, rep('\0', last_byte - first + 1) }
-  end
-end
-
-local function is_idle(bytes)
-  for _, sign in ipairs(signs) do
-    if sub(bytes, sign[1], sign[2]) ~= sign[3] then return false end
-  end
-  return true
-end
-
-local function bind()
-  call, floor, max, min = redis.call, math.floor, math.max, math.min
-  format, sub, rep, find = string.format, string.sub, string.rep, string.find
-  pack_bytes, unpack_bytes = struct.pack, struct.unpack
-  STATE, META, POOL, LEASE = codec(FIELDS.state), codec(FIELDS.meta), codec(FIELDS.pool), codec(FIELDS.lease)
-  DEMAND, WAITER, RESULT, ITEM = codec(FIELDS.demand), codec(FIELDS.waiter), codec(FIELDS.result), codec(FIELDS.item)
-  find_signs()
-end
+-- Reading and writing STATE, and the context of one call.
 
 local function numbers_at(bytes, from, count, format)
   if count == 0 then return {} end
@@ -182,48 +7,68 @@ local function numbers_at(bytes, from, count, format)
   return found
 end
 
+local function pack_ids(ids)
+  local packed = {}
+  for i, id in ipairs(ids) do packed[i] = pack_bytes('<I4', id) end
+  return table.concat(packed)
+end
+
 local function blank(now)
-  local state = {}
-  for _, name in ipairs(STATE.names) do state[name] = 0 end
+  local state = zeros()
   -- starts at the clock, so that a rebuilt window never reuses an old entry's number
-  state.seq, state.touched_at, state.tail, state.pools = now, now, '', {}
+  state.seq, state.touched_at, state.keys, state.pools = now, now, '', {}
   return state
 end
 
--- Records of one call are used again by the next: a table of so many fields is dear to make.
+-- Changes a field of STANDING, or the pools.
+local function set(state, name, value)
+  if state[name] ~= value then state[name], state.standing = value, nil end
+end
+
+local function keep_for(state, until_at, number)
+  set(state, 'held_until', until_at)
+  set(state, 'held_by', number)
+end
+
+-- Records of one call are used again by the next: a table of so many fields is dear to make, and
+-- mostly the next project's STANDING is the one it has.
 local used, spare = 0, {}
 
-local function read_record(bytes)
+local function parse_state(bytes)
   used = used + 1
   local state = spare[used]
-  if state then return state, STATE.refill(bytes, state) end
-  local from
-  state, from = STATE.decode(bytes)
-  if used <= MOST_SPARE then spare[used] = state end
-  return state, from
-end
-
--- the pools at a record's end: few lists are told apart, so each is read once
-local lists, list_count = {}, 0
-
-local function pools_in(tail, key_count, pool_count)
-  local bytes = sub(tail, 1 + 4 * key_count)
-  local pools = lists[bytes]
-  if not pools then
-    if list_count >= MOST_LISTS then lists, list_count = {}, 0 end
-    pools = numbers_at(bytes, 1, pool_count, 'I4')
-    lists[bytes], list_count = pools, list_count + 1
+  if not state then
+    state = zeros()
+    if used <= MOST_SPARE then spare[used] = state end
   end
-  return pools
-end
-
-local function parse_state(bytes)
-  local state, from = read_record(bytes)
+  local from = STATE.refill(bytes, state)
+  local keys_at = from + STANDING.size + 4 * state.pool_count
+  local standing = sub(bytes, from, keys_at - 1)
+  if standing ~= state.standing then
+    local pools_at = STANDING.refill(standing, state)
+    state.pools, state.standing = numbers_at(standing, pools_at, state.pool_count, 'I4'), standing
+  end
+  state.keys, state.size = sub(bytes, keys_at), #bytes
   state.advanced, state.dirty, state.is_client = nil, nil, nil
-  state.tail = sub(bytes, from)
-  state.pools = pools_in(state.tail, state.key_count, state.pool_count)
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
   return state
+end
+
+-- as it is stored; whoever asks stores it
+local function bytes_of(state)
+  if not state.standing then state.standing = STANDING.encode(state) .. pack_ids(state.pools) end
+  local bytes = STATE.encode(state) .. state.standing .. state.keys
+  state.size = #bytes
+  return bytes
+end
+
+local function write_state(state)
+  local size, bytes = state.size, bytes_of(state)
+  if #bytes == size then
+    call('SETRANGE', state.key, 0, bytes) -- in its place: a third less than SET
+  else
+    call('SET', state.key, bytes)
+  end
 end
 
 -- what the last call read of its arguments, meta and pool: mostly the next one finds the same bytes

@@ -42,11 +42,13 @@ end
 local function roll_days(ctx, state)
   if ctx.day_at > state.day_at then
     state.day_requests = (state.day_at == ctx.day_before) and state.day_carry or 0
-    state.day_at, state.day_carry = ctx.day_at, 0
+    set(state, 'day_at', ctx.day_at)
+    set(state, 'day_carry', 0)
   end
   if ctx.utc_at > state.utc_at then
     state.utc_requests = (state.utc_at == ctx.utc_at - DAY_MS) and state.utc_carry or 0
-    state.utc_at, state.utc_carry = ctx.utc_at, 0
+    set(state, 'utc_at', ctx.utc_at)
+    set(state, 'utc_carry', 0)
   end
 end
 
@@ -62,7 +64,7 @@ local function advance(ctx, state)
     state.requests, state.tokens = state.requests - state.open_requests, state.tokens - state.open_tokens
     state.open_requests, state.open_tokens, state.seq = 0, 0, state.seq + 1
   end
-  if state.held_until <= now then state.held_until, state.held_by = 0, 0 end
+  if state.held_by ~= 0 and state.held_until <= now then keep_for(state, 0, 0) end
   state.now, state.touched_at = now, now
   roll_days(ctx, state)
 end
@@ -91,13 +93,14 @@ local function grow_ring(ctx, state, slots)
     local last = state.ring_slots * ENTRY_SIZE - 1
     call('SET', name, call('GETRANGE', name, from, last) .. call('GETRANGE', name, 0, from - 1))
   end
-  state.ring_head, state.ring_slots, state.dirty = 0, slots, true
+  state.ring_head, state.dirty = 0, true
+  set(state, 'ring_slots', slots)
 end
 
 -- entries kept apart up to 1,000 requests a minute: exact; beyond, 244 of at most 250 ms each
 local function size_ring(ctx, state)
   local exact = state.limit_requests <= 1000
-  state.gap_ms = exact and 0 or 250
+  set(state, 'gap_ms', exact and 0 or 250)
   grow_ring(ctx, state, exact and max(state.limit_requests, 1) or 244)
 end
 
@@ -115,8 +118,8 @@ local function book(ctx, state, requests, tokens)
   state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
   state.requests, state.tokens = state.requests + requests, state.tokens + tokens
   state.day_requests, state.utc_requests = state.day_requests + requests, state.utc_requests + requests
-  if ctx.now >= ctx.day_end - ctx.guard_ms then state.day_carry = state.day_carry + requests end
-  if ctx.now >= ctx.utc_at + DAY_MS - ctx.guard_ms then state.utc_carry = state.utc_carry + requests end
+  if ctx.now >= ctx.day_end - ctx.guard_ms then set(state, 'day_carry', state.day_carry + requests) end
+  if ctx.now >= ctx.utc_at + DAY_MS - ctx.guard_ms then set(state, 'utc_carry', state.utc_carry + requests) end
   state.dirty = true
   return state.seq + state.ring_count
 end
@@ -125,9 +128,9 @@ end
 local function uncount(ctx, state, at, requests)
   local guard = ctx.guard_ms
   if at >= state.day_at - guard then state.day_requests = max(0, state.day_requests - requests) end
-  if at >= ctx.day_end - guard then state.day_carry = max(0, state.day_carry - requests) end
+  if at >= ctx.day_end - guard then set(state, 'day_carry', max(0, state.day_carry - requests)) end
   if at >= state.utc_at - guard then state.utc_requests = max(0, state.utc_requests - requests) end
-  if at >= ctx.utc_at + DAY_MS - guard then state.utc_carry = max(0, state.utc_carry - requests) end
+  if at >= ctx.utc_at + DAY_MS - guard then set(state, 'utc_carry', max(0, state.utc_carry - requests)) end
 end
 
 -- Changes what entry `seq` holds, if it is still in the window.
