@@ -33,7 +33,13 @@ from keypool_cli.engine.types import (
     Stale,
     View,
 )
-from keypool_cli.engine.wire import pack_demand, pack_settlement, read_outcome, read_result
+from keypool_cli.engine.wire import (
+    pack_demand,
+    pack_settlement,
+    read_acquired,
+    read_outcomes,
+    read_result,
+)
 
 LOOK_CHUNK = 100
 """Projects one snapshot call looks at: about 3 ms of the server's time."""
@@ -90,17 +96,14 @@ class Engine(Notes):
         revision: the registry's, as the caller knows it. queue: how many may wait in the pool.
         """
         head = _pack((self._days(), revision, pool_id, queue))
-        answer = await self._send("acquire", model, head, *map(pack_demand, demands))
-        known, now, loaded, *results = answer
-        if not known:
-            return Stale(loaded)
-        return Acquired(now, loaded, [read_result(each) for each in results])
+        return read_acquired(await self._send("acquire", model, head, *map(pack_demand, demands)))
 
     async def settle(self, model: str, items: Sequence[Settlement]) -> list[Settled | LeaseEnd]:
         """Close leases with what upstream said; the first settlement of a lease wins."""
         head = _pack((self._days(),))
-        _, *outcomes = await self._send("settle", model, head, *map(pack_settlement, items))
-        return [read_outcome(each) for each in outcomes]
+        return read_outcomes(
+            await self._send("settle", model, head, *map(pack_settlement, items))
+        )
 
     async def release(self, model: str, client: int, lease_ids: Sequence[str]) -> list[LeaseEnd]:
         """Give back leases whose calls were never made, and forget demands that wait."""
@@ -229,7 +232,7 @@ class Engine(Notes):
         """Bring due projects to the present, serve waiters, and fetch this daemon's grants."""
         head = _pack((self._days(), daemon, pool_ids))
         now, next_at, waiting, *grants = await self._send("pump", model, head)
-        found = [read_result(each) for each in grants]
+        found = [read_result(each)[0] for each in grants]
         return Pumped(now, found, next_at, waiting)  # type: ignore[arg-type]  # grants only
 
     async def snapshot(

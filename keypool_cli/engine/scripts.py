@@ -17,7 +17,7 @@ PARTS = (
     "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
-_APART = frozenset({"load", "pump"})
+_APART = frozenset({"acquire", "load", "pump"})
 """Files whose names no other file uses, in a scope of their own: Lua has room for 200 in one."""
 
 _FIELD = re.compile(r"\{ '(\w+)', '(\w+)' \}|local ENTRY, .*")

@@ -3,6 +3,7 @@
 from struct import Struct
 
 from keypool_cli.engine.types import (
+    Acquired,
     Demand,
     Grant,
     LeaseEnd,
@@ -11,12 +12,15 @@ from keypool_cli.engine.types import (
     Refused,
     Settled,
     Settlement,
+    Stale,
     Waits,
 )
 
-_DEMAND = Struct("<HqIIqqqHBBH")
-_RESULT = Struct("<BIIqq")
-_ITEM = Struct("<IqBBqqqdH")
+_DEMAND = Struct("<HqqIIqqHBBH")
+_RESULT = Struct("<BIIqqB")
+_ANSWER = Struct("<Bqq")
+_ITEM = Struct("<qIBBqqqdH")
+_SIZE = Struct("<I")
 LEASE = Struct("<cIIIHqqqqqBq")
 """A lease as it is stored."""
 
@@ -33,11 +37,11 @@ def pack_demand(demand: Demand) -> bytes:
     head = _DEMAND.pack(
         demand.requests,
         demand.tokens,
+        demand.deadline_ms,
         demand.ttl_ms,
         demand.client,
         demand.client_rpm,
         demand.client_tpm,
-        demand.deadline_ms,
         len(lease_id),
         len(prefer),
         len(daemon),
@@ -46,14 +50,28 @@ def pack_demand(demand: Demand) -> bytes:
     return head + f"{lease_id}{prefer}{daemon}{avoid}".encode("ascii")
 
 
-def read_result(answer: bytes) -> Grant | Refused | Waits:
-    """One answer of acquire, or a grant of pump."""
-    kind, project, key, at, expires_at = _RESULT.unpack_from(answer)
+def read_acquired(answer: bytes) -> Acquired | Stale:
+    """The answer of acquire."""
+    known, now, revision = _ANSWER.unpack_from(answer)
+    if not known:
+        return Stale(revision)
+    results, at, end = [], _ANSWER.size, len(answer)
+    while at < end:
+        result, at = read_result(answer, at)
+        results.append(result)
+    return Acquired(now, revision, results)
+
+
+def read_result(answer: bytes, start: int = 0) -> tuple[Grant | Refused | Waits, int]:
+    """One result of acquire, or a grant of pump, and where the next one starts."""
+    kind, project, key, at, expires_at, size = _RESULT.unpack_from(answer, start)
+    start += _RESULT.size
+    end = start + size
     if kind == _GRANTED:
-        return Grant(answer[_RESULT.size :].decode(), project, key, at, expires_at)
+        return Grant(answer[start:end].decode(), project, key, at, expires_at), end
     if kind == _REFUSED:
-        return Refused(at or None, answer[_RESULT.size :].decode(), project)
-    return _WAITS
+        return Refused(at or None, answer[start:end].decode(), project), end
+    return _WAITS, end
 
 
 def pack_settlement(item: Settlement) -> bytes:
@@ -61,8 +79,8 @@ def pack_settlement(item: Settlement) -> bytes:
     lease_id = item.lease_id.encode()
     mark = item.mark or _NO_MARK
     head = _ITEM.pack(
-        item.client,
         -1 if item.tokens is None else item.tokens,
+        item.client,
         item.success,
         0 if item.mark is None else _MARKS[mark.action],
         mark.until_ms,
@@ -74,8 +92,18 @@ def pack_settlement(item: Settlement) -> bytes:
     return b"".join((head, lease_id, item.answer.encode()))
 
 
-def read_outcome(answer: bytes) -> Settled | LeaseEnd:
-    """One answer of settle."""
+def read_outcomes(answer: bytes) -> list[Settled | LeaseEnd]:
+    """The answer of settle."""
+    outcomes, at, end = [], 0, len(answer)
+    while at < end:
+        (size,) = _SIZE.unpack_from(answer, at)
+        at += _SIZE.size
+        outcomes.append(_read_outcome(answer[at : at + size]))
+        at += size
+    return outcomes
+
+
+def _read_outcome(answer: bytes) -> Settled | LeaseEnd:
     if not answer:
         return LeaseEnd.MISSING
     found = LEASE.unpack_from(answer, 1)

@@ -1,14 +1,14 @@
 -- Leases: granting, finding, ending.
 
--- A demand as calls carry it, struct DEMAND and four texts; into a table that was one before,
--- where one is given.
+-- A demand as calls carry it, struct DEMAND, struct TERMS and four texts; into a table that was one
+-- before, where one is given.
 local function demand_of(bytes, demand)
-  local from
-  if demand then
-    from, demand.avoid = DEMAND.refill(bytes, demand), nil
-  else
-    demand, from = DEMAND.decode(bytes)
-  end
+  demand = demand or {}
+  local terms_at = DEMAND.refill(bytes, demand)
+  local from = terms_at + TERMS.size
+  local terms = sub(bytes, terms_at, from - 1)
+  if demand.terms ~= terms then TERMS.refill(terms, demand) end
+  demand.terms, demand.avoid = terms, nil
   local affinity_at = from + demand.lease_size
   demand.lease_id, demand.affinity, demand.daemon = sub(bytes, from, affinity_at - 1), '', ''
   demand.number, demand.bytes = -1, bytes
@@ -24,7 +24,7 @@ end
 
 -- struct RESULT and its text
 local function result_of(kind, project, key_id, at, expires_at, text)
-  return pack_bytes(RESULT.layout, kind, project, key_id, at, expires_at) .. text
+  return pack_bytes(RESULT.layout, kind, project, key_id, at, expires_at, #text) .. text
 end
 
 -- the client's own window on this model; nil when it has no limits
@@ -61,11 +61,12 @@ local function save_lease(ctx, lease, answer)
   return bytes
 end
 
--- nil when there is none or it is another client's
-local function find_lease(ctx, lease_id, client)
+-- nil when there is none or it is another client's; into a table that was one before, where one is given
+local function find_lease(ctx, lease_id, client, lease)
   local bytes = call('GET', key(ctx, 'lease', lease_id))
   if not bytes then return nil end
-  local lease = LEASE.decode(bytes)
+  lease = lease or {}
+  LEASE.refill(bytes, lease)
   if lease.client ~= client or lease.expires_at + KEEP_ANSWER_MS <= ctx.now then return nil end
   lease.id, lease.bytes = lease_id, bytes
   return lease

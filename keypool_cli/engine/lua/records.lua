@@ -80,11 +80,13 @@ FIELDS.lease = {
 FIELDS.demand = {
   { 'requests', 'I2' },
   { 'tokens', 'i8' },
+  { 'deadline', 'i8' },       -- 0: it does not wait
+}                             -- then its TERMS
+FIELDS.terms = {              -- the same for many demands
   { 'ttl_ms', 'I4' },
   { 'client', 'I4' },         -- 0: none
   { 'client_rpm', 'i8' },     -- -1: none
   { 'client_tpm', 'i8' },
-  { 'deadline', 'i8' },       -- 0: it does not wait
   { 'lease_size', 'I2' },     -- then the lease id,
   { 'affinity_size', 'I1' },  --   the project preferred ('': none),
   { 'daemon_size', 'I1' },    --   the daemon that waits,
@@ -102,10 +104,18 @@ FIELDS.result = {
   { 'key', 'I4' },
   { 'at', 'i8' },             -- granted at; refused: when to ask again, 0: never, -1: at once
   { 'expires_at', 'i8' },
+  { 'text_size', 'I1' },
 }                             -- then the lease id; refused: the limit
+FIELDS.answer = {
+  { 'known', 'I1' },          -- 1; 0: load this model first
+  { 'now', 'i8' },
+  { 'revision', 'i8' },
+}                             -- then a RESULT for each demand
 FIELDS.item = {
-  { 'client', 'I4' },         -- 0: none
   { 'tokens', 'i8' },         -- -1: the reservation
+}                             -- then its ENDING
+FIELDS.ending = {             -- the same for many items
+  { 'client', 'I4' },         -- 0: none
   { 'success', 'I1' },
   { 'mark', 'I1' },           -- index into MARKS, 0: none
   { 'until_at', 'i8' },       -- of the mark, see apply_mark
@@ -115,7 +125,7 @@ FIELDS.item = {
   { 'lease_size', 'I2' },     -- then the lease id and the caller's answer, kept and repeated
 }
 
-local STATE, STANDING, META, POOL, LEASE, DEMAND, WAITER, RESULT, ITEM
+local STATE, STANDING, META, POOL, LEASE, DEMAND, TERMS, WAITER, RESULT, ANSWER, ITEM, ENDING
 local zeros -- makes a state of zeros
 local is_idle, bind
 
@@ -182,7 +192,8 @@ function bind()
   pack_bytes, unpack_bytes = struct.pack, struct.unpack
   STATE, STANDING = codec(FIELDS.state), codec(FIELDS.standing)
   META, POOL, LEASE = codec(FIELDS.meta), codec(FIELDS.pool), codec(FIELDS.lease)
-  DEMAND, WAITER, RESULT, ITEM = codec(FIELDS.demand), codec(FIELDS.waiter), codec(FIELDS.result), codec(FIELDS.item)
+  DEMAND, TERMS, WAITER = codec(FIELDS.demand), codec(FIELDS.terms), codec(FIELDS.waiter)
+  RESULT, ANSWER, ITEM, ENDING = codec(FIELDS.result), codec(FIELDS.answer), codec(FIELDS.item), codec(FIELDS.ending)
   zeros = loadstring('return {' .. STATE.zeros .. ',' .. STANDING.zeros .. '}')
   find_signs()
 end

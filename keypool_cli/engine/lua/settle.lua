@@ -1,7 +1,7 @@
 -- settle: close leases with what upstream said; release: close them unused; renew: let them last.
 --
--- settle ARGV 2  {days}   3…  items: struct ITEM, lease id, the caller's answer
--- answers an array: now, an outcome for each item
+-- settle ARGV 2  {days}   3…  items: struct ITEM, struct ENDING, lease id, the caller's answer
+-- answers for each item 4 bytes that say how long its outcome is, and
 --         outcome '1' or '0' + struct LEASE + the caller's answer; '0' when the lease had ended
 --                 before, and this is how ('' there is none)
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
@@ -75,15 +75,21 @@ local function settle_lease(ctx, lease, item)
 end
 
 local function item_of(bytes, item)
-  local from
-  if item then from = ITEM.refill(bytes, item) else item, from = ITEM.decode(bytes) end
+  item = item or {}
+  local ending_at = ITEM.refill(bytes, item)
+  local from = ending_at + ENDING.size
+  local ending = sub(bytes, ending_at, from - 1)
+  if item.ending ~= ending then ENDING.refill(ending, item) end
+  item.ending = ending
   local answer_at = from + item.lease_size
   item.lease_id, item.answer = sub(bytes, from, answer_at - 1), sub(bytes, answer_at)
   return item
 end
 
+local item_before, lease_before = nil, {} -- their tables are the next ones'
+
 local function settle_item(ctx, item, touched)
-  local lease = find_lease(ctx, item.lease_id, item.client)
+  local lease = find_lease(ctx, item.lease_id, item.client, lease_before)
   if not lease then return '' end
   if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
   local bytes, state = settle_lease(ctx, lease, item)
@@ -91,22 +97,21 @@ local function settle_item(ctx, item, touched)
   return '1' .. bytes
 end
 
-local item_before -- its table is the next one's
-
 local function settle(keys, argv)
   local ctx = open(keys, argv)
   set_days(ctx, ctx.args[1])
-  local outcomes, touched, known = { ctx.now }, {}, enter(ctx)
+  local outcomes, touched, known = {}, {}, enter(ctx)
   if #argv > 3 then ctx.sets = {} end
   for i = 3, #argv do
     item_before = item_of(argv[i], item_before)
-    outcomes[i - 1] = known and settle_item(ctx, item_before, touched) or ''
+    local outcome = known and settle_item(ctx, item_before, touched) or ''
+    outcomes[i - 2] = pack_bytes('<I4', #outcome) .. outcome
   end
   if known then
     serve_pools_of(ctx, touched)
     commit(ctx)
   end
-  return outcomes
+  return table.concat(outcomes)
 end
 
 local function release_one(ctx, lease_id, client, touched)

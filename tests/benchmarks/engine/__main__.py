@@ -26,6 +26,7 @@ from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.notes import Times
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.types import (
+    Acquired,
     Demand,
     Grant,
     LivePool,
@@ -34,7 +35,7 @@ from keypool_cli.engine.types import (
     Settlement,
     Waits,
 )
-from keypool_cli.engine.wire import pack_demand, pack_settlement, read_result
+from keypool_cli.engine.wire import pack_demand, pack_settlement, read_acquired
 from tests.support.valkey import private_valkey
 
 SIZES = (10, 1_000, 100_000)
@@ -96,9 +97,9 @@ def acquire(bench: Bench, model: str, count: int) -> list[str]:
 
 
 def ask(bench: Bench, model: str, asked: Sequence[Demand]) -> list[Grant | Refused | Waits]:
-    found = bench.call("acquire", model, (days(), 1, 1, 0), *map(pack_demand, asked))
-    assert found[0] == 1, "the model is not loaded"
-    return [read_result(each) for each in found[3:]]
+    found = read_acquired(bench.call("acquire", model, (days(), 1, 1, 0), *map(pack_demand, asked)))
+    assert isinstance(found, Acquired), "the model is not loaded"
+    return found.results
 
 
 def acquire_times(bench: Bench, model: str, calls: int, count: int) -> list[list[str]]:
