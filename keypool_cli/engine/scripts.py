@@ -14,7 +14,7 @@ from zlib import crc32
 
 PARTS = (
     "library", "records", "state", "window", "ready", "lease", "choose", "queue",
-    "acquire", "settle", "mark", "load", "pump",
+    "quick", "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
 _APART = frozenset({"acquire", "load", "pump"})
@@ -28,6 +28,11 @@ def layout(text: str) -> int:
     return crc32("\n".join(each.group() for each in _FIELD.finditer(text)).encode())
 
 
+def _state_fields(text: str) -> list[str]:
+    record = text.partition("FIELDS.state = {")[2].partition("\n}")[0]
+    return [each[1] for each in _FIELD.finditer(record)]
+
+
 @cache
 def library() -> tuple[str, str]:
     """Return the prefix of the functions' names, and the library's text to load."""
@@ -35,5 +40,6 @@ def library() -> tuple[str, str]:
     texts = {part: (folder / f"{part}.lua").read_text("utf-8") for part in PARTS}
     text = "\n".join(f"do\n{t}\nend" if part in _APART else t for part, t in texts.items())
     text = text.replace("LAYOUT_NUMBER", str(layout(text)), 1)
+    text = text.replace("STATE_FIELDS", ", ".join(_state_fields(text)))
     prefix = f"keypool_{sha256(text.encode()).hexdigest()[:12]}"
     return prefix, text.replace("name=keypool", f"name={prefix}", 1).replace("NAME_", f"{prefix}_")

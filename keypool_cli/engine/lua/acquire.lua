@@ -75,7 +75,9 @@ local function acquire(keys, argv)
   if ctx.chunk > 1 then ctx.sets = {} end
   serve(ctx, pool)
   local results = { pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision) }
-  for i = 3, #argv do
+  local granted = quick_grants(ctx, pool, argv, results)
+  if granted > 0 then commit(ctx) end
+  for i = 3 + granted, #argv do
     demand_before = demand_of(argv[i], demand_before)
     results[i - 1] = settle_demand(ctx, pool, demand_before, most_waiting)
   end

@@ -132,6 +132,16 @@ local function land(ctx, state)
   if end_due(ctx, key(ctx, 'flight', state.id), 64) == 0 then sweep(ctx, 64) end
 end
 
+-- Writes a lease and answers what its asker gets, struct RESULT.
+local function open_lease(ctx, id, key_id, demand, seq, client_seq)
+  local lease_id, project, expires_at = demand.lease_id, tonumber(id), ctx.now + demand.ttl_ms
+  call('SET', key(ctx, 'lease', lease_id),
+    pack_bytes(LEASE.layout, 'o', project, key_id, demand.client, demand.requests, demand.tokens, seq, client_seq,
+      ctx.now, expires_at, 0, 0), 'PX', demand.ttl_ms + KEEP_ANSWER_MS)
+  set_add(ctx, key(ctx, 'leases'), expires_at, open_name(id, lease_id))
+  return result_of(1, project, key_id, ctx.now, expires_at, lease_id)
+end
+
 -- Books the demand on the project and on the client's window, and opens the lease.
 local function grant(ctx, state, demand, client)
   local seq = book(ctx, state, demand.requests, demand.tokens)
@@ -145,13 +155,8 @@ local function grant(ctx, state, demand, client)
   place(ctx, state)
   if state.in_flight >= state.limit_in_flight then land(ctx, state) end
   if state.picks % 16 == 0 then ctx.tidy = true end -- time to end old leases, once in a while
-  local lease_id, project, expires_at = demand.lease_id, tonumber(state.id), ctx.now + demand.ttl_ms
-  call('SET', key(ctx, 'lease', lease_id),
-    pack_bytes(LEASE.layout, 'o', project, pick, demand.client, demand.requests, demand.tokens, seq, client_seq,
-      ctx.now, expires_at, 0, 0), 'PX', demand.ttl_ms + KEEP_ANSWER_MS)
-  set_add(ctx, key(ctx, 'leases'), expires_at, open_name(state.id, lease_id))
   ctx.told = nil
-  return result_of(1, project, pick, ctx.now, expires_at, lease_id)
+  return open_lease(ctx, state.id, pick, demand, seq, client_seq)
 end
 
 -- Gives back what a lease reserved: its call was never made.

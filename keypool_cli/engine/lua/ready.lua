@@ -97,6 +97,11 @@ local function grows_at(ctx, state, expiry)
   return expiry > 0 and min(expiry, day_end) or day_end
 end
 
+-- A project's score in the ready sets: what it has left of its limits, tokens first.
+local function headroom(limits, requests, tokens)
+  return min(limits.limit_tokens - tokens, UNLIMITED) * 4096 + min(limits.limit_requests - requests, 4095)
+end
+
 -- Works out where a project belongs: in its ready sets, or among the blocked until an instant.
 local function place(ctx, state)
   state.dirty = true
@@ -108,8 +113,7 @@ local function place(ctx, state)
   end
   local expiry = next_expiry(ctx, state)
   if not why then
-    state.score = min(state.limit_tokens - state.tokens, UNLIMITED) * 4096
-      + min(state.limit_requests - state.requests, 4095)
+    state.score = headroom(state, state.requests, state.tokens)
     local grows = grows_at(ctx, state, expiry)
     if grows > 0 and (state.stale_at == 0 or grows < state.stale_at) then state.stale_at = grows end
     return

@@ -6,6 +6,10 @@ local function ring_entry(ctx, state, index, count)
   return call('GETRANGE', key(ctx, 'ring', state.id), from, from + count * ENTRY_SIZE - 1), slot
 end
 
+local function write_entry(ctx, id, slot, at, requests, tokens)
+  call('SETRANGE', key(ctx, 'ring', id), slot * ENTRY_SIZE, pack_bytes(ENTRY, at, requests, tokens))
+end
+
 -- Calls visit(at, requests, tokens) for each closed entry, oldest first, until it answers true.
 local function each_entry(ctx, state, visit)
   local index = 0
@@ -78,8 +82,7 @@ end
 
 local function close_open_entry(ctx, state)
   local slot = (state.ring_head + state.ring_count) % state.ring_slots
-  call('SETRANGE', key(ctx, 'ring', state.id), slot * ENTRY_SIZE,
-    pack_bytes(ENTRY, state.open_at, state.open_requests, state.open_tokens))
+  write_entry(ctx, state.id, slot, state.open_at, state.open_requests, state.open_tokens)
   if state.ring_count == 0 then state.oldest_at = state.open_at end
   state.ring_count = state.ring_count + 1
   state.open_requests, state.open_tokens = 0, 0
@@ -143,8 +146,7 @@ local function correct(ctx, state, seq, requests, tokens)
   else
     local bytes, slot = ring_entry(ctx, state, index, 1)
     local at, entry_requests, entry_tokens = unpack_bytes(ENTRY, bytes)
-    call('SETRANGE', key(ctx, 'ring', state.id), slot * ENTRY_SIZE,
-      pack_bytes(ENTRY, at, entry_requests + requests, entry_tokens + tokens))
+    write_entry(ctx, state.id, slot, at, entry_requests + requests, entry_tokens + tokens)
   end
   state.requests, state.tokens = state.requests + requests, state.tokens + tokens
   state.dirty = true

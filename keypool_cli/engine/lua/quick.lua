@@ -1,0 +1,165 @@
+-- The usual case of acquire, at half the price of the long way through choose() and grant(): the
+-- roomiest project, or the one preferred, takes the demand and has room left; nothing waits, cools,
+-- is kept free or is counted in flight, and no day is about to end. A project's fields are names
+-- here, not a table's: STATE_FIELDS stands for all of STATE's. Whatever is unusual is left
+-- untouched for the long way, which grants the same.
+
+local quick_grants
+
+do
+
+local standing_bytes, standing = nil, {} -- the last project's: mostly the next one has the same
+local window = {} -- what drop_expired() works on
+
+local function standing_of(bytes)
+  if bytes ~= standing_bytes then
+    local pools_at = STANDING.refill(bytes, standing)
+    standing.pools = numbers_at(bytes, pools_at, (#bytes - STANDING.size) / 4, 'I4')
+    standing_bytes = bytes
+  end
+  return standing
+end
+
+local function stands_as_usual(ctx, standing)
+  return USABLE[standing.flags] and standing.key_count > 0 and standing.limit_in_flight == UNLIMITED
+    and standing.cool_until <= ctx.now and standing.wide_until <= ctx.now and standing.held_by == 0
+    and standing.day_at == ctx.day_at and standing.utc_at == ctx.utc_at
+end
+
+-- Grants a demand on a project of the pool; answers struct RESULT, the project's record as it is
+-- now stored and its score. Nil, with nothing written, when something about it is unusual.
+local function try(ctx, pool, id, bytes, demand)
+  local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)
+  local keys_at = from + STANDING.size + 4 * pool_count
+  local standing, now = standing_of(sub(bytes, from, keys_at - 1)), ctx.now
+  if score == 0 or touched_at > now or not stands_as_usual(ctx, standing) then return nil end
+  if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end
+
+  local cutoff = now - ctx.window_ms
+  if ring_count > 0 and oldest_at < cutoff then
+    window.id, window.ring_slots, window.ring_head, window.ring_count = id, standing.ring_slots, ring_head, ring_count
+    window.seq, window.oldest_at, window.requests, window.tokens = seq, oldest_at, requests, tokens
+    drop_expired(ctx, window, cutoff)
+    ring_head, ring_count, seq = window.ring_head, window.ring_count, window.seq
+    oldest_at, requests, tokens = window.oldest_at, window.requests, window.tokens
+  end
+  if open_requests > 0 and open_at < cutoff then
+    requests, tokens, seq = requests - open_requests, tokens - open_tokens, seq + 1
+    open_requests, open_tokens = 0, 0
+  end
+
+  local most = standing.limit_day - MOST_REQUESTS
+  requests, tokens = requests + demand.requests, tokens + demand.tokens
+  day_requests, utc_requests = day_requests + demand.requests, utc_requests + demand.requests
+  if requests >= standing.limit_requests or tokens >= standing.limit_tokens or day_requests > most
+    or utc_requests > most then
+    return nil
+  end
+  if open_requests > 0 and now - open_from > standing.gap_ms then
+    if ring_count >= standing.ring_slots then return nil end
+    write_entry(ctx, id, (ring_head + ring_count) % standing.ring_slots, open_at, open_requests, open_tokens)
+    if ring_count == 0 then oldest_at = open_at end
+    ring_count, open_requests, open_tokens = ring_count + 1, 0, 0
+  elseif ring_count == 0 and ring_head > 0 then
+    ring_head = 0
+    call('DEL', key(ctx, 'ring', id))
+  end
+  if open_requests == 0 then open_from = now end
+  open_at, open_requests, open_tokens = now, open_requests + demand.requests, open_tokens + demand.tokens
+
+  local key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % standing.key_count))
+  touched_at, picks, in_flight = now, (picks + 1) % 4294967296, in_flight + 1
+  if picks % 16 == 0 then ctx.tidy = true end
+  score = headroom(standing, requests, tokens)
+  for i = 1, #standing.pools do
+    set_add(ctx, ready_key(ctx, standing.pools[i], standing.priority), score, id)
+  end
+  local grows = (ring_count > 0 and oldest_at or open_at) + ctx.window_ms + 1
+  if stale_at == 0 or grows < stale_at then
+    stale_at = grows
+    set_add(ctx, key(ctx, 'stale'), grows, id)
+  end
+  local written = pack_bytes(STATE.layout, STATE_FIELDS)
+  call('SETRANGE', key(ctx, 'state', id), 0, written)
+  return open_lease(ctx, id, key_id, demand, seq + ring_count, 0), written .. sub(bytes, from), score
+end
+
+local function is_usual(ctx, pool)
+  return pool.policy == 0 and pool.count > 0 and ctx.waiting <= 0 and ctx.opens_at > ctx.now
+    and ctx.now < min(ctx.day_end, ctx.utc_at + DAY_MS) - ctx.guard_ms
+end
+
+local function asks_as_usual(demand)
+  return not demand.avoid and (demand.client == 0 or demand.client_rpm < 0 and demand.client_tpm < 0)
+end
+
+local function quick_grant(ctx, pool, demand)
+  local id = demand.affinity
+  if id == '' then id = call('ZRANGE', ready_key(ctx, pool.id, pool.priorities[1]), 0, 0, 'REV')[1] end
+  local bytes = id and call('GET', key(ctx, 'state', id))
+  if not bytes then return nil end
+  local result = try(ctx, pool, id, bytes, demand)
+  return result
+end
+
+-- What a batch has read of the ready set: ids, roomiest first, their scores and records. best: no
+-- project before `left` has a higher score.
+local function read_tops(ctx, pool, count)
+  local found = call('ZRANGE', ready_key(ctx, pool.id, pool.priorities[1]), 0, count - 1, 'REV', 'WITHSCORES')
+  local tops, names = { scores = {}, records = {}, left = 1, best = 0 }, {}
+  for i = 1, #found, 2 do
+    local id = found[i]
+    tops[#tops + 1], tops.scores[id] = id, tonumber(found[i + 1])
+    names[#names + 1] = key(ctx, 'state', id)
+  end
+  if names[1] then
+    local records = call('MGET', unpack(names))
+    for i, id in ipairs(tops) do tops.records[id] = records[i] end
+  end
+  return tops
+end
+
+-- the roomiest of all that were read
+local function roomiest_of(tops)
+  local id = tops[tops.left]
+  local score = id and tops.scores[id] or 0
+  if score >= tops.best then
+    tops.left = tops.left + 1
+    return id
+  end
+  for i = 1, tops.left - 1 do
+    local other = tops.scores[tops[i]]
+    if other > score then id, score = tops[i], other end
+  end
+  tops.best = score
+  if id == tops[tops.left] then tops.left = tops.left + 1 end
+  return id
+end
+
+local demand_before -- its table is the next one's
+
+-- Grants the first demands of a call, as far as all is usual; answers how many.
+function quick_grants(ctx, pool, argv, results)
+  if not is_usual(ctx, pool) then return 0 end
+  local count, tops = #argv - 2, nil
+  for i = 1, count do
+    local demand = demand_of(argv[i + 2], demand_before)
+    demand_before = demand
+    if not asks_as_usual(demand) then return i - 1 end
+    if count == 1 then
+      results[2] = quick_grant(ctx, pool, demand)
+      return #results - 1
+    end
+    tops = tops or read_tops(ctx, pool, count)
+    local id = demand.affinity ~= '' and demand.affinity or roomiest_of(tops)
+    local bytes = id and (tops.records[id] or call('GET', key(ctx, 'state', id)))
+    if not bytes then return i - 1 end
+    local result, record, score = try(ctx, pool, id, bytes, demand)
+    if not result then return i - 1 end
+    results[i + 1], tops.records[id], tops.scores[id] = result, record, score
+    tops.best = max(tops.best, score)
+  end
+  return count
+end
+
+end
