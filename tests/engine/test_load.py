@@ -210,7 +210,7 @@ def test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew(liv
 def test_a_state_that_another_layout_wrote_is_not_read(live):
     live.load(a_project())
     live.grant()
-    live.mutate("{ 'tokens', 'I6' }", "{ 'tokens', 'I7' }")
+    live.mutate(("{ 'tokens', 'I6' }", "{ 'tokens', 'I7' }"))
     live.engine._library = live.engine._library.replace("local LAYOUT = ", "local LAYOUT = 1 + ")
     answer = live.run(live.engine.acquire(live.model, 1, [a_demand()], revision=1))
     assert answer == Stale(0)

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from keypool_cli.engine.types import MarkAction
 from tests.engine import test_choose as choose
 from tests.engine import test_load as load
+from tests.engine import test_quick as quick
 from tests.engine import test_settle as settle
 from tests.engine import test_waiting as waiting
 from tests.engine import test_window as window
@@ -41,6 +42,8 @@ class Mutation:
     text: str
     replacement: str
     check: Check
+    long_way: bool = False
+    """Whether acquire goes the long way always: the quick one keeps the rule too."""
 
 
 def machine(live: LiveEngine) -> None:
@@ -147,6 +150,9 @@ MUTATIONS = [
     Mutation("entries shared below 1,000 requests a minute", "'gap_ms', exact and 0 or 250)", "'gap_ms', 250)", window.test_a_limit_lowered_below_what_is_booked_waits_until_it_fits),
     Mutation("a ring that forgets what it held when it grows", " .. call('GETRANGE', name, 0, from - 1))", ")", window.test_a_window_outlives_a_ring_that_grows_while_it_wraps),
     Mutation("a ring grown for a refusal and not remembered", "  state.ring_head, state.dirty = 0, true\n", "  state.ring_head = 0\n", window.test_a_clients_window_outlives_a_ring_that_grows_for_a_demand_that_is_refused),
+    Mutation("a full ring that loses its oldest entry", "    if ring_count >= standing.ring_slots then return nil end\n", "", quick.test_a_ring_full_of_what_was_given_back_loses_nothing),
+    Mutation("a day that takes more than it has left", "or day_requests > most\n", "\n", lambda live: quick.test_a_day_nearly_full_takes_no_more_than_it_has_left(live, 1, {"day_requests": 101})),
+    Mutation("a UTC day that takes more than it has left", "    or utc_requests > most then", "    then", lambda live: quick.test_a_day_nearly_full_takes_no_more_than_it_has_left(live, 5, {"utc_requests": 101})),
     Mutation("a full ring that merges", "grow_ring(ctx, state, min(2 * state.ring_slots, MOST_SLOTS))", "local _ = 0", window.test_entries_emptied_by_releases_do_not_blur_the_window),
     Mutation("time that runs back", "local now = max(ctx.now, state.touched_at)", "local now = ctx.now", window.test_a_clock_that_jumps_back_and_forth_books_no_earlier_than_it_has_been),
     Mutation("a clock set far back that frees the window", "state.open_requests, state.open_tokens = state.requests, state.tokens\n  state.open_from", "state.requests, state.tokens, state.open_requests, state.open_tokens = 0, 0, 0, 0\n  state.open_from", window.test_a_clock_set_far_back_counts_the_window_as_spent_just_now),
@@ -176,13 +182,13 @@ MUTATIONS = [
     Mutation("a client's window not settled", "if client then correct(ctx, client, lease.client_seq, 0, actual - lease.tokens) end", "", window.test_a_settled_count_corrects_the_clients_window_too),
     # choosing
     Mutation("a client's release not given back", "  if client then correct(ctx, client, lease.client_seq, -lease.requests, -lease.tokens) end\n", "", window.test_a_release_gives_the_clients_window_back_what_it_held),
-    Mutation("spread that takes any", "if score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left),
+    Mutation("spread that takes any", "if score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left, long_way=True),
     Mutation("pack that takes any", "local policy = pool.policy == 1 and pack or spread", "local policy = spread", choose.test_pack_takes_the_project_with_the_least_left_that_fits),
     Mutation("a lower priority before a lagging score", "    until not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
-    Mutation("ready sets remembered after they moved", "  ctx.ready = nil\n", "", choose.test_a_demand_after_many_waiters_were_served_finds_what_is_left),
+    Mutation("ready sets remembered after they moved", "  ctx.ready = nil\n", "", choose.test_a_demand_after_many_waiters_were_served_finds_what_is_left, long_way=True),
     Mutation("a batch that remembers what its last demand avoids", "demand.terms, demand.avoid = terms, nil", "demand.terms = terms", choose.test_what_one_demand_of_a_batch_must_not_get_the_next_may),
     Mutation("a preference for any project at all", "if not state or not member_of(state, pool.id) then return nil end", "if not state then return nil end", choose.test_a_preferred_project_is_taken_where_it_fits),
-    Mutation("a preference ignored", "by_affinity(ctx, pool, demand) or by_policy", "by_policy", choose.test_a_preferred_project_is_taken_where_it_fits),
+    Mutation("a preference ignored", "by_affinity(ctx, pool, demand) or by_policy", "by_policy", choose.test_a_preferred_project_is_taken_where_it_fits, long_way=True),
     Mutation("keys that take no turns", "state.picks % state.key_count", "0", choose.test_the_keys_of_a_project_take_turns),
     Mutation("an excluded project offered", "{ [1] = true, [5] = true }", "{ [1] = true, [3] = true, [5] = true, [7] = true }", an_excluded_project),
     Mutation("an instant without what this call booked", "  commit(ctx) -- the sets must know what this call has booked\n", "", choose.test_a_batch_that_takes_the_last_room_says_when_the_next_comes),
@@ -190,7 +196,7 @@ MUTATIONS = [
     Mutation("instants of lagging scores overlooked", "  if not (any and best.at) then earliest_in(ctx, 'stale', pool, demand, best) end\n", "", choose.test_equal_demands_of_a_batch_are_told_what_a_grant_between_them_changed),
     Mutation("a search for an instant that ends too soon", "if best.at and tonumber(found[i + 1]) >= best.at then return true end", "if best.at then return true end", machine),
     Mutation("an instant never told in a crowd", "if not best.at then best.at, best.why = max(opens, ctx.now + 1), 'rpm' end", "", choose.test_projects_of_other_pools_do_not_hide_when_one_of_ours_frees),
-    Mutation("too many due taken for none", "    ctx.tired = ctx.due >= MOST_DUE\n", "    ctx.tired = false\n", choose.test_with_too_many_projects_due_at_once_the_answer_is_to_ask_again),
+    Mutation("too many due taken for none", "  ctx.tired = ctx.due >= MOST_DUE\n", "  ctx.tired = false\n", choose.test_with_too_many_projects_due_at_once_the_answer_is_to_ask_again),
     # in flight
     Mutation("no limit in flight", "if state.in_flight >= state.limit_in_flight then return 'in_flight' end", "", choose.test_a_lease_in_flight_is_counted_until_it_ends),
     Mutation("one lease awaited where three must end", "local over = state.in_flight - state.limit_in_flight", "local over = '0'", choose.test_a_limit_lowered_below_what_is_in_flight_waits_for_enough_leases_to_end),
@@ -267,7 +273,8 @@ MUTATIONS = [
 @pytest.mark.parametrize("mutation", [pytest.param(each, id=each.breaks) for each in MUTATIONS])
 def test_a_broken_rule_is_noticed(engine_url, mutation):
     with live_engine(engine_url) as live:
-        live.mutate(mutation.text, mutation.replacement)
+        broken = (mutation.text, mutation.replacement)
+        live.mutate(broken, *([quick.THE_LONG_WAY] if mutation.long_way else []))
         live.fresh()
         # a refusal where a grant is due has other fields, and so on: that is noticed too
         with pytest.raises((AssertionError, AttributeError, ResponseError, TypeError)):

@@ -140,13 +140,22 @@ class LiveEngine:
         found = self.run(self.client.keys("{kp:*"))
         return {raw(name).decode().split(":", 2)[2] for name in found}
 
-    def mutate(self, text: str, replacement: str) -> None:
-        """Run another library: the engine's own with one piece of its text replaced."""
+    def pipeline(self, *commands: Sequence[object]) -> list[Any]:
+        """The answers to plain commands, in bytes."""
+        pipe = self.client.pipeline(transaction=False)
+        for each in commands:
+            pipe.execute_command(*each)
+        return self.run(pipe.execute())
+
+    def mutate(self, *pairs: tuple[str, str]) -> None:
+        """Run another library: the engine's own with pieces of its text replaced."""
         prefix, source = library()
-        assert source.count(text) == 1, (source.count(text), text)
+        for text, replacement in pairs:
+            assert source.count(text) == 1, (source.count(text), text)
+            source = source.replace(text, replacement)
         other = f"{prefix}_{next(_numbers)}"
         self.engine._prefix = other
-        self.engine._library = source.replace(text, replacement).replace(prefix, other)
+        self.engine._library = source.replace(prefix, other)
 
 
 @contextmanager

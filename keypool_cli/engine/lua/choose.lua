@@ -165,13 +165,17 @@ local function by_policy(ctx, pool, demand)
   end
 end
 
--- The project that takes the demand now, or nil when none of the pool can. After an idle time very
--- many projects are due at once: a call brings 1,024 up to date and leaves ctx.tired.
+-- After an idle time very many projects are due at once: a call brings 1,024 up to date and leaves
+-- ctx.tired.
+local function unblock_once(ctx)
+  if ctx.due then return end
+  ctx.due = unblock(ctx, MOST_DUE)
+  ctx.tired = ctx.due >= MOST_DUE
+end
+
+-- The project that takes the demand now, or nil when none of the pool can.
 local function choose(ctx, pool, demand)
-  if not ctx.due then
-    ctx.due = unblock(ctx, MOST_DUE)
-    ctx.tired = ctx.due >= MOST_DUE
-  end
+  unblock_once(ctx)
   return by_affinity(ctx, pool, demand) or by_policy(ctx, pool, demand)
 end
 

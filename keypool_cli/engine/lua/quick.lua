@@ -20,30 +20,28 @@ local function standing_of(bytes)
   return standing
 end
 
-local function stands_as_usual(ctx, standing)
-  return USABLE[standing.flags] and standing.key_count > 0 and standing.limit_in_flight == UNLIMITED
-    and standing.cool_until <= ctx.now and standing.wide_until <= ctx.now and standing.held_by == 0
-    and standing.day_at == ctx.day_at and standing.utc_at == ctx.utc_at
-end
-
 -- Grants a demand on a project of the pool; answers struct RESULT, the project's record as it is
 -- now stored and its score. Nil, with nothing written, when something about it is unusual.
 local function try(ctx, pool, id, bytes, demand)
   local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)
   local keys_at = from + STANDING.size + 4 * pool_count
   local standing, now = standing_of(sub(bytes, from, keys_at - 1)), ctx.now
-  if score == 0 or touched_at > now or not stands_as_usual(ctx, standing) then return nil end
+  -- one with a score is usable, cools not and is kept for nobody
+  if score == 0 or touched_at > now or standing.limit_in_flight < UNLIMITED
+    or standing.day_at < ctx.day_at or standing.utc_at < ctx.utc_at then
+    return nil
+  end
   if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end
 
-  local cutoff = now - ctx.window_ms
-  if ring_count > 0 and oldest_at < cutoff then
+  local left_at = now - ctx.window_ms -- what was booked before has left the window
+  if ring_count > 0 and oldest_at < left_at then
     window.id, window.ring_slots, window.ring_head, window.ring_count = id, standing.ring_slots, ring_head, ring_count
     window.seq, window.oldest_at, window.requests, window.tokens = seq, oldest_at, requests, tokens
-    drop_expired(ctx, window, cutoff)
+    drop_expired(ctx, window, left_at)
     ring_head, ring_count, seq = window.ring_head, window.ring_count, window.seq
     oldest_at, requests, tokens = window.oldest_at, window.requests, window.tokens
   end
-  if open_requests > 0 and open_at < cutoff then
+  if open_requests > 0 and open_at < left_at then
     requests, tokens, seq = requests - open_requests, tokens - open_tokens, seq + 1
     open_requests, open_tokens = 0, 0
   end
@@ -85,7 +83,7 @@ local function try(ctx, pool, id, bytes, demand)
 end
 
 local function is_usual(ctx, pool)
-  return pool.policy == 0 and pool.count > 0 and ctx.waiting <= 0 and ctx.opens_at > ctx.now
+  return pool.policy == 0 and pool.count > 0
     and ctx.now < min(ctx.day_end, ctx.utc_at + DAY_MS) - ctx.guard_ms
 end
 
@@ -102,8 +100,8 @@ local function quick_grant(ctx, pool, demand)
   return result
 end
 
--- What a batch has read of the ready set: ids, roomiest first, their scores and records. best: no
--- project before `left` has a higher score.
+-- What a batch has read of the ready set: ids, roomiest first, their scores and records. Of those
+-- before `left` none has a higher score than `best`; mixed: some of the others were granted something.
 local function read_tops(ctx, pool, count)
   local found = call('ZRANGE', ready_key(ctx, pool.id, pool.priorities[1]), 0, count - 1, 'REV', 'WITHSCORES')
   local tops, names = { scores = {}, records = {}, left = 1, best = 0 }, {}
@@ -122,17 +120,18 @@ end
 -- the roomiest of all that were read
 local function roomiest_of(tops)
   local id = tops[tops.left]
-  local score = id and tops.scores[id] or 0
-  if score >= tops.best then
-    tops.left = tops.left + 1
-    return id
+  if not id or tops.scores[id] <= tops.best then
+    local best = 0
+    for i = 1, tops.mixed and #tops or min(tops.left, #tops) do
+      local score = tops.scores[tops[i]]
+      if score > best then id, best = tops[i], score end
+    end
+    if id ~= tops[tops.left] then
+      tops.best = best
+      return id
+    end
   end
-  for i = 1, tops.left - 1 do
-    local other = tops.scores[tops[i]]
-    if other > score then id, score = tops[i], other end
-  end
-  tops.best = score
-  if id == tops[tops.left] then tops.left = tops.left + 1 end
+  tops.left = tops.left + 1
   return id
 end
 
@@ -141,6 +140,8 @@ local demand_before -- its table is the next one's
 -- Grants the first demands of a call, as far as all is usual; answers how many.
 function quick_grants(ctx, pool, argv, results)
   if not is_usual(ctx, pool) then return 0 end
+  unblock_once(ctx)
+  if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now
   local count, tops = #argv - 2, nil
   for i = 1, count do
     local demand = demand_of(argv[i + 2], demand_before)
@@ -151,7 +152,8 @@ function quick_grants(ctx, pool, argv, results)
       return #results - 1
     end
     tops = tops or read_tops(ctx, pool, count)
-    local id = demand.affinity ~= '' and demand.affinity or roomiest_of(tops)
+    local id = demand.affinity
+    if id == '' then id = roomiest_of(tops) else tops.mixed = true end
     local bytes = id and (tops.records[id] or call('GET', key(ctx, 'state', id)))
     if not bytes then return i - 1 end
     local result, record, score = try(ctx, pool, id, bytes, demand)

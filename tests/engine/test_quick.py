@@ -1,0 +1,235 @@
+"""The quick way of acquire grants what the long way grants, and leaves the same behind.
+
+Two engines take one long random walk, with the quick way and without it: their answers and all
+that they store must be alike to the byte.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from random import Random
+
+import pytest
+from redis.exceptions import ResponseError
+
+from keypool_cli.core.model import UNLIMITED
+from keypool_cli.engine.types import Demand, LiveMark, LivePool, LiveProject, MarkAction
+from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project, live_engine
+from tests.support.oracle import BOTH_DAYS, pacific_midnights
+
+THE_LONG_WAY = ("if not is_usual(ctx, pool) then return 0 end", "do return 0 end")
+STEPS = 150
+DAY_MS = 86_400_000
+STARTS = (
+    NOON,
+    next(pacific_midnights(NOON)) - 400,
+    next(pacific_midnights(NOON)) - 40_000,
+    NOON // DAY_MS * DAY_MS + DAY_MS - 400,
+    NOON // DAY_MS * DAY_MS + DAY_MS - 40_000,
+)
+
+
+class Walk:
+    """One walk over the operations, the same for all who take it with the same seed."""
+
+    def __init__(self, live: LiveEngine, seed: int) -> None:
+        self.live = live
+        self.random = Random(seed)
+        self._ids = count(1)
+        self.asked: list[Demand] = []
+
+    def take(self) -> list[object]:
+        """The answers to all steps, and what is stored in between."""
+        self.live.fresh()
+        self.live.now = self.random.choice((NOON, *STARTS))
+        policy, priorities = self.random.choice((0, 0, 0, 1)), self.random.choice(([0], [3, 0]))
+        projects = [self._project(number, priorities) for number in range(1, 6)]
+        self.live.load(*projects, pools=[LivePool(1, 0, priorities), LivePool(2, policy, [0])])
+        steps = [self._acquire] * 8 + [self._pass] * 4 + [self._settle] * 4
+        steps += [self._release] * 4 + [self._pump, self._reset]
+        answers = []
+        for number in range(STEPS):
+            answers.append(self.random.choice(steps)())
+            if number % 4 == 0:
+                answers.append(stored(self.live))
+        return answers
+
+    def _project(self, number: int, priorities: Sequence[int]) -> LiveProject:
+        pick = self.random.choice
+        return LiveProject(
+            id=number,
+            rpm=pick((4, 30, 2000)),
+            tpm=pick((900, 6000, 6000, UNLIMITED)),
+            rpd=pick((UNLIMITED, UNLIMITED, 109, 206)),
+            in_flight=pick((UNLIMITED,) * 5 + (3,)),
+            flags=pick((1, 1, 1, 1 | BOTH_DAYS, 0)),
+            priority=pick(priorities),
+            keys=pick(([1], [1, 2], [7, 8, 9])),
+            pools=pick(([1], [1], [1, 2], [2])),
+            day_requests=pick((0, 0, 100)),
+            utc_requests=pick((0, 0, 100)),
+        )
+
+    def _demand(self) -> Demand:
+        pick = self.random.choice
+        waits = pick((False,) * 9 + (True,))
+        return Demand(
+            f"lease-{next(self._ids):04d}",
+            requests=pick((1, 1, 1, 2)),
+            tokens=pick((100, 200, 300)),
+            ttl_ms=pick((1000, 20_000, 600_000)),
+            client=pick((0, 3)),
+            client_rpm=pick((UNLIMITED,) * 20 + (4,)),
+            client_tpm=pick((UNLIMITED,) * 20 + (700,)),
+            prefer=pick(("", "", "", "1", "2")),
+            avoid=pick(("",) * 20 + (",1,",)),
+            daemon="d",
+            deadline_ms=self.live.now + 9000 if waits else 0,
+        )
+
+    def _acquire(self) -> object:
+        batch = [self._demand() for _ in range(self.random.choice((1, 1, 1, 3, 8)))]
+        self.asked += batch
+        return self.live.acquire_all(*batch, pool=self.random.choice((1, 1, 2)), queue=3)
+
+    def _pass(self) -> object:
+        self.live.now += self.random.choice((0, 1, 60, 251, 900, 7000, 30_250, 60_500))
+        self.live.now -= self.random.choice((0,) * 9 + (40,))
+        return None
+
+    def _asked(self) -> Demand:
+        return self.random.choice(self.asked[-12:] or [a_demand()])
+
+    def _settle(self) -> object:
+        lease, tokens = self._asked(), self.random.choice((0, 100, 200, 400))
+        mark = LiveMark(self.random.choice(tuple(MarkAction)), base_ms=2000, cap_ms=9000)
+        failed = self.random.random() < 0.15  # now and then
+        end = partial(self.live.settle, lease.lease_id, tokens, client=lease.client)
+        return end(success=False, mark=mark) if failed else end()
+
+    def _release(self) -> object:
+        lease = self._asked()
+        return self.live.release(lease.lease_id, client=lease.client)
+
+    def _pump(self) -> object:
+        return self.live.pump(pools=(1, 2))
+
+    def _reset(self) -> object:
+        project, counters = self.random.randrange(1, 6), self.random.random() < 0.5
+        reset = self.live.engine.reset(self.live.model, [project], counters=counters, failures=True)
+        return self.live.run(reset)
+
+
+def stored(live: LiveEngine) -> dict[str, object]:
+    """All that the model has in the store."""
+    read = {
+        b"string": ("GET",),
+        b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+        b"set": ("SMEMBERS",),
+        b"hash": ("HGETALL",),
+        b"list": ("LRANGE", 0, -1),
+    }
+    names, prefix = sorted(live.keys()), f"{{kp:{live.model}}}:"
+    kinds = live.pipeline(*(("TYPE", prefix + name) for name in names))
+    calls = [
+        (read[kind][0], prefix + name, *read[kind][1:])
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    return dict(zip(names, live.pipeline(*calls), strict=True))
+
+
+def alike(live: LiveEngine, other: LiveEngine, seeds: Sequence[int] = range(40)) -> None:
+    """Both answer and store the same, step by step."""
+    for seed in seeds:
+        for mine, its in zip(Walk(live, seed).take(), Walk(other, seed).take(), strict=True):
+            assert mine == its, seed
+
+
+@pytest.fixture(scope="module")
+def long_way(engine_url):
+    with live_engine(engine_url) as live:
+        live.mutate(THE_LONG_WAY)
+        yield live
+
+
+@pytest.mark.parametrize(
+    ("flags", "booked"), [(1, {"day_requests": 101}), (1 | BOTH_DAYS, {"utc_requests": 101})]
+)
+def test_a_day_nearly_full_takes_no_more_than_it_has_left(live, flags, booked):
+    live.fresh(a_project(rpm=1000, tpm=UNLIMITED, rpd=102, flags=flags, **booked))
+    assert live.refusal(requests=2).limit == "rpd"
+    live.grant()
+    assert live.refusal().limit == "rpd"
+
+
+def test_a_ring_full_of_what_was_given_back_loses_nothing(live):
+    live.fresh(a_project(rpm=4, tpm=UNLIMITED))
+    before = live.grant()
+    for _ in range(4):
+        live.now += 10
+        leased = live.grant()
+        live.release(before.lease_id)
+        before = leased
+    live.now += 10
+    live.grant()
+    assert live.view().requests == 2  # the last of the loop, and this
+    live.now += 60_501
+    live.grant()
+    assert live.view().requests == 1
+
+
+def test_the_quick_way_grants_what_the_long_way_grants(live, long_way):
+    alike(live, long_way)
+
+
+OVERLOOKED = [
+    pytest.param("standing.day_at < ctx.day_at or", "", id="a Pacific day that never ends"),
+    pytest.param(" or standing.utc_at < ctx.utc_at", "", id="a UTC day that never ends"),
+    pytest.param(" or standing.limit_in_flight < UNLIMITED", "", id="no count of leases in flight"),
+    pytest.param("if score == 0 or touched_at", "if touched_at", id="a closed project that is preferred"),
+    pytest.param("score == 0 or touched_at > now or", "score == 0 or", id="a clock that steps back"),
+    pytest.param("if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end", "", id="a preferred project of another pool"),
+    pytest.param("if ring_count > 0 and oldest_at < left_at then", "if false then", id="closed entries that stay"),
+    pytest.param("if open_requests > 0 and open_at < left_at then", "if false then", id="an open entry that stays"),
+    pytest.param("tokens - open_tokens, seq + 1\n", "tokens - open_tokens, seq\n", id="an entry gone and its number left"),
+    pytest.param("requests >= standing.limit_requests or", "requests > standing.limit_requests or", id="a project left without requests"),
+    pytest.param("or tokens >= standing.limit_tokens or", "or tokens > standing.limit_tokens or", id="a project left without tokens"),
+    pytest.param("now - open_from > standing.gap_ms then", "now - open_from >= standing.gap_ms then", id="bookings apart that share an entry"),
+    pytest.param("    if ring_count == 0 then oldest_at = open_at end\n", "", id="the oldest entry's instant"),
+    pytest.param("    call('DEL', key(ctx, 'ring', id))\n", "", id="an empty ring left"),
+    pytest.param("  if open_requests == 0 then open_from = now end\n", "", id="an open entry's first instant"),
+    pytest.param("  if picks % 16 == 0 then ctx.tidy = true end\n", "", id="leases that are over"),
+    pytest.param(" - ctx.guard_ms\nend", "\nend", id="the guard of a day"),
+    pytest.param("return pool.policy == 0 and pool.count > 0", "return pool.count > 0", id="a pool that packs"),
+    pytest.param("return not demand.avoid and", "return true and", id="a project to avoid"),
+    pytest.param("(demand.client == 0 or demand.client_rpm < 0 and demand.client_tpm < 0)", "true", id="a client's own requests"),
+    pytest.param("or demand.client_rpm < 0 and demand.client_tpm < 0)\nend", "or demand.client_rpm < 0)\nend", id="a client's own tokens"),
+    pytest.param("  if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now\n", "", id="records read before"),
+    pytest.param("else tops.mixed = true end", "end", id="a preferred project that is no longer the roomiest"),
+    pytest.param("tops.scores[id] <= tops.best then", "tops.scores[id] < tops.best then", id="a tie"),
+    pytest.param("if not id or tops.scores[id] <= tops.best then", "if false then", id="one project far roomier than all"),
+    pytest.param("results[i + 1], tops.records[id], tops.scores[id] = result, record, score", "results[i + 1], tops.scores[id] = result, score", id="two grants on one project"),
+    pytest.param("results[i + 1], tops.records[id], tops.scores[id] = result, record, score", "results[i + 1], tops.records[id] = result, record", id="a score that has changed"),
+    pytest.param("    tops.best = max(tops.best, score)\n", "", id="the best of those granted"),
+    pytest.param("  unblock_once(ctx)\n  if ctx.order", "  if ctx.order", id="projects that are due"),
+    pytest.param("  if granted > 0 then commit(ctx) end\n", "", id="what a batch has changed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "replacement"), OVERLOOKED)
+def test_what_the_quick_way_overlooks_is_noticed(engine_url, long_way, text, replacement):
+    with live_engine(engine_url) as live:
+        live.mutate((text, replacement))
+        with pytest.raises((AssertionError, ResponseError)):
+            alike(live, long_way)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("prefer", ["", "1"])
+def test_the_usual_case_goes_the_quick_way(engine_url, count, prefer):
+    with live_engine(engine_url) as live:
+        usual = "  local most = standing.limit_day"
+        live.mutate((usual, f"  error('quick') {usual}"))
+        live.fresh(a_project(1), a_project(2))
+        with pytest.raises(ResponseError, match="quick"):
+            live.acquire_all(*(a_demand(prefer=prefer) for _ in range(count)))
