@@ -117,7 +117,7 @@ async def test_what_is_published_anywhere_in_a_cluster_is_heard(tmp_path):
                     f"redis.call('PUBLISH', '{WAKE}me', KEYS[1])", 1, slot
                 )
             texts = [text async for channel, text in until_all(heard, 3) if channel != CHANGES]
-            assert texts == ["a", "b", "c"]
+            assert sorted(texts) == ["a", "b", "c"]  # each came its own way
 
 
 async def until_all(heard, count):
