@@ -76,7 +76,7 @@ local function acquire(keys, argv)
   serve(ctx, pool)
   local results = { pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision) }
   local granted = quick_grants(ctx, pool, argv, results)
-  if granted > 0 then commit(ctx) end
+  if granted > 0 and granted < ctx.chunk then commit(ctx) end
   for i = 3 + granted, #argv do
     demand_before = demand_of(argv[i], demand_before)
     results[i - 1] = settle_demand(ctx, pool, demand_before, most_waiting)

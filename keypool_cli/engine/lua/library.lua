@@ -59,12 +59,12 @@ local MOST_SPARE = 32           -- records kept from call to call
 local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes
 
 local function key(ctx, name, id)
-  if id then return ctx.tag .. ':' .. name .. ':' .. id end
   local found = ctx.names[name]
   if not found then
     found = ctx.tag .. ':' .. name
     ctx.names[name] = found
   end
+  if id then return found .. ':' .. id end
   return found
 end
 

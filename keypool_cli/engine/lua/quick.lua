@@ -21,7 +21,7 @@ local function standing_of(bytes)
 end
 
 -- Grants a demand on a project of the pool; answers struct RESULT, the project's record as it is
--- now stored and its score. Nil, with nothing written, when something about it is unusual.
+-- now stored (of a batch only) and its score. Nil, with nothing written, when something is unusual.
 local function try(ctx, pool, id, bytes, demand)
   local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)
   local keys_at = from + STANDING.size + 4 * pool_count
@@ -79,7 +79,8 @@ local function try(ctx, pool, id, bytes, demand)
   end
   local written = pack_bytes(STATE.layout, STATE_FIELDS)
   call('SETRANGE', key(ctx, 'state', id), 0, written)
-  return open_lease(ctx, id, key_id, demand, seq + ring_count, 0), written .. sub(bytes, from), score
+  local record = ctx.chunk > 1 and written .. sub(bytes, from)
+  return open_lease(ctx, id, key_id, demand, seq + ring_count, 0), record, score
 end
 
 local function is_usual(ctx, pool)
@@ -142,7 +143,7 @@ function quick_grants(ctx, pool, argv, results)
   if not is_usual(ctx, pool) then return 0 end
   unblock_once(ctx)
   if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now
-  local count, tops = #argv - 2, nil
+  local count, tops = ctx.chunk, nil
   for i = 1, count do
     local demand = demand_of(argv[i + 2], demand_before)
     demand_before = demand
