@@ -184,7 +184,7 @@ MUTATIONS = [
     Mutation("a client's release not given back", "  if client then correct(ctx, client, lease.client_seq, -lease.requests, -lease.tokens) end\n", "", window.test_a_release_gives_the_clients_window_back_what_it_held),
     Mutation("spread that takes any", "if score > best_score and not", "if best_score == 0 and not", choose.test_spread_takes_the_project_with_the_most_tokens_left, long_way=True),
     Mutation("pack that takes any", "local policy = pool.policy == 1 and pack or spread", "local policy = spread", choose.test_pack_takes_the_project_with_the_least_left_that_fits),
-    Mutation("a lower priority before a lagging score", "    until not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
+    Mutation("a lower priority before a lagging score", "    until is_empty(ctx, name) or not freshen(ctx)\n", "    until true\n", choose.test_a_higher_priority_comes_first_though_its_score_lags_behind),
     Mutation("ready sets remembered after they moved", "  ctx.ready = nil\n", "", choose.test_a_demand_after_many_waiters_were_served_finds_what_is_left, long_way=True),
     Mutation("a batch that remembers what its last demand avoids", "demand.terms, demand.avoid = terms, nil", "demand.terms = terms", choose.test_what_one_demand_of_a_batch_must_not_get_the_next_may),
     Mutation("a preference for any project at all", "if not state or not member_of(state, pool.id) then return nil end", "if not state then return nil end", choose.test_a_preferred_project_is_taken_where_it_fits),

@@ -200,7 +200,7 @@ OVERLOOKED = [
     pytest.param("  if open_requests == 0 then open_from = now end\n", "", id="an open entry's first instant"),
     pytest.param("  if picks % 16 == 0 then ctx.tidy = true end\n", "", id="leases that are over"),
     pytest.param(" - ctx.guard_ms\nend", "\nend", id="the guard of a day"),
-    pytest.param("return pool.policy == 0 and pool.count > 0", "return pool.count > 0", id="a pool that packs"),
+    pytest.param("return pool.policy == 0 and", "return", id="a pool that packs"),
     pytest.param("return not demand.avoid and", "return true and", id="a project to avoid"),
     pytest.param("(demand.client == 0 or demand.client_rpm < 0 and demand.client_tpm < 0)", "true", id="a client's own requests"),
     pytest.param("or demand.client_rpm < 0 and demand.client_tpm < 0)\nend", "or demand.client_rpm < 0)\nend", id="a client's own tokens"),
@@ -211,7 +211,7 @@ OVERLOOKED = [
     pytest.param("results[i + 1], tops.records[id], tops.scores[id] = result, record, score", "results[i + 1], tops.scores[id] = result, score", id="two grants on one project"),
     pytest.param("results[i + 1], tops.records[id], tops.scores[id] = result, record, score", "results[i + 1], tops.records[id] = result, record", id="a score that has changed"),
     pytest.param("    tops.best = max(tops.best, score)\n", "", id="the best of those granted"),
-    pytest.param("  unblock_once(ctx)\n  if ctx.order", "  if ctx.order", id="projects that are due"),
+    pytest.param("  unblock_once(ctx)\n  if ctx.tired", "  if ctx.tired", id="projects that are due"),
     pytest.param("  if granted > 0 and granted < ctx.chunk then commit(ctx) end\n", "", id="what a batch has changed"),
 ]  # fmt: skip
 
@@ -222,6 +222,17 @@ def test_what_the_quick_way_overlooks_is_noticed(engine_url, long_way, text, rep
         live.mutate((text, replacement))
         with pytest.raises((AssertionError, ResponseError)):
             alike(live, long_way)
+
+
+def test_where_the_highest_priority_is_full_the_next_goes_the_quick_way(engine_url):
+    with live_engine(engine_url) as live:
+        usual = "  local most = standing.limit_day"
+        live.fresh(a_project(1, priority=3, tpm=10), a_project(2))
+        live.grant()
+        live.mutate((usual, f"  error('quick ' .. id) {usual}"))
+        for count in (1, 3):
+            with pytest.raises(ResponseError, match="quick 2"):
+                live.acquire_all(*(a_demand() for _ in range(count)))
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -154,14 +154,21 @@ local function freshen(ctx)
   return count > 0
 end
 
+-- Whether a set was read and has nothing; then no score that lags behind can be in it.
+local function is_empty(ctx, name)
+  local ready = ctx.ready and ctx.ready[name]
+  return ready and ready.lowest == -1 and ready.read == 0
+end
+
 -- What is found is right, for scores only lag behind headroom; what is not may still be there.
 local function by_policy(ctx, pool, demand)
   local policy = pool.policy == 1 and pack or spread
   for i = 1, pool.count do
+    local name = ready_key(ctx, pool.id, pool.priorities[i])
     repeat
-      local state = policy(ctx, ready_key(ctx, pool.id, pool.priorities[i]), demand)
+      local state = policy(ctx, name, demand)
       if state then return state end
-    until not freshen(ctx)
+    until is_empty(ctx, name) or not freshen(ctx)
   end
 end
 

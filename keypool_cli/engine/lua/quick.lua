@@ -84,17 +84,27 @@ local function try(ctx, pool, id, bytes, demand)
 end
 
 local function is_usual(ctx, pool)
-  return pool.policy == 0 and pool.count > 0
-    and ctx.now < min(ctx.day_end, ctx.utc_at + DAY_MS) - ctx.guard_ms
+  return pool.policy == 0 and ctx.now < min(ctx.day_end, ctx.utc_at + DAY_MS) - ctx.guard_ms
 end
 
 local function asks_as_usual(demand)
   return not demand.avoid and (demand.client == 0 or demand.client_rpm < 0 and demand.client_tpm < 0)
 end
 
+-- The top of the pool's highest priority that has a project with room; with scores for a batch.
+local function top(ctx, pool, count)
+  for i = 1, pool.count do
+    local name = ready_key(ctx, pool.id, pool.priorities[i])
+    local found = count == 1 and call('ZRANGE', name, 0, 0, 'REV')
+      or call('ZRANGE', name, 0, count - 1, 'REV', 'WITHSCORES')
+    if found[1] then return found end
+  end
+  return {}
+end
+
 local function quick_grant(ctx, pool, demand)
   local id = demand.affinity
-  if id == '' then id = call('ZRANGE', ready_key(ctx, pool.id, pool.priorities[1]), 0, 0, 'REV')[1] end
+  if id == '' then id = top(ctx, pool, 1)[1] end
   local bytes = id and call('GET', key(ctx, 'state', id))
   if not bytes then return nil end
   local result = try(ctx, pool, id, bytes, demand)
@@ -104,7 +114,7 @@ end
 -- What a batch has read of the ready set: ids, roomiest first, their scores and records. Of those
 -- before `left` none has a higher score than `best`; mixed: some of the others were granted something.
 local function read_tops(ctx, pool, count)
-  local found = call('ZRANGE', ready_key(ctx, pool.id, pool.priorities[1]), 0, count - 1, 'REV', 'WITHSCORES')
+  local found = top(ctx, pool, count)
   local tops, names = { scores = {}, records = {}, left = 1, best = 0 }, {}
   for i = 1, #found, 2 do
     local id = found[i]
@@ -142,6 +152,7 @@ local demand_before -- its table is the next one's
 function quick_grants(ctx, pool, argv, results)
   if not is_usual(ctx, pool) then return 0 end
   unblock_once(ctx)
+  if ctx.tired then return 0 end -- some that look full may not be
   if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now
   local count, tops = ctx.chunk, nil
   for i = 1, count do
