@@ -20,6 +20,7 @@ from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying_egress import Egress
+from keypool_cli.service.stopping import stop
 from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
@@ -72,8 +73,7 @@ async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
     try:
         yield Pages(found, live, parts.counting.counts)
     finally:
-        for each in telling:
-            each.cancel()
+        await stop(telling)
         await last_used.write()
         await live.close()
         await closing.close()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NoReturn
 
 import uvloop
 
@@ -20,6 +21,7 @@ from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.metrics import Counting
 from keypool_cli.daemon.pages import PageParts, pages_of
 from keypool_cli.daemon.proxy_wiring import proxy_of
+from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.keyspace import CHANGES, WAKE
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
 from keypool_cli.http.access_log import LogForm, logged
@@ -35,12 +37,15 @@ from keypool_cli.service.instances import Reporting
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.ports import Ports, opened
 from keypool_cli.service.settling import Settling
+from keypool_cli.service.stopping import stop
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
 _SWITCH_S = 0.001
+_LEAVE_S = 4
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 _Work = Callable[[], Coroutine[object, object, None]]
 
@@ -106,7 +111,9 @@ def _run_workers(
     """Fork the workers and wait for them; the pipe's end tells them that we are gone."""
     reserved, bound = listen(address)
     alive, ours = os.pipe()
-    pids = []
+    pids: list[int] = []
+    # A signal waits until there is someone to tell.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     for index, seat in enumerate(seats(options.workers)):
         pid = os.fork()
         if pid == 0:
@@ -116,17 +123,18 @@ def _run_workers(
             _worker(settings, mine, bound, alive, on_ready if index == 0 else lambda _: None)
         pids.append(pid)
     reserved.close()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _: _signal_all(pids, signum))
+    for number in _ENDING:
+        signal.signal(number, lambda *_: _end_all(pids))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
     if failed:
         raise KeypoolError(f"{len(failed)} of {len(pids)} workers failed", hint="see the log above")
 
 
-def _signal_all(pids: Sequence[int], signum: int) -> None:
+def _end_all(pids: Sequence[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, signum)
+            os.kill(pid, signal.SIGTERM)
 
 
 def _worker(
@@ -157,15 +165,40 @@ async def _serve(
     *,
     parent: int | None = None,
 ) -> None:
+    embedded = EmbeddedServer(settings.home)
+    _end_when_told(embedded, by_parent=parent is not None)
     if parent is not None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(parent, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    async with opened(settings) as ports:
+        loop.add_reader(parent, partial(_end_now, embedded, ExitCode.FAILURE))
+    async with opened(settings, embedded=embedded) as ports:
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
             _favour_the_loop()
             served = logged(app, options.access_log) if options.access_log else app
             await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
+
+
+def _end_when_told(embedded: EmbeddedServer, *, by_parent: bool) -> None:
+    """Before and after it serves, a signal ends the process at once.
+
+    by_parent: SIGTERM alone does. A Ctrl-C reaches workers too, whom their parent then tells:
+    as a second signal that would break off what is being drained.
+    """
+    numbers = _ENDING[:1] if by_parent else _ENDING
+    for number in numbers:
+        signal.signal(number, lambda *_: _end_now(embedded, ExitCode.OK))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
+def _end_now(embedded: EmbeddedServer, code: ExitCode) -> NoReturn:
+    """End as by a crash, but leave the embedded store, which otherwise stays until its next user.
+
+    The kernel's alarm ends a process that cannot leave in time.
+    """
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.alarm(_LEAVE_S)
+    embedded.end_process(int(code))
 
 
 def _favour_the_loop() -> None:
@@ -230,9 +263,7 @@ async def _at_work(*work: _Work) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(tasks)
 
 
 async def _forever(work: _Work) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from keypool_cli.config import ensure_home
@@ -96,6 +97,14 @@ class EmbeddedServer:
             finally:
                 self._hang_up()
                 self._let_go()
+
+    def end_process(self, code: int) -> NoReturn:
+        """Leave, and end this process at once, whatever its threads are doing."""
+        with self._guard:  # to the end: no thread joins again
+            try:
+                self.leave()
+            finally:
+                os._exit(code)
 
     def _enter(self) -> None:
         private_folder(ensure_home(self._home) / FOLDER)

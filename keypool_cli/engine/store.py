@@ -99,9 +99,10 @@ class Store:
                 await asyncio.to_thread(self.embedded.leave)
 
 
-async def connect(settings: Settings) -> Store:
+async def connect(settings: Settings, embedded: EmbeddedServer | None = None) -> Store:
     """The live store, having answered and being recent enough.
 
+    embedded: the caller's share of the embedded server, to be joined if that is the store.
     Raises UnreachableError within CONNECT_S if it does not answer (an embedded server that loads
     much state may take longer), KeypoolError if its version is too old, UsageError if the URL is
     not understood.
@@ -109,7 +110,7 @@ async def connect(settings: Settings) -> Store:
     if settings.redis_url is not None:
         client, life = await _open(settings.redis_url)
         return Store(client, settings.redis_url, life=life)
-    embedded = EmbeddedServer(settings.home)
+    embedded = embedded or EmbeddedServer(settings.home)
     try:
         url = await asyncio.to_thread(embedded.join)
         client, life = await _open(url)

@@ -22,6 +22,8 @@ from keypool_cli.http.tls import Tls
 _CONNECTIONS = 65_536
 """Served at once. granian's default of 128 would let parked requests shut out all others."""
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
 _BREAK_S = 1.0
 """How long the server may take to notice that its connections are broken."""
 
@@ -115,16 +117,18 @@ def end_process() -> NoReturn:
 
 @contextmanager
 def _stop_signals() -> Iterator[asyncio.Semaphore]:
-    """A semaphore that each SIGTERM or SIGINT releases once."""
+    """A semaphore that each SIGTERM or SIGINT releases once; what they did before is put back."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Semaphore(0)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    for number in _STOPPING:
         loop.add_signal_handler(number, stop.release)
     try:
         yield stop
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 async def _signal_or_end(

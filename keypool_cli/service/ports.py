@@ -66,18 +66,20 @@ def open_registry(settings: Settings) -> "Registry":
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, start: bool = True) -> AsyncIterator[Ports]:
+async def opened(
+    settings: Settings, *, start: bool = True, embedded: EmbeddedServer | None = None
+) -> AsyncIterator[Ports]:
     """Both adapters, closed at the end. Raises UnreachableError when either cannot be reached.
 
     start: an embedded server that does not run is started; without it, a change of the registry
-    waits in SQL, where whoever starts the server finds it.
+    waits in SQL, where whoever starts the server finds it. embedded: see ``store.connect``.
     """
     registry = await asyncio.to_thread(open_registry, settings)
     try:
         if not start and settings.redis_url is None and not _embedded_runs(settings):
             yield Ports(settings, registry, None)
             return
-        live = await store.connect(settings)
+        live = await store.connect(settings, embedded)
         try:
             yield Ports(settings, registry, Engine(live, times=times(settings)))
         finally:

@@ -11,6 +11,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import Demand, Grant
 from keypool_cli.errors import UnreachableError
+from keypool_cli.service.stopping import stop
 from keypool_cli.service.store_clock import Step, StoreClock, steady_ms
 
 SOONEST_S = 0.005
@@ -181,6 +182,4 @@ class Waiting:
 
     async def close(self) -> None:
         """Stop looking after models."""
-        for task in self._pumps.values():
-            task.cancel()
-        await asyncio.gather(*self._pumps.values(), return_exceptions=True)
+        await stop(self._pumps.values())

@@ -165,7 +165,7 @@ class Home:
 
     @contextmanager
     def daemon(self, *, workers: int = 1, auth: bool = True, **env: str) -> Iterator[Daemon]:
-        """A daemon on a port that the system chose."""
+        """A daemon on a port that the system chose, and in a process group of its own."""
         token = self.token if auth else ""
         running = self._start(workers, token, {**self.env, **env})
         try:
@@ -184,6 +184,7 @@ class Home:
                 stderr=out,
                 env=dict(env),
                 cwd=self.path,
+                process_group=0,
             )
         try:
             url = _await_url(process, log)
