@@ -1,6 +1,7 @@
 """Where ``keypool`` and ``python -m keypool_cli`` begin."""
 
 import gc
+import signal
 import sys
 from typing import NoReturn
 
@@ -15,8 +16,13 @@ def main() -> NoReturn:
         from keypool_cli.cli.complete import answer  # noqa: PLC0415
 
         answer(sys.argv[2:])
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        # As an exception it may be raised in a callback of the import system, which forgets it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from keypool_cli.cli.main import main as command_line  # noqa: PLC0415
 
+    signal.signal(signal.SIGINT, interrupt)
     command_line()
 
 

@@ -1,5 +1,6 @@
 """``serve`` and ``simulate``: the two servers."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +51,9 @@ def serve(
     Prints its URL when it is ready. Applications take its token from `keypool client add`; they
     lease keys below URL/keypool/v1 (`keypool guide http`), or point their SDK here (`keypool env`).
     """
+    # Until the daemon knows how to end: an interrupt raised while importing may be forgotten.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     from keypool_cli.cli.config import daemon_url, lease_command
     from keypool_cli.daemon.server import ServeOptions, run_daemon
     from keypool_cli.http.access_log import log_form

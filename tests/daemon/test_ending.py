@@ -112,3 +112,22 @@ def test_an_interrupt_from_the_terminal_lets_calls_under_way_end(tmp_path, worke
             assert [each.status_code for each in answers] == [201]
             assert daemon.process.wait(END_S) == 0
         assert home.valkey_pid() is None
+
+
+@pytest.mark.parametrize(("module", "words"), [("typer", ["list"]), ("uvloop", ["serve"])])
+def test_an_interrupt_while_it_imports_ends_it_at_once(home, tmp_path, module, words):
+    """As an exception it may be raised where Python forgets it."""
+    code = "import sys, time\nprint('importing', flush=True)\ntime.sleep(20)\n"
+    (tmp_path / f"{module}.py").write_text(code)
+    with subprocess.Popen(
+        [sys.executable, "-m", "keypool_cli", *words],
+        env={**home.env, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (-signal.SIGINT, b"")
