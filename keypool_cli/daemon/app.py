@@ -119,7 +119,7 @@ class App:
             raise NotFoundError("there is nothing at this path")
 
     async def _healthz(self, proto: Exchange) -> None:
-        answer_json(proto, 200, Healthy())
+        answer_json(proto, 200, Healthy("ok"))
 
     async def _readyz(self, proto: Exchange) -> None:
         try:
@@ -128,7 +128,7 @@ class App:
                 await self._ports.call(self._ports.registry.revision)
         except TimeoutError as err:
             raise UnreachableError("a store does not answer") from err
-        answer_json(proto, 200, Healthy())
+        answer_json(proto, 200, Healthy("ok"))
 
     async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         await self._watch.refresh()

@@ -1,7 +1,8 @@
 """``GET /keypool/v1/openapi.json``: keypool's own API, described from the types it is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -11,15 +12,14 @@ from keypool_cli.daemon.problems import LimitProblem
 from keypool_cli.http.message import Problem, answer_json
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.explaining import Explained
-from keypool_cli.service.standing import Status
+from keypool_cli.service.standing import Status, promised_schema
 
 Json = dict[str, Any]
 
 _API = "/keypool/v1"
-_STRUCTS = (
-    schema.LeaseBody,
+_BODIES = (schema.LeaseBody, schema.SettleBody)
+_ANSWERS = (
     schema.LeaseAnswer,
-    schema.SettleBody,
     schema.SettleAnswer,
     schema.EventsAnswer,
     schema.Healthy,
@@ -37,8 +37,10 @@ _TITLES = {
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "Larger than every limit.",
+    500: "A fault of keypool's; its log tells more.",
     503: "A store is away, or no project can be used.",
 }
+_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
 
 
 async def show_description(_scope: Scope, proto: Exchange) -> None:
@@ -49,9 +51,6 @@ async def show_description(_scope: Scope, proto: Exchange) -> None:
 @cache
 def description() -> Json:
     """The whole document."""
-    _, components = msgspec.json.schema_components(
-        _STRUCTS, ref_template="#/components/schemas/{name}", schema_hook=_anything
-    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -62,7 +61,7 @@ def description() -> Json:
         "security": [{"token": []}],
         "paths": {**_leases(), **_reads(), **_plain()},
         "components": {
-            "schemas": components,
+            "schemas": _schemas(),
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -72,6 +71,32 @@ def description() -> Json:
             },
         },
     }
+
+
+def _schemas() -> Json:
+    answers = _components(_ANSWERS)
+    promised_schema(answers["ProjectStatus"])
+    for each in answers.values():
+        for name in each["properties"].keys() - set(each["required"]):
+            each["properties"][name] = _left_out(each["properties"][name])
+    return {**_components(_BODIES), **answers}
+
+
+def _components(structs: Iterable[type]) -> Json:
+    _, found = msgspec.json.schema_components(
+        structs, ref_template="#/components/schemas/{name}", schema_hook=_anything
+    )
+    # Pythons before 3.13 keep a docstring's indentation.
+    return {
+        name: {**each, "description": cleandoc(each["description"])} for name, each in found.items()
+    }
+
+
+def _left_out(told: Json) -> Json:
+    """What an answer leaves out it never says as null."""
+    told = {name: each for name, each in told.items() if name != "default"}
+    kinds = [each for each in told.pop("anyOf", ()) if each != {"type": "null"}]
+    return {**told, **kinds[0]} if kinds else told
 
 
 def _anything(kind: type) -> Json:
@@ -113,6 +138,7 @@ def _leases() -> Json:
 def _reads() -> Json:
     text, count = {"type": "string"}, {"type": "integer", "minimum": 1}
     pool = _parameter("pool", text)
+    pools = _parameter("pool", {"type": "array", "items": text})
     status = _operation(
         "status", "How the pools stand.", {200: _json("Now.", "Status")}, (401, 403, 404, 503)
     )
@@ -133,10 +159,11 @@ def _reads() -> Json:
     filters.append(_parameter("after", {"type": "integer", "minimum": 0}))
     filters.append(_parameter("since_s", {"type": "integer", "minimum": 0}))
     filters.append(_parameter("follow", {"type": "boolean", "default": False}))
+    filters.append(_parameter("Last-Event-ID", {"type": "integer", "minimum": 0}, where="header"))
     model = {**_parameter("model", text), "required": True}
     tokens = _parameter("tokens", {**count, "default": 1})
     return {
-        f"{_API}/status": {"get": {**status, "parameters": [pool]}},
+        f"{_API}/status": {"get": {**status, "parameters": [pools]}},
         f"{_API}/explain": {"get": {**explain, "parameters": [pool, model, tokens]}},
         f"{_API}/events": {"get": {**events, "parameters": filters}},
     }
@@ -164,7 +191,7 @@ def _plain() -> Json:
 def _operation(
     name: str, summary: str, answers: Mapping[int, Json], problems: tuple[int, ...]
 ) -> Json:
-    told = {code: _problem(_TITLES[code]) for code in problems}
+    told = {code: _problem(code) for code in (*problems, 500) if problems}
     responses = {str(code): answer for code, answer in sorted({**answers, **told}.items())}
     return {"operationId": name, "summary": summary, "responses": responses}
 
@@ -177,9 +204,11 @@ def _body(struct: str) -> Json:
     return {"required": True, "content": {"application/json": {"schema": _ref(struct)}}}
 
 
-def _problem(words: str) -> Json:
+def _problem(code: int) -> Json:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
-    return {"description": words, "content": content}
+    told = {"description": _TITLES[code], "content": content}
+    name = _HEADERS.get(code)
+    return {**told, "headers": {name: {"schema": {"type": "string"}}}} if name else told
 
 
 def _limited() -> Json:

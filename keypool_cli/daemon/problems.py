@@ -30,8 +30,11 @@ class WrongMethodError(KeypoolError):
         self.wanted = wanted
 
 
-class LimitProblem(Problem, kw_only=True, omit_defaults=True):
-    """A 429: when there is room, and which limit refused."""
+class LimitProblem(Problem, kw_only=True):
+    """A 429: when there is room, and what refused.
+
+    limit: rpm, tpm, rpd, in_flight, cooldown, queue or client. scope: project or client.
+    """
 
     retry_after_s: float
     limit: str

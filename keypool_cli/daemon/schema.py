@@ -84,7 +84,7 @@ class SettleAnswer(msgspec.Struct, frozen=True):
 class Healthy(msgspec.Struct, frozen=True):
     """Health tells its state and nothing else."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"]
 
 
 class EventsAnswer(msgspec.Struct, frozen=True):

@@ -25,19 +25,15 @@ class BodyTooLargeError(KeypoolError):
         super().__init__(f"the body is larger than {limit} bytes")
 
 
-class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An error answer as RFC 9457 describes it.
+class Problem(msgspec.Struct, kw_only=True):
+    """An error answer as RFC 9457 describes it; its type is always about:blank, and left out.
 
     title: the kind of problem, the same words each time. detail: this occurrence of it.
-    type, instance: URI references; type is ``about:blank`` when left out.
-    Subclasses add fields, which appear beside these.
     """
 
     title: str
     status: int
-    detail: str | None = None
-    type: str = "about:blank"
-    instance: str | None = None
+    detail: str
 
 
 async def read_body(headers: Headers, proto: Exchange, *, limit: int) -> bytes:

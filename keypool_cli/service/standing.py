@@ -1,5 +1,7 @@
 """What ``status`` answers: pools, their projects, models and keys at one instant."""
 
+from typing import Any
+
 import msgspec
 from msgspec import structs
 
@@ -80,6 +82,9 @@ class Status(msgspec.Struct, frozen=True):
     pools: list[PoolStatus]
 
 
+_FOR_PEOPLE = frozenset({"reason", "until", "remaining_s", "rule"})
+
+
 def promised(found: Status) -> Status:
     """The status as programs are promised it: what stops a project stands with its models."""
     pools = [
@@ -87,6 +92,13 @@ def promised(found: Status) -> Status:
         for pool in found.pools
     ]
     return structs.replace(found, pools=pools)
+
+
+def promised_schema(project: dict[str, Any]) -> None:
+    """Make the schema of :class:`ProjectStatus` that of what :func:`promised` keeps of it."""
+    project["description"] = project["description"].partition("\n")[0]
+    for name in _FOR_PEOPLE:
+        del project["properties"][name]
 
 
 def _promised_project(each: ProjectStatus) -> ProjectStatus:

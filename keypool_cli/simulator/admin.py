@@ -14,6 +14,7 @@ Errors are RFC 9457 problems.
 """
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 import msgspec
 
@@ -54,17 +55,20 @@ class OneKey(msgspec.Struct, forbid_unknown_fields=True):
 async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
     """Answer one admin call."""
     if not _is_local(scope.client):
-        answer_problem(exchange, Problem(title="only callers on this machine", status=403))
+        answer_problem(exchange, _problem(403, "only callers on this machine"))
         return
     handler = _HANDLERS.get((scope.method, scope.path.removeprefix(PREFIX)))
     if handler is None:
-        answer_problem(exchange, Problem(title="no such call", status=404))
+        answer_problem(exchange, _problem(404, "no such call"))
         return
     try:
         handler(state, exchange, await read_body(scope.headers, exchange, limit=_BODY_LIMIT))
     except (msgspec.MsgspecError, BodyTooLargeError, ValueError) as err:
-        problem = Problem(title="the body does not fit the call", status=400, detail=str(err))
-        answer_problem(exchange, problem)
+        answer_problem(exchange, _problem(400, f"the body does not fit the call: {err}"))
+
+
+def _problem(status: int, told: str) -> Problem:
+    return Problem(title=HTTPStatus(status).phrase, status=status, detail=told)
 
 
 def _is_local(client: str) -> bool:

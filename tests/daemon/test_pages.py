@@ -1,4 +1,4 @@
-"""Metrics, events, the description and the dashboard, as a scraper, a program and a browser see them."""
+"""Metrics, events and the dashboard, as a scraper, a program and a browser see them."""
 
 import json
 import re
@@ -8,11 +8,7 @@ from hashlib import sha256
 
 import httpx2
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no stubs
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 from tests.support import bodies
 from tests.support.daemon import API, FLASH, a_home, eventually, unique
@@ -194,64 +190,6 @@ def test_events_are_followed_as_they_happen(pool, reader):
             if line.startswith("data: ") and json.loads(line[6:])["subject"] == name:
                 break
     assert reader.get(f"{API}/events", params={"limit": 1}).status_code == 200
-
-
-@pytest.fixture(scope="module")
-def described(daemon):
-    return httpx2.get(f"{daemon.url}{API}/openapi.json").json()
-
-
-def test_the_description_is_valid_openapi(described):
-    OpenAPIV31SpecValidator(described).validate()
-
-
-def test_the_description_names_every_path_of_the_api(daemon, described):
-    for path, methods in described["paths"].items():
-        for method in methods:
-            answer = daemon.http.request(method, path.replace("{lease_id}", "x.y"))
-            assert answer.status_code != 405, (method, path)
-            told = {404, *map(int, methods[method]["responses"])}
-            assert answer.status_code in told, (method, path, answer.status_code)
-    others = ("/keypool/v1/lease", "/keypool/v1/statuses", "/openapi.json")
-    assert {daemon.http.get(each).status_code for each in others} == {404}
-
-
-def checked(described, path, method, answer):
-    """The answer's body, which must be what the description says of this status."""
-    operation = described["paths"][path][method]
-    told = operation["responses"][str(answer.status_code)]
-    kind = answer.headers["content-type"].partition(";")[0]
-    resource = Resource.from_contents(described, default_specification=DRAFT202012)
-    registry = Registry().with_resource("urn:described", resource)
-    pointer = told["content"][kind]["schema"]["$ref"]
-    Draft202012Validator({"$ref": f"urn:described{pointer}"}, registry=registry).validate(
-        answer.json()
-    )
-    return answer.json()
-
-
-def test_every_answer_is_as_described(daemon, pool, reader, described):
-    project = pool.add(rpm=2)
-    leases, one = f"{API}/leases", f"{API}/leases/{{lease_id}}"
-    lease = checked(described, leases, "post", daemon.lease(pool=pool.name))
-    settled = daemon.settle(lease, status=429, error=bodies.FREE_MINUTE)
-    assert checked(described, f"{one}/settle", "post", settled)["verdict"]["applied"]
-    checked(described, leases, "post", daemon.lease(pool=pool.name))
-    checked(described, leases, "post", daemon.lease(pool="nowhere"))
-    checked(described, leases, "post", daemon.lease(tokens=0))
-    checked(described, leases, "post", daemon.http.post(leases, content=b"{}"))
-    checked(described, leases, "post", daemon.client(None).post(leases, json={}))
-    checked(described, one, "delete", daemon.release(lease))
-    checked(described, f"{one}/settle", "post", daemon.settle("x.y", status=200))
-    status = daemon.http.get(f"{API}/status", params={"pool": pool.name})
-    told = checked(described, f"{API}/status", "get", status)
-    assert told["pools"][0]["projects"][0]["project"] == project
-    params = {"pool": pool.name, "model": lease["model"], "tokens": 5}
-    explained = daemon.http.get(f"{API}/explain", params=params)
-    checked(described, f"{API}/explain", "get", explained)
-    checked(described, f"{API}/events", "get", reader.get(f"{API}/events"))
-    checked(described, f"{API}/events", "get", daemon.http.get(f"{API}/events"))
-    checked(described, "/healthz", "get", daemon.http.get("/healthz"))
 
 
 def test_the_dashboard_loads_nothing_and_runs_only_its_own_script(daemon):

@@ -24,7 +24,7 @@ from keypool_cli.service.pools import PoolView
 from keypool_cli.service.probing_report import CheckReport, ProbeReport
 from keypool_cli.service.projects import ProjectView
 from keypool_cli.service.quotas import QuotaView
-from keypool_cli.service.standing import Status
+from keypool_cli.service.standing import Status, promised_schema
 
 FOLDER = Path(__file__).parents[2] / "keypool_cli" / "schemas"
 
@@ -222,16 +222,9 @@ def schemas() -> dict[str, Json]:
     """Every schema by its name."""
     found = {name: _answer(fields) for name, fields in ANSWERS.items()}
     found |= {name: of(kind) for name, kind in WHOLE.items()}
-    _leave_out_what_only_people_see(found["status"]["parts"]["ProjectStatus"])
+    promised_schema(found["status"]["parts"]["ProjectStatus"])
     found |= {n: {"anyOf": [_answer(each) for each in many]} for n, many in CHOICES.items()}
     return {name: _finished(name, schema) for name, schema in sorted(found.items())}
-
-
-def _leave_out_what_only_people_see(project: Json) -> None:
-    """See :func:`keypool_cli.service.standing.promised`."""
-    for name in ("reason", "until", "remaining_s", "rule"):
-        del project["properties"][name]
-    project["description"] = project["description"].partition("\n")[0]
 
 
 def _answer(fields: Mapping[str, Json]) -> Json:
