@@ -7,7 +7,7 @@ from keypool_cli.core.refusal import Action
 from keypool_cli.service.verdicts import Told
 
 MOST_PROJECTS = 5
-"""Projects one call is sent to at most."""
+"""Projects one call is sent to at most; another key of one counts as another."""
 
 MOST_RETRIES = 2
 """Further attempts after answers that are nobody's fault here, such as a 503."""
@@ -31,7 +31,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a call has come. refused: projects that refused it. left_s: until its deadline."""
+    """How far a call has come. refused: how often it was. left_s: until its deadline."""
 
     refused: int
     retries: int

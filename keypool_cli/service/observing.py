@@ -46,6 +46,7 @@ class Observing:
                 reason=redact(verdict.reason, (secret.text,)),
             )
         )
+        await self._watch.refresh()
 
     async def _is_current(self, key: Key) -> bool:
         """Whether it has the secret still that was refused."""

@@ -14,7 +14,7 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
-from keypool_cli.core.refusal import Action, classify
+from keypool_cli.core.refusal import Action, Scope, classify
 from keypool_cli.errors import NoCapacityError
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.attempting import (
@@ -102,9 +102,15 @@ class Ticketing(Protocol):
 
 
 class _Trail(msgspec.Struct):
-    """What became of a call so far. last: an answer to fall back on when no retry is possible."""
+    """What became of a call so far. last: an answer to fall back on when no retry is possible.
+
+    refused: projects not to try again; by_key: those of them whose other keys may do. moves: how
+    many refusals there were.
+    """
 
     refused: frozenset[int] = frozenset()
+    by_key: frozenset[int] = frozenset()
+    moves: int = 0
     retries: int = 0
     last: "Attempt | None" = None
 
@@ -158,11 +164,17 @@ class Proxying:
         return attempt
 
     async def _next(self, order: Order, tickets: Ticketing, trail: _Trail) -> Attempt:
-        """The next attempt; the last one again where none is left and its answer says more."""
+        """The next attempt; the last one again where none is left and its answer says more.
+
+        Other projects come first: only then another key of one whose key is dead.
+        """
         last = trail.last
         try:
             ticket = await tickets.ticket(order, trail.refused)
         except (PoolExhaustedError, RefusedError) as err:
+            if trail.by_key:
+                trail.refused, trail.by_key = trail.refused - trail.by_key, frozenset()
+                return await self._next(order, tickets, trail)
             if last is None or not _says_more(last, err):
                 raise
             return last
@@ -226,11 +238,7 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
     if attempt.told is None:
         return False
     if attempt.told.action in SET_ASIDE:
-        trail.refused |= {attempt.ticket.project.id}
-        if order.only is not None and attempt.ticket.lease_id is not None:
-            # No other project can help; but there is a time at which this one will.
-            trail.refused = frozenset()
-            trail.retries += 1
+        _set_aside(attempt, order, trail, by_key=attempt.told.scope == Scope.KEY)
     pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
     match next_step(attempt.told, _progress(attempt, order, trail), pause_s=pause):
         case Step.MOVE:
@@ -245,6 +253,17 @@ async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
             return False
 
 
+def _set_aside(attempt: Attempt, order: Order, trail: _Trail, *, by_key: bool) -> None:
+    trail.moves += 1
+    if order.only is not None and attempt.ticket.lease_id is not None:
+        # No other project can help; but there is a time at which this one will.
+        trail.retries += 1
+        return
+    trail.refused |= {attempt.ticket.project.id}
+    if by_key:
+        trail.by_key |= {attempt.ticket.project.id}
+
+
 def _progress(attempt: Attempt, order: Order, trail: _Trail) -> Progress:
     """How far a call has come; as far as can be where nothing may be sent a second time."""
     only_once = isinstance(order.body, AsyncIterator) or (
@@ -252,7 +271,7 @@ def _progress(attempt: Attempt, order: Order, trail: _Trail) -> Progress:
     )
     if only_once or (order.only is not None and trail.retries > MOST_RETRIES):
         return Progress(MOST_PROJECTS, MOST_RETRIES, 0)
-    return Progress(len(trail.refused), trail.retries, order.deadline - monotonic())
+    return Progress(trail.moves, trail.retries, order.deadline - monotonic())
 
 
 def shut(pool: Pool) -> RefusedError:

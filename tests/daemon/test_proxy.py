@@ -8,6 +8,7 @@ import pytest
 
 from keypool_cli.core.model import Secret
 from keypool_cli.registry.values import NewKey
+from keypool_cli.service.attempting import MOST_PROJECTS
 from tests.support import bodies
 from tests.support.daemon import BY, FLASH, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, a_body, a_proxy
@@ -164,6 +165,27 @@ def test_a_project_with_a_dead_key_is_not_tried_twice_in_one_call(proxy, pool):
     proxy.sim.fault("key_invalid", project=first, times=2)
     assert pool.generate().headers["x-keypool-project"] == second
     assert sorted(pool.key_states(first)) == ["dead", "ready"]
+
+
+@pytest.mark.parametrize("path", [GENERATE, COUNT])
+def test_a_dead_key_hands_the_call_to_another_of_its_project_where_no_other_can_help(
+    proxy, pool, path
+):
+    project = pool.add(keys=3)
+    for number in (0, 1):
+        proxy.sim.revoke(secret_of(f"{project}-key{number}"))
+    for _ in range(3):
+        assert pool.post(path).headers["x-keypool-project"] == project
+    refused = pool.used(project)["refused"].get("key_invalid", 0)
+    assert pool.key_states(project).count("dead") == refused
+
+
+def test_a_call_tries_only_so_many_dead_keys(proxy, pool):
+    project = pool.add(keys=8)
+    for number in range(8):
+        proxy.sim.revoke(secret_of(f"{project}-key{number}"))
+    assert pool.generate().status_code == 503
+    assert pool.key_states(project).count("dead") == MOST_PROJECTS
 
 
 def test_a_client_never_hears_that_a_key_is_not_valid(proxy, pool):
