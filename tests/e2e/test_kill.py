@@ -13,6 +13,7 @@ from tests.support.proxy import GENERATE, a_body, a_proxy
 pytestmark = pytest.mark.e2e
 
 WINDOW_S = 2.0
+GUARD_S = 0.6  # so late a busy machine may send what was granted
 PROJECTS, RPM = 3, 20
 LOAD_S = 6.0
 CLIENTS = 8
@@ -23,7 +24,7 @@ def proxy(tmp_path_factory):
     """Everything on windows of two seconds, the simulator among it."""
     world = {"projects": {}, "models": ["gemini-2.5-flash"], "window_s": WINDOW_S}
     path = tmp_path_factory.mktemp("kill") / "home"
-    with a_proxy(path, world=world, window_s=WINDOW_S, guard_ms=200) as running:
+    with a_proxy(path, world=world, window_s=WINDOW_S, guard_ms=int(GUARD_S * 1000)) as running:
         yield running
 
 
@@ -68,14 +69,17 @@ def test_a_killed_daemon_costs_no_quota_no_key_and_no_capacity(proxy):
             killer.join()
         statuses = [status for each in callers for status in each.answers]
         assert sum(each.broken for each in callers) >= CLIENTS // 2
-        assert set(statuses) == {200, 429}
+        assert 200 in statuses
+        assert set(statuses) <= {200, 429}  # on a busy machine there may be room for all
         for project in projects:
             seen = pool.used(project)
             assert seen["refused"] == {}
             assert seen["highest_requests"] <= RPM
             assert pool.key_states(project) == ["ready"]
         # The dead daemon's leases were never settled; a window later their reservations are past.
-        eventually(lambda: all(_is_free(pool, each) for each in projects), within_s=WINDOW_S + 1)
+        eventually(
+            lambda: all(_is_free(pool, each) for each in projects), within_s=WINDOW_S + GUARD_S + 5
+        )
         granted = [pool.generate().status_code for _ in range(PROJECTS * RPM)]
         assert granted.count(200) == PROJECTS * RPM
 

@@ -18,7 +18,7 @@ from keypool_cli.engine.store import ANSWER_S
 from keypool_cli.service.instants import iso
 from keypool_cli.service.riding_out import RIDE_OUT_S
 from tests.support import bodies
-from tests.support.daemon import API, APool, a_home, eventually
+from tests.support.daemon import API, START_S, APool, a_home, eventually
 from tests.support.servers import sentinel
 from tests.support.valkey import private_valkey
 
@@ -221,23 +221,22 @@ def test_an_idle_daemon_ends_at_once_and_the_last_one_shuts_the_store_down(home)
 def test_workers_share_one_port_and_end_with_their_parent(tmp_path):
     with a_home(tmp_path / "home") as home, home.daemon(workers=2) as daemon:
         home.add_project("p", rpm=30)
-        workers = _children(daemon.process.pid)
-        assert len(workers) == 2
+        workers = _workers(daemon, 2)
         port = int(daemon.url.rpartition(":")[2])
-        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=15)
+        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=START_S)
         codes = [_one_lease(daemon) for _ in range(33)]
         assert (codes.count(201), codes.count(429)) == (30, 3)
         daemon.kill()
-        eventually(lambda: not any(_lives(pid) for pid in workers))
+        eventually(lambda: not any(_lives(pid) for pid in workers), within_s=10)
         assert _refuses(daemon.url)
 
 
 def test_workers_stop_when_their_parent_is_told_to(home):
     home.add_project("p")
     with home.daemon(workers=2) as daemon:
-        workers = _children(daemon.process.pid)
+        workers = _workers(daemon, 2)
         port = int(daemon.url.rpartition(":")[2])
-        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=15)
+        eventually(lambda: all(_listens(pid, port) for pid in workers), within_s=START_S)
         daemon.granted()
         assert daemon.stop() == 0
         assert not any(_lives(pid) for pid in workers)
@@ -343,7 +342,8 @@ def _one_lease(daemon):
     """Over a connection of its own, so that the kernel spreads them."""
     headers = {"Authorization": daemon.http.headers["authorization"]}
     body = {"model": "gemini-2.5-flash", "tokens": 1}
-    return httpx2.post(f"{daemon.url}{API}/leases", json=body, headers=headers).status_code
+    url = f"{daemon.url}{API}/leases"
+    return httpx2.post(url, json=body, headers=headers, timeout=START_S).status_code
 
 
 def _refuses(url):
@@ -356,9 +356,14 @@ def _refuses(url):
     return False
 
 
-def _children(pid):
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(each) for each in text.split()]
+def _workers(daemon, count):
+    """Their pids: the first may serve before the last is forked."""
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+    return eventually(
+        lambda: (
+            len(found := [int(each) for each in children.read_text().split()]) == count and found
+        )
+    )
 
 
 def _lives(pid):
