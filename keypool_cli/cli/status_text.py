@@ -6,9 +6,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from keypool_cli.cli.durations import in_words
+from keypool_cli.core.natural import natural
 
 if TYPE_CHECKING:
-    from keypool_cli.service.standing import ModelStatus, PoolStatus, ProjectStatus, Status, Use
+    from keypool_cli.service.standing import (
+        KeyStatus,
+        ModelStatus,
+        PoolStatus,
+        ProjectStatus,
+        Status,
+        Use,
+    )
 
 PROBLEMS_FIRST = ("dead", "disabled", "cooling", "excluded", "full", "ready")
 _RANK = {state: rank for rank, state in enumerate(PROBLEMS_FIRST)}
@@ -132,7 +140,7 @@ def _left(row: Row) -> float:
 
 ORDERS: Mapping[str, Callable[[Row], float | str]] = {
     "problems": lambda row: _RANK[row[2]],
-    "project": lambda row: row[0].project,
+    "project": lambda row: natural(row[0].project),
     "model": lambda row: row[1].model if row[1] is not None else "",
     "rpm": _share("rpm"),
     "tpm": _share("tpm"),
@@ -145,17 +153,17 @@ ORDERS: Mapping[str, Callable[[Row], float | str]] = {
 
 def keys_text(project: "ProjectStatus", *, fingerprints: bool) -> str:
     """The first keys of a project, those that are not ready marked."""
-    first = project.keys
-    if len(first) > 1:
-        first = sorted(first, key=lambda key: key.state == "ready")[:KEYS_SHOWN]
-    words = [
-        key.name
-        + (f" {key.fingerprint}" if fingerprints else "")
-        + ("" if key.state == "ready" else f" ({key.state})")
-        for key in first
-    ]
+    if len(project.keys) == 1:  # nearly always
+        return _key_text(project.keys[0], fingerprints=fingerprints)
+    first = sorted(project.keys, key=lambda key: key.state == "ready")[:KEYS_SHOWN]
+    words = [_key_text(key, fingerprints=fingerprints) for key in first]
     more = len(project.keys) - len(first)
     return ", ".join(words) + (f", +{more}" if more else "")
+
+
+def _key_text(key: "KeyStatus", *, fingerprints: bool) -> str:
+    named = f"{key.name} {key.fingerprint}" if fingerprints else key.name
+    return named if key.state == "ready" else f"{named} ({key.state})"
 
 
 def reason_text(project: "ProjectStatus", model: "ModelStatus | None") -> str:

@@ -20,6 +20,7 @@ from keypool_cli.core.model import (
     QuotaRow,
     Secret,
 )
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import NewClient, QuotaScope
 from keypool_cli.service.applying_values import (
     ADD,
@@ -262,5 +263,5 @@ def _prune(declared: Declared, current: Current) -> Iterator[Change]:
     for kind, known, named in kept:
         troubled = {name for of, name in declared.problems if of == kind}
         if f"{kind}s" in declared.sections:
-            for name in sorted(known - named - troubled):
+            for name in sorted(known - named - troubled, key=natural):
                 yield Change(REMOVE, kind, name)

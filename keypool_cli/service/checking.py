@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from keypool_cli.core.model import Key, Secret
+from keypool_cli.core.natural import natural
 from keypool_cli.core.redact import redact
 from keypool_cli.core.refusal import Action, Scope, Verdict, classify
 from keypool_cli.core.refusal_rules import UNKNOWN_MODEL
@@ -75,7 +76,7 @@ async def chosen(ports: Ports, wanted: Wanted) -> list[Key]:
         names = dict.fromkeys(wanted.keys)
         return [await ports.call(ports.registry.keys.find, name) for name in names]
     configured = await read_configured(ports)
-    found = sorted(configured.catalog.keys.values(), key=lambda each: each.name)
+    found = sorted(configured.catalog.keys.values(), key=lambda each: natural(each.name))
     if wanted.pool is None:
         return found
     pool = await ports.call(ports.registry.pools.find, wanted.pool)

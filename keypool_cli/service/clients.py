@@ -6,6 +6,7 @@ from time import time_ns
 import msgspec
 
 from keypool_cli.core.model import Client, Secret
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import Actor, NewClient
 from keypool_cli.service.changing import changing
 from keypool_cli.service.instants import iso, iso_or_none
@@ -32,7 +33,7 @@ class ClientView(msgspec.Struct, frozen=True):
 async def list_clients(ports: Ports) -> list[ClientView]:
     """Every client, revoked ones among them, by name."""
     catalog = await ports.call(ports.registry.catalog)
-    return [_view(each) for each in sorted(catalog.clients.values(), key=lambda c: c.name)]
+    return [_view(each) for each in sorted(catalog.clients.values(), key=lambda c: natural(c.name))]
 
 
 async def show_client(ports: Ports, name: str) -> ClientView:

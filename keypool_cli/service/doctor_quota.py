@@ -14,6 +14,7 @@ from keypool_cli.core.model import (
     Provenance,
     QuotaRow,
 )
+from keypool_cli.core.natural import natural
 from keypool_cli.core.tiers import default_limits
 from keypool_cli.service.doctor_finding import Finding, note, ok, some, warning
 
@@ -87,8 +88,8 @@ def _unlimited(catalog: Catalog) -> Iterator[Finding]:
         return
     limited = {row.project_id for row in catalog.quotas}
     projects = catalog.projects.values()
-    bare = sorted(each.name for each in projects if each.tier is None and each.id not in limited)
-    if bare:
+    found = (each.name for each in projects if each.tier is None and each.id not in limited)
+    if bare := sorted(found, key=natural):
         yield warning(
             "quota",
             f"without a tier or a limit, so only refusals hold them back: {some(bare)}",
@@ -106,8 +107,8 @@ def _unused_tiers(catalog: Catalog) -> Iterator[Finding]:
 
 def _pools(catalog: Catalog) -> Iterator[Finding]:
     pooled = {number for pool in catalog.pools.values() for number in pool.project_ids}
-    outside = sorted(each.name for each in catalog.projects.values() if each.id not in pooled)
-    if outside:
+    found = (each.name for each in catalog.projects.values() if each.id not in pooled)
+    if outside := sorted(found, key=natural):
         text = f"in no pool, so never chosen: {some(outside)}"
         yield warning("pools", text, f"keypool pool set main --add-project {quote(outside[0])}")
     for pool in catalog.pools.values():
@@ -118,10 +119,9 @@ def _pools(catalog: Catalog) -> Iterator[Finding]:
 
 def _keyless(catalog: Catalog) -> Iterator[Finding]:
     ready = {each.project_id for each in catalog.keys.values() if each.state is KeyState.READY}
-    without = sorted(
-        each.name for each in catalog.projects.values() if each.enabled and each.id not in ready
-    )
-    if without:
+    projects = catalog.projects.values()
+    found = (each.name for each in projects if each.enabled and each.id not in ready)
+    if without := sorted(found, key=natural):
         text = f"without a key that may be used: {some(without)}"
         yield warning("keys", text, f"see why: keypool list --project {quote(without[0])}")
 
@@ -144,7 +144,9 @@ def shared_findings(proofs: Mapping[str, set[str]]) -> list[Finding]:
     for name, things in proofs.items():
         for thing in things:
             owners[thing].add(name)
-    groups = sorted({tuple(sorted(names)) for names in owners.values() if len(names) > 1})
+    groups = sorted(
+        {tuple(sorted(names, key=natural)) for names in owners.values() if len(names) > 1}
+    )
     return [
         warning(
             "siblings",

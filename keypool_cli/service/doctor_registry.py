@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from keypool_cli.config import KEY_FILE, Settings, has_master_key, master_key
 from keypool_cli.core.model import Catalog, Key, Secret
+from keypool_cli.core.natural import natural
 from keypool_cli.errors import ConflictError, ExitCode, KeypoolError, NotPermittedError
 from keypool_cli.registry import database, schema
 from keypool_cli.registry.repository import Registry
@@ -119,7 +120,7 @@ def _opened_secrets(registry: Registry, catalog: Catalog) -> tuple[dict[int, Sec
             found |= registry.keys.secrets([key.id])
         except NotPermittedError:
             broken.append(key.name)
-    return found, sorted(broken)
+    return found, sorted(broken, key=natural)
 
 
 def _retired(catalog: Catalog, secrets: dict[int, Secret]) -> list[Finding]:
@@ -130,7 +131,7 @@ def _retired(catalog: Catalog, secrets: dict[int, Secret]) -> list[Finding]:
     ]
     if not old:
         return [ok("key kind", "no key is of the kind that Google retires")]
-    names = sorted(each.name for each in old)
+    names = sorted((each.name for each in old), key=natural)
     return [
         warning(
             "key kind",

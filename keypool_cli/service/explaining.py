@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from keypool_cli.core.model import MarkKind, Project
+from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import Demand, Explanation, Reason
 from keypool_cli.errors import NotFoundError
@@ -149,4 +150,4 @@ def unusable(configured: Configured, project: Project, model: str) -> str:
 
 def _best_first(verdict: ProjectVerdict) -> tuple[bool, bool, float, str]:
     waits = verdict.in_s if verdict.in_s is not None else float("inf")
-    return (not verdict.chosen, verdict.limit is not None, waits, verdict.project)
+    return (not verdict.chosen, verdict.limit is not None, waits, natural(verdict.project))

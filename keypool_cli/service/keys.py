@@ -7,6 +7,7 @@ from operator import itemgetter
 import msgspec
 
 from keypool_cli.core.model import Key, Secret
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import Actor, KeyOutcome, NewKey
 from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
@@ -40,7 +41,8 @@ async def list_keys(
     if pool is not None:
         await ports.call(ports.registry.pools.find, pool)
     configured = await read_configured(ports)
-    views = [_view(configured, key) for _, key in sorted(configured.keys.items())]
+    names = sorted(configured.keys, key=natural)
+    views = [_view(configured, configured.keys[name]) for name in names]
     return [
         each
         for each in views

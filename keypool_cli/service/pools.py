@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from keypool_cli.core.model import Pool
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import Actor, PoolFields
 from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
@@ -37,7 +38,8 @@ class PoolChange:
 async def list_pools(ports: Ports) -> list[PoolView]:
     """Every pool, by name."""
     configured = await read_configured(ports)
-    return [_view(configured, each) for _, each in sorted(configured.pools.items())]
+    names = sorted(configured.pools, key=natural)
+    return [_view(configured, configured.pools[name]) for name in names]
 
 
 async def show_pool(ports: Ports, name: str) -> PoolView:
@@ -87,7 +89,7 @@ def _view(configured: Configured, pool: Pool) -> PoolView:
         name=pool.name,
         policy=pool.policy.value,
         wait_s=pool.wait_s,
-        projects=sorted(projects[each].name for each in pool.project_ids),
+        projects=sorted((projects[each].name for each in pool.project_ids), key=natural),
         keys=sum(len(configured.keys_of.get(each, ())) for each in pool.project_ids),
         shared_resources=pool.shared_resources,
     )

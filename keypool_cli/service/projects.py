@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 
 from keypool_cli.core.model import Project
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import Actor, ProjectFields
 from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
@@ -30,7 +31,8 @@ class ProjectView(msgspec.Struct, frozen=True):
 async def list_projects(ports: Ports) -> list[ProjectView]:
     """Every project, by name."""
     configured = await read_configured(ports)
-    return [_view(configured, each) for _, each in sorted(configured.projects.items())]
+    names = sorted(configured.projects, key=natural)
+    return [_view(configured, configured.projects[name]) for name in names]
 
 
 async def show_project(ports: Ports, name: str) -> ProjectView:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Project, Provenance, QuotaRow
+from keypool_cli.core.natural import natural
 from keypool_cli.core.tiers import all_defaults
 from keypool_cli.registry.values import Actor, QuotaScope
 from keypool_cli.service.changing import changing
@@ -39,7 +40,12 @@ async def list_quotas(ports: Ports) -> list[QuotaView]:
     """Every row, the most general first."""
     configured = await read_configured(ports)
     views = [_view(configured, row) for row in configured.catalog.quotas]
-    return sorted(views, key=lambda v: (v.project or "", v.tier or "", v.model or "", v.provenance))
+    return sorted(views, key=_by_name)
+
+
+def _by_name(view: QuotaView) -> tuple[str, ...]:
+    names = view.project, view.tier, view.model
+    return (*(natural(each or "") for each in names), view.provenance)
 
 
 def default_quotas() -> list[QuotaView]:

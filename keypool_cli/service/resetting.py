@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Project
+from keypool_cli.core.natural import natural
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
 from keypool_cli.registry.values import Actor, Reset
@@ -79,7 +80,7 @@ def targets(configured: Configured, request: ResetRequest) -> list[Project]:
     chosen = {each.id: each for each in _named(configured, request)}
     for project in list(chosen.values()):
         chosen |= {each.id: each for each in configured.siblings(project)}
-    return sorted(chosen.values(), key=lambda each: each.name)
+    return sorted(chosen.values(), key=lambda each: natural(each.name))
 
 
 def _named(configured: Configured, request: ResetRequest) -> Iterable[Project]:

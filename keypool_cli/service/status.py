@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import NamedTuple
 
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Pool, Project
+from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import SKIM_CHUNK, Engine
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
@@ -60,7 +60,7 @@ async def stand(
 
     configured: with the newest marks, wherever it was read from.
     """
-    chosen = [_pool(configured, name) for name in pools or sorted(configured.pools)]
+    chosen = [_pool(configured, name) for name in pools or sorted(configured.pools, key=natural)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
     now_ms, shown = await engine.now_ms(), dict[int, ProjectStatus]()
     async for part, live in _read_live(engine, ids, now_ms):
@@ -125,7 +125,7 @@ async def _views(
 
 
 def _pool_status(pool: Pool, known: Mapping[int, ProjectStatus], now_ms: int) -> PoolStatus:
-    shown = sorted((known[each] for each in pool.project_ids), key=attrgetter("project"))
+    shown = sorted((known[each] for each in pool.project_ids), key=lambda p: natural(p.project))
     found = Counter(each.state for each in shown)
     waits = [
         wait

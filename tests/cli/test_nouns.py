@@ -192,3 +192,29 @@ def test_a_simulator_prints_its_url_and_ends_with_ctrl_c(home):
         running.type("\x03")
         assert running.end() in {ExitCode.OK, ExitCode.INTERRUPTED}
     assert "Traceback" not in running.text
+
+
+IN_ORDER = ["n1", "n2", "n10", "مشروع 2", "مشروع 10"]
+
+
+@pytest.mark.usefixtures("live_home")
+def test_numbers_in_names_stand_by_their_value(keypool):
+    for name in sorted(IN_ORDER):
+        keypool.add(name, name, "--pool", name, *(["--priority", "9"] if name == "n1" else []))
+        keypool("quota", "set", "--project", name, "--rpm", "5")
+        keypool("client", "add", name)
+    words = [word for name in IN_ORDER for word in ("--add-project", name)]
+    keypool("pool", "set", "all", "--create", *words)
+    for line, column in (
+        ("list", 0),
+        ("project list", 0),
+        ("pool list", 0),
+        ("client list", 0),
+        ("quota list", 0),
+        ("status --pool all", 1),
+        ("status --sort project", 1),
+        ("explain --pool all --model gemini-2.5-flash --tokens 1", 0),
+    ):
+        shown = dict.fromkeys(row[column] for row in keypool(*line.split()).rows if row[column:])
+        assert [name for name in shown if name in IN_ORDER] == IN_ORDER, line
+    assert keypool("pool", "show", "all", "--json").json["pool"]["projects"] == IN_ORDER

@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import QuotaScope
 from keypool_cli.service.keys import disable_keys
 from keypool_cli.service.projects import set_project
@@ -210,7 +211,7 @@ def test_every_pool_is_shown_to_whoever_may_use_all(daemon, pool):
     status = msgspec.json.decode(answer.content, type=Status)
     names = [each.pool for each in status.pools]
     assert pool.name in names
-    assert names == sorted(names)
+    assert names == sorted(names, key=natural)
 
 
 def test_explain_agrees_with_what_acquire_does(daemon, pool):
