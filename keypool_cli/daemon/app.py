@@ -149,6 +149,7 @@ class App:
         model = query.get("model", "").removeprefix("models/")
         if not model:
             raise UsageError("explain needs model=NAME and tokens=N")
+        self._watch.admit(caller.client, model)
         question = Question(pool.name, model, _tokens(query.get("tokens", "1")))
         answer_json(proto, 200, await explain(self._ports, configured, question))
 

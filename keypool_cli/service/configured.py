@@ -18,6 +18,7 @@ from keypool_cli.core.model import (
     Project,
 )
 from keypool_cli.core.quota import Limits, QuotaIndex
+from keypool_cli.core.tiers import known_models
 from keypool_cli.engine.types import LivePool, LiveProject
 
 USABLE, EXCLUDED, BOTH_DAYS = 1, 2, 4
@@ -105,6 +106,14 @@ class Configured:
             if row.model is not None:
                 found[row.tier if row.project_id is None else row.project_id].add(row.model)
         return found
+
+    @cached_property
+    def known_models(self) -> frozenset[str]:
+        """Models that a quota row, the table of tiers or an alias names."""
+        aliases = self.catalog.aliases
+        return frozenset().union(
+            known_models(), aliases, aliases.values(), *self._models_of.values()
+        )
 
     @cached_property
     def _models_of_tiers(self) -> dict[str | None, frozenset[str]]:

@@ -104,10 +104,11 @@ class Leasing:
     async def lease(self, request: LeaseRequest) -> Lease:
         """Grant a lease, waiting for it as long as the request allows.
 
-        Raises PoolExhaustedError, TooLargeError, PoolUnusableError; UnreachableError when the
-        live store or the database does not answer.
+        Raises PoolExhaustedError, TooLargeError, PoolUnusableError; NotPermittedError for a model
+        too many; UnreachableError when the live store or the database does not answer.
         """
         model, begun = self._watch.configured.bucket(request.model), perf_counter()
+        self._watch.admit(request.client, model)
         answer = await (
             self._ask_waiting(model, request)
             if request.wait_s > 0

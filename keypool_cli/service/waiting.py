@@ -77,8 +77,7 @@ class Waiting:
         """When a wait that starts now ends, on the store's clock; 0 for no wait."""
         return await self.now_ms() + int(wait_s * 1000) if wait_s > 0 else 0
 
-    def use(self, model: str) -> None:
-        """Look after a model from now on."""
+    def _look_after(self, model: str) -> None:
         if model not in self._pumps:
             self._pumps[model] = asyncio.create_task(self._run(model))
 
@@ -117,7 +116,7 @@ class Waiting:
         pools = self._pools[model]
         self._in_line[model][demand.lease_id] = demand.deadline_ms
         pools[pool_id] = pools.get(pool_id, 0) + 1
-        self.use(model)
+        self._look_after(model)
         self.wake(model)
         left_s = (demand.deadline_ms - await self.now_ms()) / 1000
         try:
@@ -140,8 +139,13 @@ class Waiting:
             await self._engine.release(model, demand.client, [demand.lease_id])
 
     async def _run(self, model: str) -> None:
-        while True:
-            delay = IDLE_S
+        """Serve the model for as long as anyone waits for it here.
+
+        And once more: a grant may be there for who has just left, and must not lie about.
+        """
+        awaited = True
+        while awaited or self._pools[model]:
+            awaited, delay = bool(self._pools[model]), IDLE_S
             try:
                 delay = await self._pump(model)
             except UnreachableError:
@@ -152,14 +156,15 @@ class Waiting:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake[model].wait(), delay)
             self._wake[model].clear()
+        del self._pumps[model], self._pools[model]
+        self._in_line.pop(model, None)
+        self._wake.pop(model, None)
 
     async def _pump(self, model: str) -> float:
         """Fetch and hand out grants; how long to rest, in seconds."""
         asked_at_ms = steady_ms()
-        parked, in_line = bool(self._pools[model]), dict(self._in_line[model])
-        pumped = await self._engine.pump(
-            model, self.daemon if parked else "", list(self._pools[model])
-        )
+        pools, in_line = list(self._pools[model]), dict(self._in_line[model])
+        pumped = await self._engine.pump(model, self.daemon, pools)
         steps = self.steps
         self.heard(pumped.now_ms, asked_at_ms=asked_at_ms)
         if steps != self.steps:
@@ -170,7 +175,7 @@ class Waiting:
                 future.set_result(grant)
         if pumped.waiting == 0:
             self._tell_lost(each for each, until in in_line.items() if until > pumped.now_ms)
-        if not parked or pumped.next_at_ms == 0:
+        if not pools or pumped.next_at_ms == 0:
             return IDLE_S
         return min(max((pumped.next_at_ms - pumped.now_ms) / 1000, SOONEST_S), IDLE_S)
 

@@ -3,10 +3,11 @@
 import asyncio
 from contextlib import suppress
 
-from keypool_cli.core.model import Secret
+from keypool_cli.core.model import Client, Secret
 from keypool_cli.errors import KeypoolError, UnreachableError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.mirror import renew_mirror
+from keypool_cli.service.newcomers import Newcomers
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured
 
@@ -23,6 +24,11 @@ class Watch:
         self._reading = asyncio.Lock()
         self._secrets: dict[tuple[int, str], Secret] = {}
         self._noticed = asyncio.Event()
+        self._newcomers = Newcomers()
+
+    def admit(self, client: Client | None, model: str) -> None:
+        """Raise NotPermittedError if a client asks for too many models that nobody configured."""
+        self._newcomers.check(client, model, self.configured)
 
     def notice(self) -> None:
         """Someone announced a change: look at once."""

@@ -100,6 +100,22 @@ async def test_a_demand_whose_queue_was_lost_with_the_store_is_told(engine, wait
         assert await asyncio.wait_for(parked, 5) is None
 
 
+async def test_a_model_that_nobody_waits_for_is_looked_after_no_more(engine, waiting, monkeypatch):
+    monkeypatch.setattr("keypool_cli.service.waiting.IDLE_S", 0.05)
+    others = asyncio.all_tasks()
+    for _ in range(2):
+        held = await ask(engine, await a_demand(waiting, 0))
+        demand = await a_demand(waiting, 30)
+        with waiting.expecting(demand) as grant:
+            assert isinstance(await ask(engine, demand), Waits)
+            parked = asyncio.create_task(waiting.wait(M, POOL, demand, grant))
+            await engine.release(M, 0, [held.lease_id])
+            assert isinstance(await asyncio.wait_for(parked, 5), Grant)
+        await engine.release(M, 0, [demand.lease_id])
+        await asyncio.sleep(0.3)
+        assert asyncio.all_tasks() == others
+
+
 async def test_a_demand_that_is_cancelled_leaves_the_queue(engine, waiting):
     await ask(engine, await a_demand(waiting, 0))
     demand = await a_demand(waiting, 30)
