@@ -158,7 +158,7 @@ def _expired(client: Client) -> bool:
 
 def _refuse_rebinding(scope: Scope) -> None:
     """Without tokens, a web page must not be able to reach us through a name it controls."""
-    host = scope.headers.get("host") or scope.authority or ""
+    host = scope.headers.get("host") or ""
     if not is_loopback_host(host) or scope.headers.get("origin") is not None:
         raise NotPermittedError("without authentication only loopback callers are served")
 

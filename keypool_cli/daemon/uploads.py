@@ -142,12 +142,6 @@ def _length(scope: Scope) -> int | None:
     said = scope.headers.get("content-length")
     if said is None and "transfer-encoding" in scope.headers:
         return None
-    if said is None and not scope.http_version.startswith("1"):
-        # HTTP/2 breaks off a body without its connection, and nothing tells of that.
-        raise UsageError(
-            "an upload over HTTP/2 needs a Content-Length",
-            hint="send it, or use HTTP/1.1, where a body in chunks will do",
-        )
     return int(said or 0)
 
 
@@ -189,7 +183,7 @@ def _is_upstreams(url: str, upstream: str) -> bool:
 def _own_url(scope: Scope, token: str) -> str:
     """The way back to us, as the client sees us."""
     headers = scope.headers
-    host = headers.get("x-forwarded-host") or headers.get("host") or scope.authority or ""
+    host = headers.get("x-forwarded-host") or headers.get("host") or ""
     kind = headers.get("x-forwarded-proto") or scope.scheme
     if not _HOST.fullmatch(host) or kind not in {"http", "https"}:
         host, kind = scope.server, scope.scheme

@@ -1,8 +1,7 @@
 """No more for a client than it takes: an RSGI stream holds whatever it is given, however much.
 
 Whether a client keeps up shows in its socket, which this process owns: one that takes no more
-bytes has a full buffer, and a server that holds the rest. HTTP/2 may hide that, for its streams
-share a connection.
+bytes has a full buffer, and a server that holds the rest.
 """
 
 import asyncio

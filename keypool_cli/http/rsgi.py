@@ -38,18 +38,16 @@ class Scope(Protocol):
     """One request, without its body.
 
     proto: ``http`` or ``ws``. path: percent-decoded; query_string: as sent, without the ``?``.
-    client, server: ``host:port``. authority: HTTP/2 only; HTTP/1 has a ``host`` header.
+    client, server: ``host:port``.
     """
 
     proto: str
-    http_version: str
     server: str
     client: str
     scheme: str
     method: str
     path: str
     query_string: str
-    authority: str | None
 
     @property
     def headers(self) -> Headers:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from granian.constants import HTTPModes
 from granian.log import LogLevels
 from granian.net import SocketHolder  # type: ignore[attr-defined]  # a re-export
 from granian.server.embed import Server
@@ -41,6 +42,8 @@ class _Server(Server):
     def __init__(self, app: App, sock: socket.socket, tls: Tls | None) -> None:
         super().__init__(
             app,
+            # A stream of HTTP/2 can be neither held back nor broken off without the others.
+            http=HTTPModes.http1,
             backpressure=_CONNECTIONS,
             log_level=LogLevels.error,
             log_dictconfig=_QUIET,

@@ -51,11 +51,23 @@ def test_tls_lets_it_listen_beyond_loopback(home, certificate):
     with serving(home, *words) as served:
         port = int(served.url.rpartition(":")[2])
         context = ssl.create_default_context(cafile=certificate.cert)
+        context.set_alpn_protocols(["h2", "http/1.1"])
         with (
             socket.create_connection(("127.0.0.1", port)) as sock,
             context.wrap_socket(sock, server_hostname="localhost") as sealed,
         ):
             assert sealed.version() == "TLSv1.3"
+            # Over HTTP/2 a client that does not read would fill the daemon's memory.
+            assert sealed.selected_alpn_protocol() == "http/1.1"
+
+
+def test_http_2_is_not_spoken_in_clear_either(home):
+    with serving(home) as served:
+        port = int(served.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.settimeout(10)
+            sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            assert sock.recv(100) == b""  # no frame
 
 
 def test_workers_share_a_tls_port(home, certificate):

@@ -169,6 +169,23 @@ async def test_an_egress_proxy_carries_the_call(upstream, forwarder):
     assert upstream.seen[0].head.startswith(b"GET http://upstream.invalid/v1beta/models HTTP/1.1")
 
 
+async def test_http_2_is_not_offered_to_upstream(forwarder):
+    """Every call has a connection to itself, so that breaking one off hurts no other."""
+    hellos = []
+
+    async def serve(reader, writer):
+        hellos.append(await reader.read(4096))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(UpstreamError):
+        await forwarder.send(Outgoing("GET", f"https://127.0.0.1:{port}/", []))
+    server.close()
+    assert hellos
+    assert not any(b"\x02h2" in hello for hello in hellos)
+
+
 async def test_a_certificate_nobody_vouches_for_is_refused(forwarder, tmp_path):
     async def serve(_reader, writer):
         writer.close()
