@@ -111,7 +111,7 @@ def _print(ctx: typer.Context, found: "Explained", question: "Question") -> None
 def _print_for_a_person(ctx: typer.Context, found: "Explained") -> None:
     """Short cells, and the reasons below them, where there is room for whole sentences."""
     from keypool_cli.cli.status_text import clock
-    from keypool_cli.cli.status_view import use_cell
+    from keypool_cli.cli.status_view import reason_lines, use_cell
 
     shown = found.projects[:MOST_ROWS]
     rows = [
@@ -125,7 +125,12 @@ def _print_for_a_person(ctx: typer.Context, found: "Explained") -> None:
         for each in shown
     ]
     output.print_table(ctx, COLUMNS[:-1], rows)
-    output.lines(f"  {each.project}: {_reason(each)}" for each in shown if each.reason)
+    screen = output.console(ctx)
+    for each in shown:
+        if each.reason:
+            screen.print(
+                *reason_lines(f"  {each.project}: ", _reason(each), screen.width), sep="\n"
+            )
     if len(shown) < len(found.projects):
         output.say(ctx, f"{len(found.projects) - len(shown)} more projects: piped, all are printed")
 

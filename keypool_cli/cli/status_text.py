@@ -231,6 +231,8 @@ def _remedy_of_cooling(project: "ProjectStatus", model: "ModelStatus | None") ->
 
 def _remedy_of_disabled(project: "ProjectStatus", key: str | None) -> str:
     name = shlex.quote(project.project)
+    if project.rule:
+        return f"once upstream accepts the project: keypool reset --project {name} --failures"
     if not project.keys:
         return f"it has no key: keypool add NAME --project {name}"
     if key is not None and all(each.state != "ready" for each in project.keys):

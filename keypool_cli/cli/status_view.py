@@ -150,10 +150,10 @@ class _Rows:
                 on = f" / {model.model}" if model else ""
                 stopped.setdefault((on, reason + end), []).append(project.project)
         for (on, told), names in stopped.items():
-            yield from _reason_lines(f"  {some(names)}{on}: ", told, width)
+            yield from reason_lines(f"  {some(names)}{on}: ", told, width)
 
 
-def _reason_lines(start: str, told: str, width: int) -> Iterator[Text]:
+def reason_lines(start: str, told: str, width: int) -> Iterator[Text]:
     """A reason on one line, if need be without upstream's own words; a long one folded."""
     whole = cell(start + told)
     if whole.cell_len > width:

@@ -361,6 +361,14 @@ def test_a_dead_key_is_named_with_its_remedy_and_revived_where_asked(pool, kill_
     assert pool("show", "k1", "--json").json["key"]["state"] == "ready"
 
 
+def test_the_remedy_of_a_project_that_upstream_disabled_is_one(pool, cool):
+    cool("p1", kind=MarkKind.DISABLE, whole="service-disabled")
+    remedy = "keypool reset --project p1 --failures"
+    assert f"hint: once upstream accepts the project: {remedy}" in pool("status").err
+    assert pool.line(remedy).code == 0
+    assert pool("status", "--json").json["pools"][0]["ready"] == 3
+
+
 def test_a_reset_is_an_event_with_its_reason(pool, cool):
     cool("p1")
     pool("reset", "k1", "--reason", "quota raised")

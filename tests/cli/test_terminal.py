@@ -70,6 +70,11 @@ def test_a_narrow_terminal_tells_each_reason_once_and_whole(live_home, keypool):
     lines = lines_of(shown.text)
     first = lines.index(f"  p1 / {MODEL}: it was found in a repository that everybody may")
     assert lines[first + 1 : first + 3] == ["    read", f"  p2, p3, p4, +1 / {MODEL}: moves"]
+    with terminal(live_home, "explain", "--model", MODEL, size=(60, 24)) as shown:
+        shown.end()
+    lines = lines_of(shown.text)
+    first = lines.index("  p1: it was found in a repository that everybody may read")
+    assert lines[first + 1] == "  p2: moves"
 
 
 def test_a_narrow_terminal_names_keys_where_they_fit_without_fingerprints(live_home, keypool):
