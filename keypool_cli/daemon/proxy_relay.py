@@ -6,6 +6,7 @@ from typing import Protocol
 from keypool_cli.http.connection import drop_client
 from keypool_cli.http.pacing import Pace
 from keypool_cli.http.rsgi import Exchange, Header, Scope
+from keypool_cli.service.passage import WholePassage
 from keypool_cli.upstream.forward import UpstreamError
 
 SMALL = 1024 * 1024
@@ -13,7 +14,7 @@ SMALL = 1024 * 1024
 
 
 class Relayed(Protocol):
-    """An answer on its way; see :class:`keypool_cli.service.passage.Passage`."""
+    """An answer on its way; see :class:`keypool_cli.service.passage.StreamedPassage`."""
 
     status: int
     headers: list[Header]
@@ -26,7 +27,7 @@ class Relayed(Protocol):
 
 
 async def relay(
-    passage: Relayed, scope: Scope, proto: Exchange, *, marks: Sequence[Header]
+    passage: WholePassage | Relayed, scope: Scope, proto: Exchange, *, marks: Sequence[Header]
 ) -> None:
     """Answer the client. Raises UpstreamError when nothing has been sent yet, else ClientGone.
 
@@ -35,6 +36,8 @@ async def relay(
     headers = [*passage.headers, *marks]
     if passage.refusal is not None:
         proto.response_bytes(passage.status, headers, passage.refusal)
+    elif isinstance(passage, WholePassage):
+        proto.response_bytes(passage.status, headers, passage.body)
     elif passage.length is not None and passage.length <= SMALL:
         proto.response_bytes(passage.status, headers, await _whole(passage))
     else:

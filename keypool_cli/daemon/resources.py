@@ -10,7 +10,7 @@ from keypool_cli.core.model import Project
 from keypool_cli.daemon.resources_stream import NamedStream
 from keypool_cli.http.message import UNREADABLE
 from keypool_cli.registry.resources import Resource
-from keypool_cli.service.passage import Passage
+from keypool_cli.service.passage import Passage, StreamedPassage
 from keypool_cli.service.proxying import Attempt, Order
 from keypool_cli.service.resources import Resources
 from keypool_cli.upstream.calls import Call, Touch
@@ -50,7 +50,7 @@ class Noting:
         if attempt.told is not None or call.touch is Touch.NONE:
             return passage
         client_id = order.client.id if order.client is not None else None
-        if call.touch is Touch.MAKE and _is_events(passage):
+        if call.touch is Touch.MAKE and isinstance(passage, StreamedPassage) and _is_events(passage):
             return NamedStream(
                 passage, lambda name: self.made(name, project, client_id, until_ms=_until(name))
             )
@@ -97,7 +97,7 @@ class Noting:
             await self.made(call.resource, project, client_id, until_ms=until_ms)
 
 
-def _is_events(passage: Passage) -> bool:
+def _is_events(passage: StreamedPassage) -> bool:
     kinds = [value for name, value in passage.headers if name == "content-type"]
     return any(each.startswith("text/event-stream") for each in kinds)
 

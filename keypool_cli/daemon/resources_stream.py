@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from keypool_cli.http.message import UNREADABLE
-from keypool_cli.service.passage import Passage
+from keypool_cli.service.passage import StreamedPassage
 from keypool_cli.upstream.names import root_of
 
 _SEARCHED = 256 * 1024
@@ -27,7 +27,7 @@ _event = msgspec.json.Decoder(_Event)
 class NamedStream:
     """Passes a stream on; the part with the name only after ``note`` has kept it."""
 
-    def __init__(self, passage: Passage, note: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, passage: StreamedPassage, note: Callable[[str], Awaitable[None]]) -> None:
         self.status, self.headers, self.length = passage.status, passage.headers, passage.length
         self.refusal = passage.refusal
         self._passage = passage

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from keypool_cli.core.model import Secret
 from keypool_cli.core.redact import REDACTED
 from keypool_cli.core.redact_parts import PartsRedactor
-from keypool_cli.upstream.forward import Answer, Header, UpstreamError
+from keypool_cli.upstream.forward import Answer, Header, StreamedAnswer, UpstreamError, WholeAnswer
 from keypool_cli.upstream.headers import to_client
 from keypool_cli.upstream.tail import (
     KEPT,
@@ -31,14 +31,45 @@ class Ending(NamedTuple):
     error: object
 
 
-class Passage:
-    """An answer: its status and headers, then its body in parts; whoever has it must close it.
+class WholePassage:
+    """An answer that has arrived. refusal: the body where upstream says no, also inside a 2xx."""
+
+    def __init__(self, answer: WholeAnswer, secret: Secret | None) -> None:
+        self.status = _checked(answer.status)
+        self.headers = _without(secret, to_client(answer.headers))
+        self.body = body = _hidden(secret, answer.body)
+        self.length = len(body)
+        self.refusal: bytes | None = None
+        if self.status >= 400:
+            self.refusal = body[:LARGEST_REFUSAL]
+        elif begins_with_error(body):
+            self.refusal = body[:KEPT]
+        self._raw = answer.headers
+
+    async def held(self) -> bytes:
+        """All of it."""
+        return self.body
+
+    def told(self, name: str) -> str | None:
+        """One of upstream's own headers, which clients may not see; name in lower case."""
+        return _told(self._raw, name)
+
+    def ending(self) -> Ending:
+        """What it tells."""
+        return _ending(self.body[-KEPT:])
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class StreamedPassage:
+    """An answer on its way: its body comes in parts; whoever has it must close it.
 
     refusal: the whole body where upstream says no, also inside a 2xx; else None.
     """
 
-    def __init__(self, answer: Answer, secret: Secret | None) -> None:
-        self.status = answer.status
+    def __init__(self, answer: StreamedAnswer, secret: Secret | None) -> None:
+        self.status = _checked(answer.status)
         self.headers = _without(secret, to_client(answer.headers))
         self.length = _length(answer.headers)
         self.refusal: bytes | None = None
@@ -50,8 +81,6 @@ class Passage:
 
     async def begin(self) -> None:
         """Read as much as tells whether upstream says no. Raises UpstreamError."""
-        if not 200 <= self.status < 600:  # 101 would make the client's connection something else
-            raise UpstreamError("upstream answered what is no answer")
         if self.status >= 400:
             self.refusal = await self._rest(b"", LARGEST_REFUSAL)
             return
@@ -84,12 +113,11 @@ class Passage:
 
     def told(self, name: str) -> str | None:
         """One of upstream's own headers, which clients may not see; name in lower case."""
-        return next((value for each, value in self._raw if each.lower() == name), None)
+        return _told(self._raw, name)
 
     def ending(self) -> Ending:
         """What the parts that have passed tell."""
-        text = self._tail.text()
-        return Ending(usage_in(text), error_in(text))
+        return _ending(self._tail.kept())
 
     async def close(self) -> None:
         """Let go of upstream; breaks the connection where the answer has not ended."""
@@ -110,6 +138,46 @@ class Passage:
             body += part
         await self._answer.close()
         return bytes(body[:limit])
+
+
+Passage = WholePassage | StreamedPassage
+"""An answer: its status and headers, and its body, whole or in parts."""
+
+
+async def opened(answer: Answer, secret: Secret | None) -> Passage:
+    """An answer's passage, once so much is read as tells whether upstream says no.
+
+    Raises UpstreamError.
+    """
+    if isinstance(answer, WholeAnswer):
+        return WholePassage(answer, secret)
+    try:
+        passage = StreamedPassage(answer, secret)
+        await passage.begin()
+    except BaseException:
+        await answer.close()
+        raise
+    return passage
+
+
+def _checked(status: int) -> int:
+    if not 200 <= status < 600:  # 101 would make the client's connection something else
+        raise UpstreamError("upstream answered what is no answer")
+    return status
+
+
+def _told(headers: list[Header], name: str) -> str | None:
+    return next((value for each, value in headers if each.lower() == name), None)
+
+
+def _ending(tail: bytes) -> Ending:
+    text = tail.decode(errors="replace")
+    return Ending(usage_in(text), error_in(text))
+
+
+def _hidden(secret: Secret | None, body: bytes) -> bytes:
+    """A body without the key, which upstream's own words may repeat."""
+    return body.replace(secret.text.encode(), REDACTED.encode()) if secret is not None else body
 
 
 def _without(secret: Secret | None, headers: list[Header]) -> list[Header]:

@@ -27,7 +27,7 @@ from keypool_cli.service.attempting import (
     pause_s,
 )
 from keypool_cli.service.leasing import PoolExhaustedError
-from keypool_cli.service.passage import Passage
+from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.verdicts import Told, told
 from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
@@ -202,11 +202,9 @@ class Proxying:
         outgoing = Outgoing(order.method, url, headers, order.body, proxy, whole=order.whole)
         try:
             with self._deadlines.within(order.deadline - monotonic()):
-                passage = Passage(await self._forwarder.send(outgoing), secret)
-                await _begun(passage)
+                return await opened(await self._forwarder.send(outgoing), secret)
         except TimeoutError:
             raise UpstreamError("upstream did not answer in time", timed_out=True) from None
-        return passage
 
 
 def _says_more(last: Attempt, err: PoolExhaustedError | RefusedError) -> bool:
@@ -223,14 +221,6 @@ def _says_more(last: Attempt, err: PoolExhaustedError | RefusedError) -> bool:
 
 def _credential(secret: Secret, *, bearer: bool) -> Header:
     return ("authorization", f"Bearer {secret.text}") if bearer else ("x-goog-api-key", secret.text)
-
-
-async def _begun(passage: Passage) -> None:
-    try:
-        await passage.begin()
-    except BaseException:
-        await passage.close()
-        raise
 
 
 async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:

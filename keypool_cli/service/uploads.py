@@ -7,7 +7,7 @@ import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project
 from keypool_cli.errors import KeypoolError, NotFoundError, NotPermittedError
-from keypool_cli.service.passage import Passage
+from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.watch import Watch
@@ -83,13 +83,7 @@ class Uploads:
 
     async def send(self, outgoing: Outgoing) -> Passage:
         """Send one step upstream. Raises UpstreamError."""
-        passage = Passage(await self._forwarder.send(outgoing), None)
-        try:
-            await passage.begin()
-        except BaseException:
-            await passage.close()
-            raise
-        return passage
+        return await opened(await self._forwarder.send(outgoing), None)
 
     def way_out(self, session: Session) -> str | None:
         """The egress proxy of the upload's project."""

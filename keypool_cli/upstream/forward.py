@@ -69,16 +69,19 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class WholeAnswer:
-    """An answer that has arrived."""
+    """An answer that has arrived; it can be read as one in parts."""
+
+    __slots__ = ("_unread", "body", "headers", "status")
 
     def __init__(self, response: FullResponse) -> None:
         self.status = response.status
         self.headers: list[Header] = list(response.headers.items())
-        self._body: bytes | None = bytes(response.content)
+        self.body = response.content
+        self._unread: bytes | None = self.body
 
     async def chunk(self) -> bytes | None:
         """The whole body, once."""
-        body, self._body = self._body, None
+        body, self._unread = self._unread, None
         return body
 
     async def close(self) -> None:

@@ -50,9 +50,9 @@ class Tail:
         while self._size - len(self._parts[0]) >= KEPT:
             self._size -= len(self._parts.popleft())
 
-    def text(self) -> str:
-        """The last :data:`KEPT` bytes as text."""
-        return b"".join(self._parts)[-KEPT:].decode(errors="replace")
+    def kept(self) -> bytes:
+        """The last :data:`KEPT` bytes."""
+        return b"".join(self._parts)[-KEPT:]
 
 
 def usage_in(text: str) -> Mapping[str, object] | None:
