@@ -37,7 +37,7 @@ class _Lookout:
     def __init__(self, proto: Exchange, alarms: Alarms) -> None:
         self.gone = False
         self._proto = proto
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(alarms.loop)
         self._hung_up: asyncio.Future[None] | None = None
         self._alarms = alarms
         alarms.ring(QUICK_S, self._begin)

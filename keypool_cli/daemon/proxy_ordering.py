@@ -7,7 +7,7 @@ from time import monotonic
 
 import msgspec
 
-from keypool_cli.core.model import Pool
+from keypool_cli.core.model import Pool, Project
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
 from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
@@ -20,7 +20,7 @@ from keypool_cli.daemon.proxy_request import (
     wait_s,
 )
 from keypool_cli.errors import UnreachableError
-from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.proxying import Attempt, Order
@@ -96,12 +96,13 @@ class Ordering:
         now = monotonic()
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
-        names = [*wanted.mentions, *_own(call)]
-        if wanted.agent:
-            names += await self._resources.known(wanted.agent, pool)
-        only = None
-        if names:
-            only = await self._resources.project_of(names, pool, asked.caller.client)
+        only, prefer = None, ""
+        if wanted.mentions or wanted.agent or call.touch is not Touch.NONE:
+            only = await self._holder(asked, wanted)
+        if only is not None:
+            prefer = str(only.id)
+        elif session or call.touch is not Touch.NONE:
+            prefer = await self._preferred(asked, session)
         return Order(
             pool=pool,
             client=asked.caller.client,
@@ -113,10 +114,10 @@ class Ordering:
             deadline=deadline,
             method=asked.scope.method,
             target=target_of(asked.scope),
-            headers=_headers(asked.scope, body),
+            headers=_headers(headers, body),
             body=body,
             session=session,
-            prefer=str(only.id) if only is not None else await self._preferred(asked, session),
+            prefer=prefer,
             bearer=call.family is Family.OPENAI,
             whole=call.verb in WHOLE,
             only=only,
@@ -130,11 +131,18 @@ class Ordering:
             with suppress(UnreachableError):
                 await self._affinity.keep(order.pool, order.session, project.id)
 
+    async def _holder(self, asked: Asked, wanted: Wanted) -> Project | None:
+        """The one project that has what a call is about; None where any will do."""
+        names = [*wanted.mentions, *_own(asked.call)]
+        if wanted.agent:
+            names += await self._resources.known(wanted.agent, asked.pool)
+        if not names:
+            return None
+        return await self._resources.project_of(names, asked.pool, asked.caller.client)
+
     async def _preferred(self, asked: Asked, session: str) -> str:
         call, client = asked.call, asked.caller.client
         makes = call.touch in _MAKING and call.resource in _COMBINED
-        if not (session or makes):
-            return ""
         with suppress(UnreachableError):
             if session and (makes or call.cost is Cost.SPENDS):
                 return await self._affinity.project(asked.pool, session)
@@ -149,10 +157,10 @@ def _own(call: Call) -> list[str]:
     return [call.resource] if call.touch in _ON_ONE or store else []
 
 
-def _headers(scope: Scope, body: Body) -> list[tuple[str, str]]:
+def _headers(headers: Headers, body: Body) -> list[tuple[str, str]]:
     """The client's headers for upstream; what was unpacked is not called compressed any more."""
-    kept = to_upstream(scope.headers.items())
-    if isinstance(body, bytes) and "content-encoding" in scope.headers:
+    kept = to_upstream(headers.items())
+    if isinstance(body, bytes) and "content-encoding" in headers:
         return [each for each in kept if each[0] != "content-encoding"]
     return kept
 

@@ -31,10 +31,13 @@ def token_of(scope: Scope) -> str | None:
     """
     headers = scope.headers
     tokens = headers.get_all("x-goog-api-key")
-    tokens += [value for name, value in query_pairs(scope.query_string) if name == "key"]
+    if query := scope.query_string:
+        tokens += [value for name, value in query_pairs(query) if name == "key"]
     for value in headers.get_all("authorization"):
         kind, _, token = value.partition(" ")
         tokens.append(token if kind.lower() == "bearer" else "")
+    if len(tokens) == 1:
+        return tokens[0].strip()
     found = {each.strip() for each in tokens}
     if len(found) > 1:
         raise UsageError(
@@ -47,9 +50,10 @@ def token_of(scope: Scope) -> str | None:
 def target_of(scope: Scope) -> str:
     """Path and query for upstream, without any credential."""
     path = _quoted(scope.path)
-    if not scope.query_string:
+    query = scope.query_string
+    if not query:
         return path
-    kept = [each for each in scope.query_string.split("&") if each and not _is_ours(each)]
+    kept = [each for each in query.split("&") if each and not _is_ours(each)]
     return f"{path}?{'&'.join(kept)}" if kept else path
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import CancelledError, TimerHandle
 from collections.abc import Callable
+from functools import cached_property
 from math import inf
 from types import TracebackType
 
@@ -21,12 +22,16 @@ class Alarms:
         self._timer: TimerHandle | None = None
         self._rings_at = inf
 
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Whose time it is; asking asyncio for it is a call of the system each time."""
+        return asyncio.get_running_loop()
+
     def ring(self, delay_s: float, what: Callable[[], None]) -> None:
         """Call ``what`` once after so long, unless it is dropped before."""
-        loop = asyncio.get_running_loop()
-        due = self._due[what] = loop.time() + delay_s
+        due = self._due[what] = self.loop.time() + delay_s
         if due < self._rings_at:
-            self._set(loop, due)
+            self._set(due)
 
     def drop(self, what: Callable[[], None]) -> None:
         """It need not ring any more, or has rung."""
@@ -36,21 +41,20 @@ class Alarms:
         """A context manager as ``asyncio.timeout`` is: after so long, TimeoutError."""
         return Within(self, delay_s)
 
-    def _set(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _set(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_at = due
-        self._timer = loop.call_at(due, self._ring)
+        self._timer = self.loop.call_at(due, self._ring)
 
     def _ring(self) -> None:
         self._timer, self._rings_at = None, inf
-        loop = asyncio.get_running_loop()
-        now = loop.time() + _CLOSE_S
+        now = self.loop.time() + _CLOSE_S
         for what in [what for what, due in self._due.items() if due <= now]:
             del self._due[what]
             what()
         if self._due and self._timer is None:
-            self._set(loop, max(min(self._due.values()), now + _REST_S))
+            self._set(max(min(self._due.values()), now + _REST_S))
 
 
 class Within:
@@ -63,7 +67,7 @@ class Within:
 
     def __enter__(self) -> None:
         """Begin."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._alarms.loop)
         if task is None:
             raise RuntimeError("only a task has a deadline")
         self._task, self._cancelling = task, task.cancelling()

@@ -99,19 +99,31 @@ class Estimating:
         self, lease_id: str, estimate: Estimate, *, model: str, client: Client | None
     ) -> None:
         """A lease was granted on an estimate: its settlement will show how good that was."""
-        parts = estimate.parts
-        if not parts or not _UNTAUGHT.isdisjoint(parts):
+        guess = self.guess(estimate, model=model, client=client)
+        if guess is None:
             return
-        kind = self._kind(model, self.calibration(model)[1], client, estimate)
-        self._open[lease_id] = Guess(kind, estimate.text, sum(parts.values()) - estimate.text)
+        self._open[lease_id] = guess
         if len(self._open) > MOST_OPEN:
             del self._open[next(iter(self._open))]
 
     def settled(self, lease_id: str, usage: Mapping[str, object] | None) -> None:
         """A lease was settled; without usage there is nothing to learn."""
         guess = self._open.pop(lease_id, None)
-        tokens = (usage or {}).get("promptTokenCount")
-        if guess is None or not isinstance(tokens, int):
+        if guess is not None and usage is not None:
+            self.learn(guess, usage)
+
+    def guess(self, estimate: Estimate, *, model: str, client: Client | None) -> Guess | None:
+        """What a call's usage can be held against; None where it would teach nothing."""
+        parts = estimate.parts
+        if not parts or not _UNTAUGHT.isdisjoint(parts):
+            return None
+        kind = self._kind(model, self.calibration(model)[1], client, estimate)
+        return Guess(kind, estimate.text, sum(parts.values()) - estimate.text)
+
+    def learn(self, guess: Guess, usage: Mapping[str, object]) -> None:
+        """Upstream told what a call cost."""
+        tokens = usage.get("promptTokenCount")
+        if not isinstance(tokens, int):
             return
         shown = observed(guess.text, tokens - guess.rest)
         if shown is not None:

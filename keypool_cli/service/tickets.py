@@ -116,8 +116,9 @@ class LeaseTicket:
         self._estimating = estimating
         self._id = lease.lease_id
         closing.holding.hold(lease.lease_id)
+        self._guess = None
         if order.estimate is not None:
-            estimating.expect(self._id, order.estimate, model=order.model, client=order.client)
+            self._guess = estimating.guess(order.estimate, model=order.model, client=order.client)
 
     async def refused(self, status: int, error: object) -> None:
         """Stop traffic there, if that is what the refusal means, before anything else happens."""
@@ -130,8 +131,8 @@ class LeaseTicket:
     def ended(self, passage: Passage) -> None:
         """Settle with the usage seen last, and the error that ended the answer."""
         end = passage.ending()
-        if end.error is None:
-            self._estimating.settled(self._id, end.usage)
+        if end.error is None and end.usage is not None and self._guess is not None:
+            self._estimating.learn(self._guess, end.usage)
         self._closing.later(
             Report(self._id, self._client, passage.status, end.usage, end.error, witnessed=True)
         )

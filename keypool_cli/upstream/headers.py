@@ -80,23 +80,29 @@ def to_client(headers: Iterable[Header]) -> list[Header]:
 
 
 @lru_cache(maxsize=1024)
-def _name_upstream(mixed: str) -> str:
-    """The name in lower case; empty for one that stays here."""
+def _name_upstream(mixed: str) -> str | None:
+    """The name in lower case; empty for one that stays here, None for one that names others."""
     name = mixed.lower()
-    return "" if name in _NOT_UPSTREAM or name.startswith(_CLIENTS_OWN_PREFIXES) else name
+    stays = name in _NOT_UPSTREAM or name.startswith(_CLIENTS_OWN_PREFIXES)
+    return (None if name == "connection" else "") if stays else name
 
 
 @lru_cache(maxsize=1024)
-def _name_to_client(mixed: str) -> str:
+def _name_to_client(mixed: str) -> str | None:
     name = mixed.lower()
-    return "" if name in _NOT_TO_CLIENTS or name.startswith(_UPSTREAMS_OWN_PREFIXES) else name
+    stays = name in _NOT_TO_CLIENTS or name.startswith(_UPSTREAMS_OWN_PREFIXES)
+    return (None if name == "connection" else "") if stays else name
 
 
-def _kept(headers: Iterable[Header], shown: Callable[[str], str]) -> list[Header]:
-    kept, named = [], set()
+def _kept(headers: Iterable[Header], shown: Callable[[str], str | None]) -> list[Header]:
+    kept, named = [], ""
     for mixed, value in headers:
-        if name := shown(mixed):
+        name = shown(mixed)
+        if name:
             kept.append((name, value))
-        elif mixed.lower() == "connection":
-            named |= {word.strip().lower() for word in value.split(",")}
-    return [each for each in kept if each[0] not in named] if named else kept
+        elif name is None:
+            named += f",{value}"
+    if not named or named == ",keep-alive":
+        return kept
+    hidden = {word.strip().lower() for word in named.split(",")}
+    return [each for each in kept if each[0] not in hidden]
