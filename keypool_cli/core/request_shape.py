@@ -66,10 +66,12 @@ def _requests(body: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
 
 
 def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
-    config = _mapping(body.get("generationConfig", body.get("generation_config")))
-    shape.resolution = _resolution(config) or shape.resolution
+    config = body.get("generationConfig", body.get("generation_config"))
+    if isinstance(config, dict):
+        shape.resolution = _resolution(config) or shape.resolution
     cached = body.get("cachedContent", body.get("cached_content"))
-    shape.cached |= isinstance(cached, str) and bool(cached)
+    if cached and isinstance(cached, str):
+        shape.cached = True
     system = body.get("systemInstruction", body.get("system_instruction"))
     if system:
         shape.systems += 1
@@ -85,17 +87,13 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
 
 def _turns(value: object) -> list[object]:
     """A conversation as a list of turns; loose parts side by side are one turn."""
-    if isinstance(value, str) or _mapping(value):
-        return [value]
-    turns = _list(value)
-    if turns and all(map(_is_loose_part, turns)):
-        return [{"parts": turns}]
-    return turns
+    if isinstance(value, list):
+        return [{"parts": value}] if value and all(map(_is_loose_part, value)) else value
+    return [value] if isinstance(value, str) or _mapping(value) else []
 
 
 def _is_loose_part(value: object) -> bool:
-    item = _mapping(value)
-    return bool(item) and item.keys().isdisjoint(_TURN_KEYS)
+    return bool(_mapping(value)) and _TURN_KEYS.isdisjoint(value)  # type: ignore[arg-type]  # a dict
 
 
 def _read_turn(turn: object, shape: RequestShape) -> None:
@@ -111,23 +109,24 @@ def _read_turn(turn: object, shape: RequestShape) -> None:
 
 
 def _parts_of(turn: object) -> list[object]:
-    if isinstance(turn, str):
-        return [turn]
-    item = _mapping(turn)
-    parts = item.get("parts", item.get("content"))
+    if not isinstance(turn, dict):
+        return [turn] if isinstance(turn, str) else _list(turn)
+    parts = turn.get("parts", turn.get("content"))
+    if isinstance(parts, list):
+        return parts
     if parts is None:
-        return [item] if item else _list(turn)
-    return [parts] if isinstance(parts, str) or _mapping(parts) else _list(parts)
+        return [turn] if turn else []
+    return [parts] if isinstance(parts, str) or _mapping(parts) else []
 
 
 def _read_parts(parts: list[object], shape: RequestShape) -> None:
     for part in parts:
         item = {"text": part} if isinstance(part, str) else _mapping(part)
         text = item.get("text")
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             shape.texts.append(text)
-        if len(item) == 1 and "text" in item:
-            continue
+            if len(item) == 1:
+                continue
         for names, read in _PART_READERS:
             value = _get(item, *names)
             if value is not None:
