@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from types import TracebackType
 from typing import TypeVar
 
 from keypool_cli.errors import KeypoolError
@@ -20,22 +21,15 @@ class GoneError(KeypoolError):
 
 async def unless_gone(work: Coroutine[object, object, T], proto: Exchange, alarms: Alarms) -> T:
     """Do work as long as the client waits for it; cancelled, and GoneError, when it hangs up."""
-    lookout = _Lookout(proto, alarms)
-    try:
+    with Lookout(proto, alarms):
         return await work
-    except asyncio.CancelledError:
-        if lookout.gone:
-            raise GoneError("the client hung up") from None
-        raise
-    finally:
-        lookout.end()
 
 
-class _Lookout:
-    """Cancels the task that made it when the client goes. gone: that has happened."""
+class Lookout:
+    """Cancels the task that makes it when the client goes; what is done with it is GoneError then."""
 
     def __init__(self, proto: Exchange, alarms: Alarms) -> None:
-        self.gone = False
+        self._gone = False
         self._proto = proto
         self._task = asyncio.current_task(alarms.loop)
         self._hung_up: asyncio.Future[None] | None = None
@@ -48,14 +42,21 @@ class _Lookout:
 
     def _heard(self, hung_up: asyncio.Future[None]) -> None:
         if self._task is not None and not hung_up.cancelled():
-            self.gone = True
+            self._gone = True
             self._task.cancel()
 
-    def end(self) -> None:
+    def __enter__(self) -> None:
+        """It looks already."""
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, err: BaseException | None, _: TracebackType | None
+    ) -> None:
         """Look no longer."""
         self._alarms.drop(self._begin)
         if self._hung_up is not None:
             self._hung_up.remove_done_callback(self._heard)
             self._hung_up.cancel()
-        if self.gone and self._task is not None:
+        if self._gone and self._task is not None:
             self._task.uncancel()
+            if isinstance(err, asyncio.CancelledError):
+                raise GoneError("the client hung up") from None

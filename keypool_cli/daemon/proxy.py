@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
-from keypool_cli.daemon.hanging_up import unless_gone
+from keypool_cli.daemon.hanging_up import Lookout
 from keypool_cli.daemon.not_forwarded import not_forwarded
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_relay import relay
 from keypool_cli.daemon.proxy_request import wants_sse
 from keypool_cli.daemon.resources import Noting
 from keypool_cli.daemon.resources_lists import Lists
+from keypool_cli.daemon.resources_stream import NamedStream
 from keypool_cli.daemon.uploads import UploadCalls, upload_token
 from keypool_cli.errors import KeypoolError
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.alarms import Alarms
+from keypool_cli.service.passage import Passage
 from keypool_cli.service.proxying import Proxying, Ticketing
 from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
@@ -59,7 +61,8 @@ class Proxy:
         """Answer one call; our own errors take the shape that the path's clients read."""
         call = read_call(scope.method, scope.path)
         try:
-            await unless_gone(self._serve(call, scope, proto), proto, self._alarms)
+            with Lookout(proto, self._alarms):
+                await self._serve(call, scope, proto)
         except KeypoolError as err:
             code = answer_gemini_error(proto, err, _form(call, scope))
             if code >= 500:
@@ -84,8 +87,11 @@ class Proxy:
         call, order = await self._ordering.order(asked, proto)
         attempt = await self._proxying.answer(order, self._tickets[call.cost])
         try:
-            await self._ordering.keep(order, attempt)
-            answer = await self._desks.noting.note(call, order, attempt)
+            if order.session:
+                await self._ordering.keep(order, attempt)
+            answer: Passage | NamedStream = attempt.answer
+            if call.touch is not Touch.NONE:
+                answer = await self._desks.noting.note(call, order, attempt)
             marks = mark(attempt.ticket.project.name, attempt.ticket.lease_id)
             await relay(answer, asked.scope, proto, marks=marks)
         finally:

@@ -127,7 +127,7 @@ class Ordering:
     async def keep(self, order: Order, attempt: Attempt) -> None:
         """Remember where a session went; without it, the next call of it may go elsewhere."""
         project = attempt.ticket.project
-        if order.session and attempt.told is None:
+        if attempt.told is None:
             with suppress(UnreachableError):
                 await self._affinity.keep(order.pool, order.session, project.id)
 

@@ -47,10 +47,14 @@ class Noting:
     async def note(self, call: Call, order: Order, attempt: Attempt) -> Passage | NamedStream:
         """The answer to pass on, once all it tells so far is noted. Raises UpstreamError."""
         passage, project = attempt.answer, attempt.ticket.project
-        if attempt.told is not None or call.touch is Touch.NONE:
+        if attempt.told is not None:
             return passage
         client_id = order.client.id if order.client is not None else None
-        if call.touch is Touch.MAKE and isinstance(passage, StreamedPassage) and _is_events(passage):
+        if (
+            call.touch is Touch.MAKE
+            and isinstance(passage, StreamedPassage)
+            and _is_events(passage)
+        ):
             return NamedStream(
                 passage, lambda name: self.made(name, project, client_id, until_ms=_until(name))
             )

@@ -102,7 +102,7 @@ class Ticketing(Protocol):
 
 
 class _Trail(msgspec.Struct):
-    """What became of a call so far. last: an answer to fall back on when no retry is possible.
+    """What became of a call so far.
 
     refused: projects not to try again; by_key: those of them whose other keys may do. moves: how
     many refusals there were.
@@ -112,7 +112,6 @@ class _Trail(msgspec.Struct):
     by_key: frozenset[int] = frozenset()
     moves: int = 0
     retries: int = 0
-    last: "Attempt | None" = None
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -155,27 +154,28 @@ class Proxying:
 
         Raises what leasing raises, and RefusedError.
         """
+        attempt = await self._attempt(order, await tickets.ticket(order, frozenset()))
         trail = _Trail()
-        while True:
-            attempt = await self._next(order, tickets, trail)
-            if attempt is trail.last or not await _goes_on(attempt, order, trail):
+        while (said := attempt.told) is not None and await _goes_on(attempt, said, order, trail):
+            last, attempt = attempt, await self._next(attempt, order, tickets, trail)
+            if attempt is last:
                 break
-            trail.last = attempt
         return attempt
 
-    async def _next(self, order: Order, tickets: Ticketing, trail: _Trail) -> Attempt:
+    async def _next(
+        self, last: Attempt, order: Order, tickets: Ticketing, trail: _Trail
+    ) -> Attempt:
         """The next attempt; the last one again where none is left and its answer says more.
 
         Other projects come first: only then another key of one whose key is dead.
         """
-        last = trail.last
         try:
             ticket = await tickets.ticket(order, trail.refused)
         except (PoolExhaustedError, RefusedError) as err:
             if trail.by_key:
                 trail.refused, trail.by_key = trail.refused - trail.by_key, frozenset()
-                return await self._next(order, tickets, trail)
-            if last is None or not _says_more(last, err):
+                return await self._next(last, order, tickets, trail)
+            if not _says_more(last, err):
                 raise
             return last
         return await self._attempt(order, ticket)
@@ -223,14 +223,12 @@ def _credential(secret: Secret, *, bearer: bool) -> Header:
     return ("authorization", f"Bearer {secret.text}") if bearer else ("x-goog-api-key", secret.text)
 
 
-async def _goes_on(attempt: Attempt, order: Order, trail: _Trail) -> bool:
+async def _goes_on(attempt: Attempt, said: Told, order: Order, trail: _Trail) -> bool:
     """Whether another attempt follows, once the pause before it is over. Raises RefusedError."""
-    if attempt.told is None:
-        return False
-    if attempt.told.action in SET_ASIDE:
-        _set_aside(attempt, order, trail, by_key=attempt.told.scope == Scope.KEY)
+    if said.action in SET_ASIDE:
+        _set_aside(attempt, order, trail, by_key=said.scope == Scope.KEY)
     pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
-    match next_step(attempt.told, _progress(attempt, order, trail), pause_s=pause):
+    match next_step(said, _progress(attempt, order, trail), pause_s=pause):
         case Step.MOVE:
             return True
         case Step.AGAIN:

@@ -81,14 +81,13 @@ class Report(msgspec.Struct, frozen=True):
 
 def tokens_of(report: Report) -> int | None:
     """Tokens to settle with; None keeps the reservation, for upstream counts failed calls too."""
+    if not 200 <= report.status < 300:
+        return 0 if report.status in _ZERO_TOKENS else None
     usage = report.usage or {}
-    if 200 <= report.status < 300:
-        counts = [usage.get(name) for name in ("promptTokenCount", "toolUsePromptTokenCount")]
-        numbers = [each if isinstance(each, int) and each >= 0 else None for each in counts]
-        if numbers[0] is not None:
-            return min(numbers[0] + (numbers[1] or 0), 10**12)
+    prompt, tools = usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")
+    if not isinstance(prompt, int) or prompt < 0:
         return None
-    return 0 if report.status in _ZERO_TOKENS else None
+    return min(prompt + (tools if isinstance(tools, int) and tools > 0 else 0), 10**12)
 
 
 class Settling:
