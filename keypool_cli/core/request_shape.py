@@ -70,8 +70,7 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
     if isinstance(config, dict):
         shape.resolution = _resolution(config) or shape.resolution
     cached = body.get("cachedContent", body.get("cached_content"))
-    if cached and isinstance(cached, str):
-        shape.cached = True
+    shape.cached |= cached != "" and isinstance(cached, str)
     system = body.get("systemInstruction", body.get("system_instruction"))
     if system:
         shape.systems += 1
