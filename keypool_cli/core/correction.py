@@ -62,7 +62,7 @@ def observed(expected: float, actual: float) -> Evidence | None:
     """What one request shows; None where it shows nothing. Both: tokens of its text alone."""
     if expected < 1 or not 1 / _ODDEST <= actual / expected <= _ODDEST:
         return None
-    weight = min(1.0, _HEAVIEST / expected)
+    weight = 1.0 if expected <= _HEAVIEST else _HEAVIEST / expected
     return Evidence(round(expected * weight), round(actual * weight), 1)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import NamedTuple
 
 import msgspec
 
@@ -27,7 +26,7 @@ _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 _body = msgspec.json.Decoder(dict[str, object])
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True):
     """What to reserve for one call. prefix: what its prompt begins with; empty for a short one.
 
     estimate: where tokens come from; None for a call that costs none. mentions: names of what only

@@ -5,7 +5,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from socket import gethostname
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from keypool_cli.core.correction import (
     Evidence,
@@ -70,7 +72,7 @@ class Shipped:
 SHIPPED: Final = Shipped()
 
 
-class Guess(NamedTuple):
+class Guess(msgspec.Struct, frozen=True):
     """What was expected of one lease: tokens of its text, and of everything else."""
 
     kind: Kind
@@ -216,7 +218,7 @@ class Estimating:
         await self._ports.call(add, DRIFT_EVENT, kind.model, by=by, detail=detail)
 
 
-class _OfClient(NamedTuple):
+class _OfClient(msgspec.Struct, frozen=True):
     estimating: Estimating
     client: Client | None
 

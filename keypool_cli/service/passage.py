@@ -1,7 +1,8 @@
 """One upstream answer on its way to the client, and what it tells about its cost at the end."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from keypool_cli.core.model import Secret
 from keypool_cli.core.redact import REDACTED
@@ -24,7 +25,7 @@ LARGEST_HELD = 64 * 1024 * 1024
 """Bytes of an answer that are read before any of it is passed on, where it tells of new names."""
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, frozen=True):
     """What the end of a good answer told: the usage, and the error that ended it, if any."""
 
     usage: Mapping[str, object] | None
