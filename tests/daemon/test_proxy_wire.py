@@ -311,6 +311,24 @@ def test_a_small_answer_cut_short_is_refused_instead(pool, upstream):
     assert (answer.status_code, answer.headers["x-keypool-error"]) == (503, "no-answer")
 
 
+def test_an_object_that_comes_in_chunks_is_passed_on_whole_and_without_the_key(pool, upstream):
+    project = add(pool)
+    secret = secret_of(f"{project}-key").encode()
+
+    def play(line):
+        line.begin(kind="application/json")
+        line.chunk(b'{"key": "' + secret[:20])
+        time.sleep(0.05)
+        line.chunk(secret[20:] + b'", ' + USAGE + b"}")
+        line.chunk(b"")
+
+    upstream.play = play
+    answer = pool.generate()
+    assert answer.content == b'{"key": "[redacted]", ' + USAGE + b"}"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    pool.settled(project, tokens=7)
+
+
 @pytest.mark.parametrize("status", ["101 Switching Protocols", "999 Beyond"])
 def test_a_status_that_is_no_answer_is_not_passed_on(pool, upstream, status):
     add(pool)
