@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]  # a re-expor
 from granian.server.embed import Server
 
 from keypool_cli.http.address import BACKLOG, Address, listen
+from keypool_cli.http.calls import GRANIAN, Quick, patient_threads, scheduler
 from keypool_cli.http.connection import drop_clients_of
 from keypool_cli.http.rsgi import App
 from keypool_cli.http.tls import Tls
@@ -39,7 +40,9 @@ class _Server(Server):
     and it does not tell which port the system chose.
     """
 
-    def __init__(self, app: App, sock: socket.socket, tls: Tls | None) -> None:
+    def __init__(
+        self, app: App, quick: Mapping[str, Quick], sock: socket.socket, tls: Tls | None
+    ) -> None:
         super().__init__(
             app,
             # A stream of HTTP/2 can be neither held back nor broken off without the others.
@@ -50,6 +53,7 @@ class _Server(Server):
             ssl_cert=tls.cert if tls else None,
             ssl_key=tls.key if tls else None,
         )
+        self._quick = quick
         self._sock = sock
 
     def _init_shared_socket(self) -> None:
@@ -59,6 +63,40 @@ class _Server(Server):
         descriptor = self._sock.detach()
         self._shd: Any = SocketHolder(descriptor, is_unix, BACKLOG)  # type: ignore[call-arg]
 
+    async def _spawn_rsgi_worker(
+        self,
+        number: int,
+        ending: Any,  # noqa: ANN401 - granian's
+        app: App,
+        sock: object,
+        *_: object,
+    ) -> None:
+        """Serve until told to end: granian's own, but for what calls are handed to."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        ending.add_cb(lambda: loop.call_soon_threadsafe(ended.set_result, None))
+        worker = GRANIAN.RSGIWorker(
+            number,
+            sock,
+            None,
+            self.runtime_threads,
+            self.runtime_blocking_threads,
+            self.blocking_threads,
+            self.blocking_threads_idle_timeout,
+            self.backpressure,
+            self.http,
+            self.http1_settings,
+            self.http2_settings,
+            self.websockets,
+            self.static_path,
+            *self.ssl_ctx,
+            (None, None),
+        )
+        serve = worker.serve_async_uds if self._shd.is_uds() else worker.serve_async
+        with patient_threads() as let_off:
+            serve(scheduler(loop, app, self._quick, let_off), loop, ending)
+        await ended
+
 
 async def serve(
     app: App,
@@ -66,9 +104,11 @@ async def serve(
     *,
     on_ready: Callable[[Address], None],
     drain_s: float = 30.0,
+    quick: Mapping[str, Quick] | None = None,
 ) -> None:
     """Serve ``app`` on the running loop until SIGTERM or SIGINT, then drain and return.
 
+    quick: what handles the calls of a path that bring a short body, without a task for each.
     on_ready is called with the true port once connections are accepted. Draining refuses new
     connections, closes idle ones at once and waits for answers under way, at most ``drain_s``
     seconds; a second signal ends the wait. Cancelling stops without waiting. Must run in the
@@ -79,7 +119,7 @@ async def serve(
         address.tls.check()
     sock, bound = listen(address)
     name = sock.getsockname()
-    server = _Server(app, sock, address.tls)
+    server = _Server(app, quick or {}, sock, address.tls)
     try:
         with _stop_signals() as stop:
             running = asyncio.create_task(server.serve())

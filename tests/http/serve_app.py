@@ -6,6 +6,7 @@ Arguments: where it listens as JSON (the fields of Address), and the drain time 
 # ruff: noqa: T201, ARG001 - it talks through stdout; handlers share one signature
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from keypool_cli.http.message import (
     query_pairs,
     read_body,
 )
+from keypool_cli.http.rsgi import ClientGone
 from keypool_cli.http.server import serve
 
 
@@ -67,6 +69,24 @@ async def app(scope, proto):
     await PATHS.get(scope.path, echo)(scope, proto)
 
 
+def quick(_scope, headers, proto, body):
+    """Answers at once, or a while after the handler has returned."""
+    try:
+        text = body.result().decode()
+    except ClientGone:
+        print("gone", flush=True)
+        return
+    answer = partial(answer_json, proto, 200, {"quick": text, "kind": headers.get("x-kind")})
+    if text == "later":
+        print("started", flush=True)
+        asyncio.get_running_loop().call_later(0.5, answer)
+    else:
+        answer()
+
+
+QUICK = {"/quick": quick}
+
+
 def _path(_, text):
     return Path(text)
 
@@ -75,7 +95,8 @@ def main():
     address = msgspec.json.decode(sys.argv[1], type=Address, dec_hook=_path)
     ready = lambda bound: print(bound.url, flush=True)  # noqa: E731 - shorter than a def
     try:
-        uvloop.run(serve(app, address, on_ready=ready, drain_s=float(sys.argv[2])))
+        served = serve(app, address, on_ready=ready, drain_s=float(sys.argv[2]), quick=QUICK)
+        uvloop.run(served)
     except KeypoolError as err:
         print(f"{type(err).__name__}: {err}", flush=True)
         raise SystemExit(err.exit_code) from err

@@ -58,10 +58,11 @@ def server(start):
 
 
 def call(url, path="/", results=None):
-    """One GET; its text, or the name of the error that broke it."""
+    """One call; its text, or the name of the error that broke it."""
+    method, content = ("POST", b"later") if path == "/quick" else ("GET", None)
     try:
         with httpx2.Client(timeout=10) as client:
-            result = client.get(url + path).text
+            result = client.request(method, url + path, content=content).text
     except httpx2.HTTPError as err:
         result = type(err).__name__
     if results is not None:
@@ -128,6 +129,44 @@ def test_a_larger_body_is_refused_as_a_problem(server, content):
     }
 
 
+def test_a_quick_path_gets_its_calls_with_their_bodies(server):
+    answer = httpx2.post(f"{server[1]}/quick", content=b"short", headers={"x-kind": "a"})
+    assert answer.json() == {"quick": "short", "kind": "a"}
+
+
+@pytest.mark.parametrize(
+    ("method", "content"),
+    [
+        pytest.param("GET", None, id="no body"),
+        pytest.param("PUT", b"x", id="another method"),
+        pytest.param("POST", iter([b"x", b"y"]), id="a body of unknown length"),
+        pytest.param("POST", b"x" * 100_000, id="a long body"),
+    ],
+)
+def test_other_calls_of_a_quick_path_go_the_usual_way(server, method, content):
+    answer = httpx2.request(method, f"{server[1]}/quick", content=content)
+    assert "quick" not in answer.json()
+
+
+def test_a_client_that_leaves_before_its_body_has_come_costs_nothing(server):
+    process, url = server
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+    assert process.stdout.readline().strip() == "gone"
+    assert httpx2.post(f"{url}/quick", content=b"next").json()["quick"] == "next"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+def test_the_thread_that_sends_answers_leaves_the_loop_the_processor(server):
+    process, url = server
+    call(url)
+    threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+    patient = [each for each in threads if os.sched_getscheduler(each) == os.SCHED_BATCH]
+    assert patient
+    assert process.pid not in patient
+
+
 def test_parked_requests_do_not_shut_others_out(server):
     _, url = server
     port = int(url.rsplit(":", 1)[1])
@@ -154,6 +193,7 @@ def test_an_idle_server_ends_at_once_though_a_connection_is_kept_alive(server):
     ("path", "text"),
     [
         pytest.param("/slow", '{"slow":true}', id="an answer not begun"),
+        pytest.param("/quick", '{"quick":"later","kind":null}', id="a quick one not begun"),
         pytest.param("/stream", "first last", id="a stream half sent"),
     ],
 )

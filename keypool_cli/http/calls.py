@@ -1,0 +1,122 @@
+"""How calls come from granian's threads to the event loop."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+from keypool_cli.http.rsgi import App, Exchange, Headers, Scope
+
+GRANIAN: Final[Any] = import_module("granian._granian")
+"""Its stubs are those of an older version."""
+
+SHORT_DIGITS = 5
+"""A body whose declared length has no more digits is fetched before its call is begun."""
+
+Quick = Callable[[Scope, Headers, Exchange, "asyncio.Future[bytes]"], None]
+"""Takes a call whose body is there (or raises ClientGone), and answers it now or later.
+
+It must not raise, and whatever answers later must hold the exchange. Headers: the scope's, which
+copies them whenever it is asked.
+"""
+
+
+class _Call(Protocol):
+    """A call as granian hands it over."""
+
+    scope: Scope
+    proto: Exchange
+
+    def taskref(self, task: "asyncio.Task[None]") -> None:
+        """Who works on it."""
+        ...
+
+    def done(self) -> None:
+        """It is over; what was not answered is answered now."""
+        ...
+
+    def err(self, error: BaseException) -> None:
+        """It failed."""
+        ...
+
+
+def scheduler(
+    loop: asyncio.AbstractEventLoop,
+    app: App,
+    quick: Mapping[str, Quick],
+    let_off: Callable[[], None],
+) -> object:
+    """What granian hands its calls to: a task for each, but none for the paths in ``quick``.
+
+    Those that bring a short body are begun with it: one handover instead of two. let_off: called
+    once by the thread that hands over, see :func:`patient_threads`.
+    """
+    made = GRANIAN.CallbackScheduler(loop, app, None, None, None)
+    context = made._ctx  # noqa: SLF001 - granian's own schedulers are made this way
+
+    def begin(call: _Call) -> None:
+        call.taskref(loop.create_task(_run(app, call)))
+
+    first = [let_off]
+
+    def schedule(call: _Call) -> None:  # runs in a thread of granian's, which nothing may raise in
+        if first:
+            first.pop()()
+        scope, proto = call.scope, call.proto
+        found = _quick(quick, scope)
+        if found is None:
+            loop.call_soon_threadsafe(begin, call, context=context)
+        else:
+            take, headers = found
+            body: Any = proto()  # its end is told by this thread, so not before the next line
+            body.add_done_callback(partial(take, scope, headers, proto), context=context)
+
+    made._schedule_fn = schedule  # noqa: SLF001 - see above
+    return made
+
+
+def _quick(quick: Mapping[str, Quick], scope: Scope) -> tuple[Quick, Headers] | None:
+    """What takes a call with its body, for calls that declare a short one, and their headers."""
+    take = quick.get(scope.path)
+    if take is None or scope.method != "POST":
+        return None
+    headers = scope.headers
+    declared = headers.get("content-length")
+    return (take, headers) if declared and len(declared) <= SHORT_DIGITS else None
+
+
+async def _run(app: App, call: _Call) -> None:
+    try:
+        await app(call.scope, call.proto)
+    except BaseException as err:  # noqa: BLE001 - as granian does: it is told, and ends the call
+        call.err(err)
+    else:
+        call.done()
+
+
+@contextmanager
+def patient_threads() -> Iterator[Callable[[], None]]:
+    """Threads started meanwhile let others finish when they are woken (Linux; else nothing).
+
+    Otherwise each answer of the loop wakes the thread that sends it, which takes the processor
+    from the loop, finds just the one, and goes to sleep until the next. What is yielded lets the
+    thread that calls it off.
+    """
+    let_off = _be_patient()
+    try:
+        yield let_off
+    finally:
+        let_off()
+
+
+def _be_patient() -> Callable[[], None]:
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        usual = os.sched_getparam(0)
+        with suppress(OSError):  # not everywhere may a process choose
+            os.sched_setscheduler(0, os.SCHED_BATCH, usual)
+            return lambda: os.sched_setscheduler(0, os.SCHED_OTHER, usual)
+    return lambda: None
