@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -15,7 +16,7 @@ from keypool_cli.daemon.proxy import PREFIXES, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.message import Problem, answer_json, answer_problem, query_pairs
-from keypool_cli.http.rsgi import ClientGone, Exchange, Scope
+from keypool_cli.http.rsgi import ClientGone, Exchange, Headers, Scope
 from keypool_cli.http.websocket import Handshake
 from keypool_cli.service.explaining import Question, explain
 from keypool_cli.service.ports import Ports
@@ -33,7 +34,10 @@ log = logging.getLogger("keypool.daemon")
 
 
 class App:
-    """Routes calls to handlers; every error becomes one answer."""
+    """Routes calls to handlers; every error becomes one answer.
+
+    quick: paths whose calls need no task of their own, see :func:`keypool_cli.http.server.serve`.
+    """
 
     def __init__(
         self, ports: Ports, watch: Watch, auth: Auth, leases: Leases, proxy: Proxy, pages: Pages
@@ -44,6 +48,8 @@ class App:
         self._watch = watch
         self._auth = auth
         self._leases = leases
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.quick = {_LEASES: self._lease}
         self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -59,23 +65,29 @@ class App:
         if scope.proto == "ws":
             await self._pages.live.handle(scope, cast(Handshake, proto))
             return
+        await self._answered(scope, proto, self._route(scope, proto))
+
+    def _lease(
+        self, scope: Scope, headers: Headers, proto: Exchange, body: asyncio.Future[bytes]
+    ) -> None:
+        """``POST /keypool/v1/leases`` with a short body."""
         try:
-            await self._route(scope, proto)
-        except (GoneError, ClientGone):
-            return
-        except WrongTypeError as err:
-            told = f"{err}; {err.hint}"
-            answer_problem(proto, Problem(title="Wrong content type", status=415, detail=told))
-        except KeypoolError as err:
-            code = answer_error(proto, err)
-            if code >= 500:
-                log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
-        except Exception:
-            # The last resort: a bug must cost one answer, not the connection. The traceback
-            # holds no values.
-            log.exception("%s %s failed", scope.method, scope.path)
-            told = "see the daemon's log"
-            answer_problem(proto, Problem(title="Internal error", status=500, detail=told))
+            caller = self._auth.caller(scope, headers)
+            go_on = partial(self._go_on, scope, proto)
+            self._leases.grant_quickly(caller, headers, proto, body.result(), go_on)
+        except Exception as err:  # noqa: BLE001 - each becomes an answer
+            _answer_failure(scope, proto, err)
+
+    def _go_on(self, scope: Scope, proto: Exchange, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(self._answered(scope, proto, work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _answered(self, scope: Scope, proto: Exchange, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as err:  # noqa: BLE001 - each becomes an answer
+            _answer_failure(scope, proto, err)
 
     async def _route(self, scope: Scope, proto: Exchange) -> None:
         path = scope.path
@@ -152,6 +164,25 @@ class App:
         self._watch.admit(caller.client, model)
         question = Question(pool.name, model, _tokens(query.get("tokens", "1")))
         answer_json(proto, 200, await explain(self._ports, configured, question))
+
+
+def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
+    told = "see the daemon's log"
+    match err:
+        case GoneError() | ClientGone():
+            return
+        case WrongTypeError():
+            told = f"{err}; {err.hint}"
+            answer_problem(proto, Problem(title="Wrong content type", status=415, detail=told))
+        case KeypoolError():
+            code = answer_error(proto, err)
+            if code >= 500:
+                log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
+        case _:
+            # The last resort: a bug must cost one answer, not the connection. The traceback
+            # holds no values.
+            log.error("%s %s failed", scope.method, scope.path, exc_info=err)
+            answer_problem(proto, Problem(title="Internal error", status=500, detail=told))
 
 
 def _tokens(text: str) -> int:

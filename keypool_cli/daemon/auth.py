@@ -10,7 +10,7 @@ import msgspec
 from keypool_cli.core.model import DEFAULT_POOL, Client, Pool
 from keypool_cli.daemon.problems import UnauthenticatedError
 from keypool_cli.errors import NotFoundError, NotPermittedError, UsageError
-from keypool_cli.http.rsgi import Scope
+from keypool_cli.http.rsgi import Headers, Scope
 from keypool_cli.registry.clients import token_hash
 from keypool_cli.registry.names import is_model
 from keypool_cli.service.configured import Configured
@@ -49,6 +49,13 @@ class Caller(msgspec.Struct, frozen=True):
             raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
         return found
 
+    def known_pool(self, configured: Configured, name: str | None) -> Pool | None:
+        """The same, or None for a pool that is not known (yet)."""
+        try:
+            return self.pool(configured, name)
+        except NotFoundError:
+            return None
+
     def known_pools(self, configured: Configured) -> list[str] | None:
         """The pools of the caller's grant that exist; None means every pool."""
         granted = self.client.pools if self.client is not None else None
@@ -76,11 +83,11 @@ _is_model = lru_cache(maxsize=1024)(is_model)
 
 async def pool_of(caller: Caller, watch: Watch, name: str | None) -> Pool:
     """The caller's pool, also one made a moment ago. Raises what :meth:`Caller.pool` does."""
-    try:
-        return caller.pool(watch.configured, name)
-    except NotFoundError:
+    found = caller.known_pool(watch.configured, name)
+    if found is None:
         await watch.refresh()
-        return caller.pool(watch.configured, name)
+        found = caller.pool(watch.configured, name)
+    return found
 
 
 class Auth:
@@ -94,15 +101,20 @@ class Auth:
         self._watch = watch
         self._required = required
         self._near = near
-        self._hashes: dict[str, str] = {}
+        self._seen: Configured | None = None
+        self._clients: dict[str, Client] = {}
         self.heard: set[int] = set()
 
-    def caller(self, scope: Scope) -> Caller:
-        """Identify the caller. Raises UnauthenticatedError or NotPermittedError."""
+    def caller(self, scope: Scope, headers: Headers | None = None) -> Caller:
+        """Identify the caller. Raises UnauthenticatedError or NotPermittedError.
+
+        headers: the scope's, where they have been asked for already.
+        """
         if not self._required:
             _refuse_rebinding(scope)
             return Caller(None)
-        kind, _, token = (scope.headers.get("authorization") or "").partition(" ")
+        headers = headers or scope.headers
+        kind, _, token = (headers.get("authorization") or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise UnauthenticatedError(
                 "a client token is needed", hint="send Authorization: Bearer kp_…"
@@ -135,7 +147,7 @@ class Auth:
 
     def client(self, token: str) -> Client:
         """The client of a token. Raises UnauthenticatedError when it is unknown, revoked, expired."""
-        client = self._watch.configured.client_of(self._hash(token))
+        client = self._known(token)
         if client is None or _expired(client):
             raise UnauthenticatedError(
                 "this client token is not valid", hint="make one with: keypool client add NAME"
@@ -143,12 +155,13 @@ class Auth:
         self.heard.add(client.id)
         return client
 
-    def _hash(self, token: str) -> str:
-        found = self._hashes.get(token)
-        if found is None:
-            if len(self._hashes) > 10_000:
-                self._hashes.clear()
-            found = self._hashes[token] = token_hash(token)
+    def _known(self, token: str) -> Client | None:
+        configured = self._watch.configured
+        if configured is not self._seen:
+            self._seen, self._clients = configured, {}
+        found = self._clients.get(token)
+        if found is None and (found := configured.client_of(token_hash(token))) is not None:
+            self._clients[token] = found
         return found
 
 

@@ -1,13 +1,14 @@
 """The lease calls: grant, settle, release."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
 from keypool_cli.core.estimator import Estimate
+from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller, pool_of
 from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.schema import (
@@ -21,13 +22,13 @@ from keypool_cli.daemon.schema import (
 )
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, read_body
-from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.lease_ids import is_proxied
-from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
+from keypool_cli.service.leasing import Asked, Lease, LeaseRequest, Leasing
 from keypool_cli.service.settling import Report, Settling
 from keypool_cli.service.verdicts import Outcome
 from keypool_cli.service.watch import Watch
@@ -36,6 +37,11 @@ LARGEST_BODY = 32 * 1024 * 1024
 LARGEST_REPORT = 1024 * 1024
 LONG_REQUEST = 32 * 1024
 """A longer request is estimated in a thread, so that others are not held up."""
+
+_JSON = "application/json"
+
+GoOn = Callable[[Coroutine[object, object, None]], None]
+"""Does the rest of a call in a task of its own, and answers what that raises."""
 
 T = TypeVar("T")
 
@@ -69,23 +75,45 @@ class Leases:
     async def grant(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases``."""
         caller.require("lease")
-        body = _decoded(_lease_body, await _json_body(scope, proto, LARGEST_BODY))
-        model = body.model.removeprefix("models/")
-        if not model:
-            raise UsageError("the body names no model")
-        caller.check_model(model)
+        _check_type(scope.headers)
+        body = await read_body(scope.headers, proto, limit=LARGEST_BODY)
+        await self._grant(caller, _decoded(_lease_body, body), proto)
+
+    def grant_quickly(
+        self, caller: Caller, headers: Headers, proto: Exchange, data: bytes, go_on: GoOn
+    ) -> None:
+        """The same with the body there; ``go_on`` gets what takes a task.
+
+        That is little of it: nearly every call says its tokens, and does not wait.
+        """
+        caller.require("lease")
+        _check_type(headers)
+        body = _decoded(_lease_body, data)
+        model = _model(caller, body)
+        pool = caller.known_pool(self._watch.configured, body.pool)
+        estimate = None if pool is None else _said(body)
+        if pool is None or estimate is None or body.affinity or _wait_s(body, pool) > 0:
+            go_on(self._grant(caller, body, proto))
+            return
+        asked = self._leasing.ask(_request(caller, body, model, pool, estimate))
+        asked.answer.add_done_callback(lambda _: self._answer(asked, estimate, proto, go_on))
+
+    def _answer(self, asked: Asked, estimate: Estimate, proto: Exchange, go_on: GoOn) -> None:
+        lease = self._leasing.granted(asked)
+        if lease is None:
+            go_on(self._conclude(asked, estimate, proto))
+        else:
+            answer_json(proto, 201, _lease_answer(lease, estimate))
+
+    async def _conclude(self, asked: Asked, estimate: Estimate, proto: Exchange) -> None:
+        answer_json(proto, 201, _lease_answer(await self._leasing.conclude(asked), estimate))
+
+    async def _grant(self, caller: Caller, body: LeaseBody, proto: Exchange) -> None:
+        model = _model(caller, body)
         pool = await pool_of(caller, self._watch, body.pool)
         estimate = _said(body) or await self._estimated(body, model, caller)
-        request = LeaseRequest(
-            model=model,
-            pool=pool,
-            client=caller.client,
-            tokens=estimate.tokens + estimate.margin,
-            requests=body.requests,
-            wait_s=pool.wait_s if body.wait_s is None else body.wait_s,
-            ttl_s=body.ttl_s,
-            prefer=await self._affinity.project(pool, body.affinity) if body.affinity else "",
-        )
+        prefer = await self._affinity.project(pool, body.affinity) if body.affinity else ""
+        request = _request(caller, body, model, pool, estimate, prefer)
         granting = self._leasing.lease(request)
         if request.wait_s > 0:
             granting = unless_gone(granting, proto, self._alarms)
@@ -107,7 +135,9 @@ class Leases:
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""
         _check_own(caller, lease_id)
-        body = _decoded(_settle_body, await _json_body(scope, proto, LARGEST_REPORT))
+        _check_type(scope.headers)
+        data = await read_body(scope.headers, proto, limit=LARGEST_REPORT)
+        body = _decoded(_settle_body, data)
         report = Report(lease_id, caller.client, body.status, body.usage, body.error)
         outcome = await self._settling.settle(report)
         if outcome.told is None:
@@ -131,12 +161,10 @@ def _check_own(caller: Caller, lease_id: str) -> None:
         raise NotFoundError("this lease is a proxied call's", hint="the daemon settles it itself")
 
 
-def _json_body(scope: Scope, proto: Exchange, limit: int) -> Awaitable[bytes]:
-    headers = scope.headers
-    kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+def _check_type(headers: Headers) -> None:
+    kind = headers.get("content-type") or ""
+    if kind != _JSON and kind.partition(";")[0].strip().lower() != _JSON:
         raise WrongTypeError("the body must be JSON", hint="send Content-Type: application/json")
-    return read_body(headers, proto, limit=limit)
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -144,6 +172,33 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         return decoder.decode(body)
     except UNREADABLE as err:
         raise UsageError(f"the body is not understood: {err}") from err
+
+
+def _model(caller: Caller, body: LeaseBody) -> str:
+    model = body.model.removeprefix("models/")
+    if not model:
+        raise UsageError("the body names no model")
+    caller.check_model(model)
+    return model
+
+
+def _wait_s(body: LeaseBody, pool: Pool) -> float:
+    return pool.wait_s if body.wait_s is None else body.wait_s
+
+
+def _request(
+    caller: Caller, body: LeaseBody, model: str, pool: Pool, estimate: Estimate, prefer: str = ""
+) -> LeaseRequest:
+    return LeaseRequest(
+        model=model,
+        pool=pool,
+        client=caller.client,
+        tokens=estimate.tokens + estimate.margin,
+        requests=body.requests,
+        wait_s=_wait_s(body, pool),
+        ttl_s=body.ttl_s,
+        prefer=prefer,
+    )
 
 
 def _said(body: LeaseBody) -> Estimate | None:

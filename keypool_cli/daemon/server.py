@@ -174,8 +174,11 @@ async def _serve(
         await ports.call(ports.registry.check_master_key)
         async with _running(ports, options) as app:
             _favour_the_loop()
+            # A line for each call is written where its task ends.
             served = logged(app, options.access_log) if options.access_log else app
-            await serve(served, address, on_ready=lambda bound: on_ready(bound.url))
+            quick = None if options.access_log else app.quick
+            ready = lambda bound: on_ready(bound.url)  # noqa: E731
+            await serve(served, address, on_ready=ready, quick=quick)
 
 
 def _end_when_told(embedded: EmbeddedServer, *, by_parent: bool) -> None:

@@ -1,6 +1,6 @@
 """``explain``: which project a demand would get, and why each other would not be chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -20,6 +20,9 @@ from keypool_cli.service.sync import sync_model
 
 _PART = 1000
 """Projects one call of the engine explains: about 10 ms of the server's time."""
+
+_REASONS = 3
+"""How many different reasons one answer names."""
 
 
 class ProjectVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,7 +121,7 @@ def _verdict(
     told = stand if reason.limit in {"cooldown", "unusable"} else None
     why = told.reason if told is not None else None
     if reason.limit == "unusable" and why is None:
-        why = unusable(configured, project, stand.model)
+        why = _unusable(configured, project, stand.model)
     return ProjectVerdict(
         project=project.name,
         chosen=reason.project_id == found.chosen,
@@ -134,7 +137,16 @@ def _verdict(
     )
 
 
-def unusable(configured: Configured, project: Project, model: str) -> str:
+def why_unusable(configured: Configured, project_ids: Iterable[int], model: str) -> str:
+    """Why projects take no demand for a bucket model: a few reasons, with one project each."""
+    projects = configured.catalog.projects
+    known = [projects[each] for each in project_ids if each in projects]
+    reasons = {_unusable(configured, each, model): each for each in known}
+    told = [f"{each.name}: {reason}" for reason, each in reasons.items()][:_REASONS]
+    return "; ".join(told) or "it has none"
+
+
+def _unusable(configured: Configured, project: Project, model: str) -> str:
     """Why a project takes no demand for a bucket model at all."""
     if not project.enabled:
         return "disabled by an operator"

@@ -8,30 +8,22 @@ from time import perf_counter
 import msgspec
 
 from keypool_cli.core.model import Client, Key, Pool, Project, Secret
-from keypool_cli.engine.types import (
-    ASK_AGAIN,
-    Demand,
-    Explanation,
-    Grant,
-    Reason,
-    Refused,
-    Waits,
-)
+from keypool_cli.engine.types import ASK_AGAIN, Demand, Explanation, Grant, Reason, Refused, Waits
 from keypool_cli.errors import KeypoolError, NoCapacityError, UsageError
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.bookkeeping import Bookkeeping
-from keypool_cli.service.explaining import unusable
+from keypool_cli.service.explaining import why_unusable
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.reserving import Reserving
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
-_REASONS = 3
-"""How many different reasons one answer names, with one project each."""
-
 _ROUNDS = 100
 """Calls to bring a pool of 100,000 projects up to date after an idle time."""
+
+
+_Answer = asyncio.Future[Grant | Refused | Waits]
 
 
 class PoolExhaustedError(NoCapacityError):
@@ -90,6 +82,16 @@ class Lease(msgspec.Struct, frozen=True):
     expires_at_ms: int
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A lease that was asked for. model: as its quota names it. begun: by ``perf_counter``."""
+
+    request: LeaseRequest
+    model: str
+    demand: Demand
+    begun: float
+    answer: _Answer
+
+
 class Leasing:
     """Grants leases for one daemon."""
 
@@ -107,35 +109,56 @@ class Leasing:
         Raises PoolExhaustedError, TooLargeError, PoolUnusableError; NotPermittedError for a model
         too many; UnreachableError when the live store or the database does not answer.
         """
-        model, begun = self._watch.configured.bucket(request.model), perf_counter()
-        self._watch.admit(request.client, model)
-        answer = await (
-            self._ask_waiting(model, request)
-            if request.wait_s > 0
-            else self._ask(model, request.pool.id, self._demand(model, request, 0))
-        )
+        if request.wait_s <= 0:
+            return await self.conclude(self.ask(request))
+        model, begun = self._bucket(request), perf_counter()
+        answer = await self._ask_waiting(model, request)
         if not isinstance(answer, Grant):
             raise await self._refusal(model, request, answer)
-        self._books.note(model, answer.project_id)
-        use = (_client(request), answer.project_id, answer.key_id, model)
-        self._books.activity.counts.granted(use, request.tokens, perf_counter() - begun)
-        secret = self._watch.known_secret(answer.key_id)
-        if secret is None:
-            secret = await self._unsealed(model, request, answer)
-        return self._lease(answer, request, secret)
+        return await self._leased(model, request, answer, begun)
 
-    async def _unsealed(self, model: str, request: LeaseRequest, grant: Grant) -> Secret:
-        """The secret of a key leased for the first time; without it the lease is given back."""
+    def ask(self, request: LeaseRequest) -> Asked:
+        """Ask for a lease that is there now. Raises NotPermittedError for a model too many."""
+        model, begun = self._bucket(request), perf_counter()
+        demand = self._demand(model, request, 0)
+        answer = self._batcher(model, request.pool.id).ask(demand)
+        return Asked(request, model, demand, begun, answer)
+
+    def _bucket(self, request: LeaseRequest) -> str:
+        model = self._watch.configured.bucket(request.model)
+        self._watch.admit(request.client, model)
+        return model
+
+    def granted(self, asked: Asked) -> Lease | None:
+        """The lease of an answer that is there; None where :meth:`conclude` has more to do."""
+        grant = asked.answer.result() if asked.answer.exception() is None else None
+        if isinstance(grant, Grant) and (secret := self._watch.known_secret(grant.key_id)):
+            return self._lease(asked.model, asked.request, grant, asked.begun, secret)
+        return None
+
+    async def conclude(self, asked: Asked) -> Lease:
+        """The lease that was asked for; raises what :meth:`lease` raises."""
+        request, model = asked.request, asked.model
+        answer = await self._ask(model, request.pool.id, asked.demand, asked.answer)
+        if not isinstance(answer, Grant):
+            raise await self._refusal(model, request, answer)
+        return await self._leased(model, request, answer, asked.begun)
+
+    async def _leased(self, model: str, request: LeaseRequest, grant: Grant, begun: float) -> Lease:
         try:
-            return await self._watch.secret(grant.key_id)
+            secret = await self._watch.secret(grant.key_id)
         except BaseException:
-            await asyncio.shield(self._give_back(model, request, grant.lease_id))
+            release = self._ports.engine.release  # without the key nobody can use it
+            await asyncio.shield(release(model, _client(request), [grant.lease_id]))
             raise
+        return self._lease(model, request, grant, begun, secret)
 
-    async def _give_back(self, model: str, request: LeaseRequest, lease_id: str) -> None:
-        await self._ports.engine.release(model, _client(request), [lease_id])
-
-    def _lease(self, grant: Grant, request: LeaseRequest, secret: Secret) -> Lease:
+    def _lease(
+        self, model: str, request: LeaseRequest, grant: Grant, begun: float, secret: Secret
+    ) -> Lease:
+        self._books.note(model, grant.project_id)
+        use = (_client(request), grant.project_id, grant.key_id, model)
+        self._books.activity.counts.granted(use, request.tokens, perf_counter() - begun)
         catalog = self._watch.configured.catalog
         return Lease(
             lease_id=grant.lease_id,
@@ -197,19 +220,26 @@ class Leasing:
             avoid=_avoided(request),
         )
 
-    async def _ask(self, model: str, pool_id: int, demand: Demand) -> Grant | Refused | Waits:
-        batcher = self._batchers.get((model, pool_id))
-        if batcher is None:
-            batcher = self._batchers[model, pool_id] = Batcher(
-                partial(self._reserving.send, model, pool_id),
-                unclaimed=partial(self._reserving.unclaimed, model),
-            )
-        answer = await batcher.ask(demand)
+    async def _ask(
+        self, model: str, pool_id: int, demand: Demand, asked: _Answer | None = None
+    ) -> Grant | Refused | Waits:
+        """What the store says, once it knows. asked: what was asked already."""
+        batcher = self._batcher(model, pool_id)
+        answer = await (asked or batcher.ask(demand))
         for _ in range(_ROUNDS):
             if not isinstance(answer, Refused) or answer.retry_at_ms != ASK_AGAIN:
                 break
             answer = await batcher.ask(demand)
         return answer
+
+    def _batcher(self, model: str, pool_id: int) -> Batcher[Demand, Grant | Refused | Waits]:
+        found = self._batchers.get((model, pool_id))
+        if found is None:
+            found = self._batchers[model, pool_id] = Batcher(
+                partial(self._reserving.send, model, pool_id),
+                unclaimed=partial(self._reserving.unclaimed, model),
+            )
+        return found
 
     async def _refusal(
         self, model: str, request: LeaseRequest, refused: Grant | Refused | Waits
@@ -246,12 +276,9 @@ class Leasing:
                 f"any project of pool {pool.name!r} may take for {request.model} in a minute",
                 hint="split the request; the limits: keypool quota list",
             )
-        projects = [catalog.projects[each] for each in ids if each in catalog.projects]
-        reasons = {unusable(self._watch.configured, each, model): each for each in projects}
-        told = [f"{each.name}: {reason}" for reason, each in reasons.items()][:_REASONS]
+        why = why_unusable(self._watch.configured, ids, model)
         return PoolUnusableError(
-            f"no project of pool {pool.name!r} can be used for {request.model}: "
-            + ("; ".join(told) or "it has none"),
+            f"no project of pool {pool.name!r} can be used for {request.model}: {why}",
             hint=f"see why: keypool status --pool {pool.name}",
         )
 

@@ -107,6 +107,17 @@ def test_a_body_that_is_no_json_object_is_a_bad_request(daemon, body):
     assert daemon.http.post(f"{API}/leases", content=body, headers=headers).status_code == 400
 
 
+def test_a_body_of_unknown_length_is_granted_like_any_other(daemon, pool):
+    pool.add(rpm=1)
+    body = f'{{"model": "{FLASH}", "pool": "{pool.name}", "tokens": 1}}'.encode()
+    headers = {"Content-Type": "application/json"}
+    asked = [
+        daemon.http.post(f"{API}/leases", content=iter([body[:9], body[9:]]), headers=headers)
+        for _ in range(2)
+    ]
+    assert [each.status_code for each in asked] == [201, 429]
+
+
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
 def test_a_body_must_be_declared_as_json(daemon, pool, kind):
     pool.add()
