@@ -13,13 +13,6 @@ from keypool_cli.errors import UnreachableError
 MOST_AT_ONCE = 32
 """Items in one call: more would hold up the store's other clients."""
 
-ENOUGH = 16
-"""Items worth a call while another is under way: each call, and each waking of whoever waits for
-it, costs daemon and store as much as several items."""
-
-AT_ONCE = 2
-"""Calls under way: the store works on one while the daemon hands out the answers of another."""
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -34,15 +27,12 @@ class Batcher(Generic[Item, Answer]):
         self,
         send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
         *,
-        at_once: int = AT_ONCE,
         unclaimed: Callable[[Item, Answer], None] = lambda _, __: None,
     ) -> None:
         self._unclaimed = unclaimed
         self._send = send
-        self._at_once = at_once
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
-        self._under_way = 0
-        self._sending: set[asyncio.Task[None]] = set()
+        self._under_way: asyncio.Task[None] | None = None
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Send one item with whatever else comes; raises what its batch met."""
@@ -52,22 +42,16 @@ class Batcher(Generic[Item, Answer]):
         return future
 
     def _go_on(self) -> None:
-        """Send what waits, if that is worth a call now."""
-        enough = ENOUGH if self._under_way else 1
-        if self._under_way >= self._at_once or len(self._waiting) < enough:
-            return
-        self._under_way += 1
-        task = asyncio.create_task(self._deliver())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        """Send what waits, unless a call is under way: more and smaller ones cost more."""
+        if self._waiting and self._under_way is None:
+            self._under_way = asyncio.create_task(self._deliver())
 
     async def _deliver(self) -> None:
         batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
         answers: Sequence[Answer] = ()
         met: BaseException | None = None
         try:
-            if batch:
-                answers = await self._send([item for item, _ in batch])
+            answers = await self._send([item for item, _ in batch])
         except BaseException as err:
             met = err
             if not isinstance(err, Exception):
@@ -79,7 +63,7 @@ class Batcher(Generic[Item, Answer]):
                 batch, self._waiting = batch + self._waiting, []
             # Before anyone hears of this one: the store shall not wait for the daemon, nor whoever
             # asks again at once for a call that has ended.
-            self._under_way -= 1
+            self._under_way = None
             self._go_on()
             self._hand_out(batch, answers, met)
 

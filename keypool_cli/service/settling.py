@@ -99,7 +99,7 @@ class Settling:
         self._waiting = waiting
         self._activity = activity
         self._batchers: dict[str, Batcher[Settlement, Settled | LeaseEnd]] = {}
-        self._records: Batcher[Refusal, None] = Batcher(self._record, at_once=1)
+        self._records: Batcher[Refusal, None] = Batcher(self._record)
         self._actor = Actor(DAEMON, gethostname())
         self._claims = AliasClaims()
         self._riding_out = RidingOut(ports.engine.store)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from keypool_cli.errors import UnreachableError
-from keypool_cli.service.batching import ENOUGH, MOST_AT_ONCE, Batcher
+from keypool_cli.service.batching import MOST_AT_ONCE, Batcher
 
 
 class Store:
@@ -57,23 +57,6 @@ async def test_items_that_come_during_a_call_go_together_into_the_next_one_in_or
     assert store.calls == [[1], [2, 3, 4]]
 
 
-async def test_a_second_call_goes_at_once_when_enough_wait_and_a_third_does_not():
-    store = Store()
-    batcher = Batcher(store.send)
-    many = range(100, 100 + ENOUGH)
-    asking = await asked(batcher, 1)
-    await settled()
-    asking += await asked(batcher, *many)
-    await settled()
-    assert store.calls == [[1], [*many]]
-    asking += await asked(batcher, *many)
-    await settled()
-    assert store.calls == [[1], [*many]]
-    store.open.set()
-    await asyncio.gather(*asking)
-    assert store.calls == [[1], [*many], [*many]]
-
-
 async def test_the_next_call_is_on_its_way_before_anyone_hears_of_the_last():
     store = Store()
     batcher = Batcher(store.send)
@@ -86,12 +69,12 @@ async def test_the_next_call_is_on_its_way_before_anyone_hears_of_the_last():
     assert [3] in seen[0]
 
 
-async def test_where_only_one_call_may_be_under_way_the_second_waits():
+async def test_while_a_call_is_under_way_the_next_one_waits_however_many_ask():
     store = Store()
-    batcher = Batcher(store.send, at_once=1)
+    batcher = Batcher(store.send)
     asking = await asked(batcher, 1)
     await settled()
-    asking += await asked(batcher, *range(100, 100 + ENOUGH))
+    asking += await asked(batcher, *range(100, 100 + MOST_AT_ONCE))
     await settled()
     assert store.calls == [[1]]
     store.open.set()
@@ -150,7 +133,7 @@ async def test_when_the_store_is_away_all_who_wait_hear_of_it_at_once():
         await asyncio.sleep(0.01)
         raise UnreachableError("away")
 
-    batcher = Batcher(send, at_once=1)
+    batcher = Batcher(send)
     futures = [batcher.ask(item) for item in range(100)]
     told = await asyncio.gather(*futures, return_exceptions=True)
     assert all(isinstance(each, UnreachableError) for each in told)
@@ -168,18 +151,12 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told():
     assert left == [(1, 2)]
 
 
-async def test_whoever_asks_again_the_moment_all_calls_end_is_not_left_waiting():
+async def test_whoever_asks_again_the_moment_a_call_ends_is_not_left_waiting():
     store = Store()
+    store.open.set()
     batcher = Batcher(store.send)
 
     async def caller():
         return [await batcher.ask(1), await batcher.ask(2)]
 
-    first = asyncio.create_task(caller())
-    await settled()
-    others = await asked(batcher, *range(100, 100 + ENOUGH))
-    await settled()
-    assert store.calls == [[1], [*range(100, 100 + ENOUGH)]]
-    store.open.set()
-    await asyncio.gather(*others)
-    assert await asyncio.wait_for(first, 1) == [2, 4]
+    assert await asyncio.wait_for(caller(), 1) == [2, 4]
