@@ -271,8 +271,9 @@ class Leasing:
             wait_s = (soonest.at_ms - found.now_ms) / 1000
             return PoolExhaustedError(pool.name, soonest.limit, retry_after_s=wait_s)
         if any(each.limit == "larger" for each in found.reasons):
+            several = "s" if request.requests > 1 else ""
             return TooLargeError(
-                f"{request.tokens} tokens in {request.requests} requests are more than "
+                f"{request.tokens} tokens in {request.requests} request{several} are more than "
                 f"any project of pool {pool.name!r} may take for {request.model} in a minute",
                 hint="split the request; the limits: keypool quota list",
             )

@@ -1,7 +1,7 @@
 -- The usual case of acquire, at half the price of the long way through choose() and grant(): the
--- roomiest project, or the one preferred, takes the demand and has room left; nothing waits, cools,
--- is kept free or is counted in flight, and no day is about to end. A project's fields are names
--- here, not a table's: STATE_FIELDS stands for all of STATE's. Whatever is unusual is left
+-- roomiest project, or the one preferred, takes the demand and has room left; its leases have no
+-- limit, and no day is about to end. A project's fields are names here, not a table's: STATE_FIELDS
+-- stands for all of STATE's, which is why try() is as long as it is. Whatever is unusual is left
 -- untouched for the long way, which grants the same.
 
 local quick_grants
