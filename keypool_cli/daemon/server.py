@@ -176,9 +176,12 @@ async def _serve(
             _favour_the_loop()
             # A line for each call is written where its task ends.
             served = logged(app, options.access_log) if options.access_log else app
-            quick = None if options.access_log else app.quick
-            ready = lambda bound: on_ready(bound.url)  # noqa: E731
-            await serve(served, address, on_ready=ready, quick=quick)
+            await serve(
+                served,
+                address,
+                on_ready=lambda bound: on_ready(bound.url),
+                quick=None if options.access_log else app.quick,
+            )
 
 
 def _end_when_told(embedded: EmbeddedServer, *, by_parent: bool) -> None:

@@ -22,7 +22,6 @@ from keypool_cli.service.watch import Watch
 _ROUNDS = 100
 """Calls to bring a pool of 100,000 projects up to date after an idle time."""
 
-
 _Answer = asyncio.Future[Grant | Refused | Waits]
 
 
