@@ -92,6 +92,9 @@ def _quick(quick: Mapping[str, Quick], scope: Scope) -> tuple[Quick, Headers] | 
 async def _run(app: App, call: _Call) -> None:
     try:
         await app(call.scope, call.proto)
+    except asyncio.CancelledError:
+        call.done()  # the daemon ends, which is no fault to be logged
+        raise
     except BaseException as err:  # noqa: BLE001 - as granian does: it is told, and ends the call
         call.err(err)
     else:
