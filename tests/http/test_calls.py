@@ -1,6 +1,7 @@
 """Calls on their way from the server's threads."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,14 @@ from keypool_cli.http.calls import _run
 class Heard:
     """A call that notes how it was told to end."""
 
-    scope = proto = None
+    scope: Any = None
+    proto: Any = None
 
     def __init__(self) -> None:
         self.told: list[object] = []
+
+    def taskref(self, task: "asyncio.Task[None]") -> None:
+        """Nobody asks."""
 
     def done(self) -> None:
         self.told.append("done")
