@@ -3,7 +3,8 @@
 Functions are kept by the server (in its AOF and on its replicas) and cost about half of what the
 same code costs through EVALSHA. The library's name carries a hash of its text, so two versions of
 keypool find their own functions on one server. They share its state only while they lay out its
-records alike: one that meets another's layout takes the state for lost, and rebuilds it.
+records and name its keys alike: one that meets another's layout takes the state for lost, and
+rebuilds it.
 """
 
 import re
@@ -13,19 +14,20 @@ from importlib.resources import files
 from zlib import crc32
 
 PARTS = (
-    "library", "records", "state", "window", "ready", "lease", "choose", "queue",
-    "quick", "acquire", "settle", "mark", "load", "pump",
+    "library", "records", "state", "window", "ready", "lease", "choose", "earliest",
+    "queue", "quick", "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
 _APART = frozenset({"acquire", "load", "pump"})
 """Files whose names no other file uses, in a scope of their own: Lua has room for 200 in one."""
 
-_FIELD = re.compile(r"\{ '(\w+)', '(\w+)' \}|local ENTRY, .*")
+_FIELD = re.compile(r"\{ '(\w+)', '(\w+)' \}")
+_STORED = re.compile(rf"{_FIELD.pattern}|local ENTRY, .*|--   T:\S+ +\w+")
 
 
 def layout(text: str) -> int:
-    """A number of how a library's text lays out the records it stores."""
-    return crc32("\n".join(each.group() for each in _FIELD.finditer(text)).encode())
+    """A number of how a library's text names its keys and lays out their records."""
+    return crc32("\n".join(each.group() for each in _STORED.finditer(text)).encode())
 
 
 def _state_fields(text: str) -> list[str]:

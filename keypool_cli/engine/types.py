@@ -44,13 +44,19 @@ class Refused(msgspec.Struct, frozen=True):
     """No room now.
 
     retry_at_ms: the earliest instant one project takes it if nothing else comes; None: never.
-    ASK_AGAIN: unknown yet, ask again at once. limit: rpm, tpm, rpd, in_flight, cooldown, held,
-    client, queue, or none. project_id: the one that frees first, 0 when there is none.
+    ASK_AGAIN: unknown yet, ask again at once. Unless ``is_sure``, it is not before this instant,
+    if ever: the pool is large, and many other projects come first. limit: rpm, tpm, rpd, in_flight,
+    cooldown, held, client, queue, or none. project_id: the one that frees first, 0: none, or unknown.
     """
 
     retry_at_ms: int | None
     limit: str
     project_id: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is known what happens at ``retry_at_ms``."""
+        return self.project_id != 0 or self.limit in {"client", "queue", "none"}
 
 
 ASK_AGAIN = -1

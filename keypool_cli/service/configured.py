@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from keypool_cli.core.model import (
+    UNLIMITED,
     Catalog,
     Client,
     Key,
@@ -191,6 +192,19 @@ class Configured:
             reset_at_ms=project.reset_at_ms,
             day_requests=day_requests[0],
             utc_requests=day_requests[1],
+        )
+
+    def may_take(self, pool_id: int, model: str, requests: int, tokens: int) -> bool:
+        """Whether a project of the pool takes such a demand, now or when it has room again."""
+        pool, projects = self.catalog.pools.get(pool_id), self.catalog.projects
+        known = (projects[each] for each in (pool.project_ids if pool else ()) if each in projects)
+        return any(
+            each.keys
+            and each.flags & (USABLE | EXCLUDED) == USABLE
+            and each.in_flight != 0
+            and all(limit == UNLIMITED or requests <= limit for limit in (each.rpm, each.rpd))
+            and (each.tpm == UNLIMITED or tokens <= each.tpm)
+            for each in (self.live_project(project, model) for project in known)
         )
 
 

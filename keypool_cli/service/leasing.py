@@ -248,11 +248,11 @@ class Leasing:
             return KeypoolError("a demand that does not wait was queued")
         self._books.activity.refused(refused.limit)
         self._books.activity.counts.refused[refused.limit] += 1
-        if refused.retry_at_ms is not None:
-            wait_ms = refused.retry_at_ms - await self._waiting.now_ms()
-            return PoolExhaustedError(
-                pool.name, refused.limit, retry_after_s=max(wait_ms, 1) / 1000
-            )
+        may_take, asked = self._watch.configured.may_take, (request.requests, request.tokens)
+        sure = refused.is_sure or may_take(pool.id, model, *asked)
+        if sure and refused.retry_at_ms is not None:
+            wait_s = max(refused.retry_at_ms - await self._waiting.now_ms(), 1) / 1000
+            return PoolExhaustedError(pool.name, refused.limit, retry_after_s=wait_s)
         if refused.limit == "client":
             return TooLargeError(
                 f"{request.tokens} tokens in {request.requests} requests exceed this client's limits",

@@ -5,8 +5,10 @@ from datetime import datetime
 
 import pytest
 
+from keypool_cli.core.model import Secret
+from keypool_cli.registry.values import NewKey, QuotaScope
 from keypool_cli.service.keys import disable_keys
-from tests.support.daemon import API, BY, FLASH, secret_of, unique
+from tests.support.daemon import API, BY, FLASH, APool, secret_of, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -175,6 +177,28 @@ def test_what_a_clients_own_limits_never_allow_is_told_at_once(daemon, house, po
     pool.add()
     http = daemon.known(house.add_client(tpm=100))
     assert daemon.lease(http, pool=pool.name, tokens=101).status_code == 422
+
+
+def test_a_large_pool_that_takes_nothing_says_so_behind_many_exhausted_ones(daemon, house, pool):
+    model = unique("model")
+    crowd = APool(house)
+
+    def add(registry):
+        ids = []
+        for each in (crowd.name, pool.name):
+            for name in [unique("crowd") for _ in range(70)]:
+                key = NewKey(f"{name}-key", Secret(secret_of(name)), name, each)
+                ids.append(registry.keys.add(key, by=BY).project_id)
+                limits = {"rpm": 1, "tpm": 50 if each == pool.name else 500}
+                registry.quotas.set(QuotaScope(project=name), limits, by=BY)
+        return ids
+
+    house.change(add, touched=lambda ids: ids)
+    for _ in range(70):
+        daemon.granted(pool=crowd.name, model=model, tokens=100)
+    assert daemon.lease(pool=pool.name, model=model, tokens=100).status_code == 422
+    refused = daemon.lease(pool=crowd.name, model=model, tokens=100)
+    assert (refused.status_code, refused.json()["limit"]) == (429, "rpm")
 
 
 @pytest.mark.parametrize(

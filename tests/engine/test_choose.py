@@ -9,6 +9,7 @@ from keypool_cli.engine.types import (
     Grant,
     LiveMark,
     LivePool,
+    LiveProject,
     MarkAction,
     Refused,
     Stale,
@@ -269,14 +270,41 @@ def test_a_demand_after_many_waiters_were_served_finds_what_is_left(live):
     assert len(live.pump().grants) == 4
 
 
-def test_projects_of_other_pools_do_not_hide_when_one_of_ours_frees(live):
-    others = [a_project(each, rpm=1, pools=[2]) for each in range(10, 320)]
-    live.load(a_project(1, rpm=1), *others, pools=TWO_POOLS)
-    live.acquire_all(*[a_demand(1) for _ in others], pool=2)
+def crowded(live: LiveEngine, *ours: LiveProject) -> None:
+    """Before each of ``ours``, 310 projects of pool 2 free, and 100 have a score that rises."""
+    blocked = [a_project(each, rpm=1, pools=[2]) for each in range(1000, 1310)]
+    lagging = [a_project(each, rpm=9, tpm=99, pools=[2]) for each in range(2000, 2100)]
+    live.load(*ours, *blocked, *lagging, pools=TWO_POOLS)
+    live.acquire_all(*[a_demand(100) for _ in blocked], pool=2)
+    live.acquire_all(*[a_demand(60) for _ in lagging], pool=2)
+    assert not live.view(1309).opens_at_ms == live.view(2099).opens_at_ms == live.now
     live.now += 10
-    live.grant()
+
+
+def test_projects_of_other_pools_do_not_hide_when_one_of_ours_frees(live):
+    crowded(live, a_project(1, rpm=1), a_project(2, rpm=1), a_project(3, tpm=90))
+    live.grant(100)
+    live.now += 5
+    live.grant(100)
+    refused = live.refusal(100)
+    assert (refused.retry_at_ms, refused.limit) == (NOON + 10 + WINDOW_MS, "rpm")
+    assert refused.project_id in {1, 2}
+    assert live.acquire(100, deadline_ms=live.now + 9, daemon="d", queue=1) == Waits()
+
+
+def test_projects_of_other_pools_do_not_hide_that_none_of_ours_ever_will(live):
+    crowded(live, a_project(1, flags=0), a_project(2, flags=3), a_project(3, tpm=90))
+    never = Refused(None, "none", 0)
+    assert live.refusal(100) == never
+    assert live.acquire(100, deadline_ms=live.now + 9, daemon="d", queue=1) == never
+
+
+def test_in_a_large_pool_among_others_the_instant_is_not_too_late(live):
+    crowded(live, *[a_project(each, rpm=1) for each in range(1, 66)])
+    live.acquire_all(*[a_demand() for _ in range(65)])
     refused = live.refusal()
     assert live.now < refused.retry_at_ms <= NOON + 10 + WINDOW_MS
+    assert refused.project_id == 0
 
 
 def test_with_too_many_projects_due_at_once_the_answer_is_to_ask_again(live):

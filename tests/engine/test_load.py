@@ -5,6 +5,7 @@ import re
 import pytest
 
 from keypool_cli.engine.engine import new_epoch
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.scripts import layout, library
 from keypool_cli.engine.types import LiveMark, LivePool, MarkAction, Stale
 from tests.support.live_engine import NOON, a_demand, a_project
@@ -58,6 +59,20 @@ def test_an_unloaded_project_is_gone_and_comes_back_empty(live):
     assert live.run(live.engine.members(live.model)) == {2}
     live.load(a_project(1), a_project(2, priority=-1))
     assert live.grant(1000).project_id == 1
+
+
+def test_a_pool_has_the_members_that_are_configured(live):
+    def members(pool):
+        found = live.run(live.client.smembers(f"{tag(live.model)}:members:{pool}"))
+        return {int(each) for each in found}
+
+    pools = [LivePool(1, 0, [0]), LivePool(2, 0, [0])]
+    live.load(a_project(1), a_project(2, pools=[1, 2]), a_project(3, pools=[]), pools=pools)
+    assert (members(1), members(2)) == ({1, 2}, {2})
+    live.load(a_project(2, pools=[2]), a_project(3, pools=[2]), pools=pools)
+    assert (members(1), members(2)) == ({1}, {2, 3})
+    live.run(live.engine.unload(live.model, [1, 2]))
+    assert (members(1), members(2)) == (set(), {3})
 
 
 def test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project(live):

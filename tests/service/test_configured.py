@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from keypool_cli.core.model import (
+    DIMENSIONS,
+    UNLIMITED,
     Catalog,
     Client,
     Key,
@@ -173,3 +175,32 @@ def test_newer_marks_replace_those_that_were_looked_at_before():
     assert newer.catalog.marks == (new,)
     assert newer.projects is configured.projects
     assert configured.marks_of[1] == [old]
+
+
+@pytest.mark.parametrize(
+    ("demand", "parts", "takes"),
+    [
+        pytest.param((5, 100), {}, True, id="all there is"),
+        pytest.param((6, 100), {}, False, id="more requests than a minute takes"),
+        pytest.param((1, 101), {}, False, id="more tokens than a minute takes"),
+        pytest.param((4, 1), {"rpd": 3}, False, id="more requests than a day takes"),
+        pytest.param((1, 1), {"in_flight": 0}, False, id="none in flight"),
+        pytest.param((9, 9999), {"rpm": UNLIMITED, "tpm": UNLIMITED}, True, id="no limits"),
+        pytest.param((1, 1), {"keys": {}}, False, id="no key"),
+        pytest.param((1, 1), {"marks": (a_mark(),)}, True, id="cooling"),
+        pytest.param((1, 1), {"marks": (a_mark(MarkKind.DISABLE),)}, False, id="set aside"),
+        pytest.param((1, 1), {"marks": (a_mark(MarkKind.EXCLUDE),)}, False, id="excluded"),
+        pytest.param((1, 1), {"pools": {}}, False, id="no pool"),
+        pytest.param((1, 1), {"pools": {4: Pool(4, "p", project_ids=frozenset({9}))}}, False, id="removed"),
+    ],
+)  # fmt: skip
+def test_what_a_pool_may_ever_take(demand, parts, takes):
+    limits = {"rpm": 5, "tpm": 100} | {name: parts[name] for name in DIMENSIONS if name in parts}
+    known: dict[str, Any] = {
+        "projects": {1: P1, 2: P2},
+        "keys": {10: K1},
+        "pools": {4: Pool(4, "p", project_ids=frozenset({1, 2}))},
+        "quotas": (QuotaRow(Provenance.CONFIGURED, project_id=1, **limits),),
+    }
+    known |= {name: value for name, value in parts.items() if name not in DIMENSIONS}
+    assert Configured(a_catalog(**known)).may_take(4, FLASH, *demand) == takes

@@ -30,6 +30,7 @@
 --   T:daemon:<id>     string   when that daemon last asked for its grants; kept a minute
 --   T:grants:<daemon> list     grants made to that daemon's waiters, struct RESULT + lease id
 --   T:members         set      ids of the projects loaded
+--   T:members:<id>    set      those of them in pool <id>
 --   T:loading         string   token of the process that loads the model now
 --   T:rebuilt         string   end of the cooldown set when lost state was rebuilt
 --   T:used_at         string   when it was in use, to a few seconds; SQL knows it too
@@ -48,7 +49,7 @@ local DAY_MS = 86400000
 local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
 local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
 local BUDGET = 256              -- ready projects one choice may pass over
-local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set
+local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set or pool
 local LAYOUT = LAYOUT_NUMBER    -- of the records below: a state that another keypool wrote is not read
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand

@@ -25,9 +25,18 @@ local function same_pools(state, pools)
   return true
 end
 
+local function leave_pools(ctx, state)
+  for _, pool in ipairs(state.pools) do call('SREM', key(ctx, 'members', pool), state.id) end
+end
+
 local function configure(ctx, state, project)
   local _, rpm, tpm, rpd, in_flight, flags, priority, key_ids, pools = unpack(project)
-  if state.priority ~= priority or not same_pools(state, pools) then leave_ready_sets(ctx, state) end
+  local moves = not same_pools(state, pools)
+  if moves or state.priority ~= priority then leave_ready_sets(ctx, state) end
+  if moves then
+    leave_pools(ctx, state)
+    for _, pool in ipairs(pools) do call('SADD', key(ctx, 'members', pool), state.id) end
+  end
   set(state, 'limit_requests', limit_of(rpm))
   set(state, 'limit_tokens', limit_of(tpm))
   set(state, 'limit_day', limit_of(rpd))
@@ -104,7 +113,10 @@ local function remove_all(ctx, projects)
     local id = integer(number)
     gone[id] = true
     local state = get_state(ctx, id)
-    if state then leave_ready_sets(ctx, state) end
+    if state then
+      leave_ready_sets(ctx, state)
+      leave_pools(ctx, state)
+    end
     call('ZREM', key(ctx, 'blocked'), id)
     call('ZREM', key(ctx, 'stale'), id)
     call('DEL', key(ctx, 'state', id), key(ctx, 'ring', id), key(ctx, 'flight', id))
