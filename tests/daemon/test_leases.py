@@ -60,7 +60,7 @@ def test_requests_are_booked_together(daemon, pool):
     daemon.granted(pool=pool.name, requests=3)
 
 
-NESTED = b'{"model": "m", "request": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+NESTED = b'{"model": "m", "request": ' + b"[" * 10**6 + b"]" * 10**6 + b"}"
 
 
 @pytest.mark.parametrize(
