@@ -7,7 +7,7 @@ Characters outside the page are counted by their script (:mod:`script_tokens`).
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -55,12 +55,14 @@ class TextTokens(NamedTuple):
     """Tokens of one text in the order of GROUPS, its UTF-8 length, and whether it is unusual.
 
     scripts: the last group's tokens by script (:mod:`script_tokens`), before they were bounded.
+    doubt: tokens by which a sample may have missed the whole; 0.0 where all was counted.
     """
 
     tokens: tuple[float, float, float, float, float, float]
     utf8_bytes: int
     unusual: bool = False
     scripts: Mapping[str, float] = _NOTHING
+    doubt: float = 0.0
 
 
 class TextCounter:
@@ -77,7 +79,7 @@ class TextCounter:
         """Expected tokens of a text: at least 1 unless it is empty, at most its UTF-8 bytes."""
         if len(text) <= LONGEST_SLICE:
             return self._slice(text)
-        return _joined([(len(each), self._slice(each)) for each in _slices(text)])
+        return joined([(len(each), self._slice(each)) for each in _slices(text)])
 
     def _slice(self, text: str) -> TextTokens:
         page = encode(text)
@@ -156,6 +158,11 @@ def count_text(text: str) -> TextTokens:
     return _shipped().recall(text)
 
 
+def count_slice(text: str) -> TextTokens:
+    """The same of what will hardly come again, and is not remembered."""
+    return _shipped().count(text)
+
+
 def _slices(text: str) -> Iterator[str]:
     """A text cut before spaces, where no token is, or anywhere in what has none."""
     start = 0
@@ -167,8 +174,8 @@ def _slices(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _joined(slices: list[tuple[int, TextTokens]]) -> TextTokens:
-    """The slices of a text of so many characters as one text."""
+def joined(slices: Sequence[tuple[float, TextTokens]]) -> TextTokens:
+    """Slices as one text; each with its characters."""
     characters = sum(length for length, _ in slices)
     unusual = sum(length for length, each in slices if each.unusual)
     scripts = Counter[str]()
