@@ -126,9 +126,9 @@ def _read_parts(parts: list[object], shape: RequestShape) -> None:
             shape.texts.append(text)
             if len(item) == 1:
                 continue
-        for names, read in _PART_READERS:
-            value = _get(item, *names)
-            if value is not None:
+        for name, value in item.items():
+            read = _PART_READERS.get(name)
+            if read is not None and value is not None:
                 read(value, item, shape)
 
 
@@ -174,19 +174,19 @@ def _read_typed(value: object, part: Mapping[str, object], shape: RequestShape) 
 
 
 _Reader = Callable[[object, Mapping[str, object], RequestShape], None]
-_PART_READERS: Final[tuple[tuple[tuple[str, ...], _Reader], ...]] = (
-    (("inlineData", "inline_data"), _read_blob),
-    (("fileData", "file_data"), _read_file),
-    (("functionCall", "function_call"), _read_json),
-    (("functionResponse", "function_response"), _read_json),
-    (("executableCode", "executable_code"), _read_json),
-    (("codeExecutionResult", "code_execution_result"), _read_json),
-    (("image_url", "imageUrl"), _read_url),
-    (("input_audio",), _read_audio),
-    (("type",), _read_typed),
-    (("arguments",), _read_json),  # a function_call of interactions
-    (("result",), _read_json),  # and its function_result
-)
+_PART_READERS: Final[Mapping[str, _Reader]] = {
+    **dict.fromkeys(("inlineData", "inline_data"), _read_blob),
+    **dict.fromkeys(("fileData", "file_data"), _read_file),
+    **dict.fromkeys(("functionCall", "function_call"), _read_json),
+    **dict.fromkeys(("functionResponse", "function_response"), _read_json),
+    **dict.fromkeys(("executableCode", "executable_code"), _read_json),
+    **dict.fromkeys(("codeExecutionResult", "code_execution_result"), _read_json),
+    **dict.fromkeys(("image_url", "imageUrl"), _read_url),
+    "input_audio": _read_audio,
+    "type": _read_typed,
+    # A function_call of interactions, and its function_result.
+    **dict.fromkeys(("arguments", "result"), _read_json),
+}
 
 
 def _add_file(

@@ -9,12 +9,13 @@ import pytest
 
 from keypool_cli.core.accuracy import STRATA
 from keypool_cli.core.estimator import Calibration, estimate_request, estimate_text
+from keypool_cli.core.request_shape import read_request
 from keypool_cli.core.sampling import MOST_TEXTS, SLICE, SLICES, WHOLE, _slices, count_texts
 from keypool_cli.core.text_tokens import count_text
 from keypool_cli.samples import CLASSES, load_texts
 
 TEXTS = {
-    kind: [p.body["contents"][0]["parts"][0]["text"] for p in load_texts() if p.kind == kind]
+    kind: [read_request(p.body).texts[0] for p in load_texts() if p.kind == kind]
     for kind in CLASSES
 }
 LONG = WHOLE + WHOLE // 4
