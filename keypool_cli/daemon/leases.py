@@ -1,6 +1,5 @@
 """The lease calls: grant, settle, release."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TypeVar
@@ -25,7 +24,7 @@ from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.alarms import Alarms
-from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.estimating import Estimates, Estimating
 from keypool_cli.service.instants import iso
 from keypool_cli.service.lease_ids import is_proxied
 from keypool_cli.service.leasing import Asked, Lease, LeaseRequest, Leasing
@@ -35,8 +34,6 @@ from keypool_cli.service.watch import Watch
 
 LARGEST_BODY = 32 * 1024 * 1024
 LARGEST_REPORT = 1024 * 1024
-LONG_REQUEST = 32 * 1024
-"""A longer request is estimated in a thread, so that others are not held up."""
 
 _JSON = "application/json"
 
@@ -76,8 +73,11 @@ class Leases:
         """``POST /keypool/v1/leases``."""
         caller.require("lease")
         _check_type(scope.headers)
-        body = await read_body(scope.headers, proto, limit=LARGEST_BODY)
-        await self._grant(caller, _decoded(_lease_body, body), proto)
+        await self._grant(caller, await self._read(scope, proto), proto)
+
+    async def _read(self, scope: Scope, proto: Exchange) -> LeaseBody:
+        data = await read_body(scope.headers, proto, limit=LARGEST_BODY)
+        return await self._estimating.read(len(data), _decoded, _lease_body, data)
 
     def grant_quickly(
         self, caller: Caller, headers: Headers, proto: Exchange, data: bytes, go_on: GoOn
@@ -112,6 +112,8 @@ class Leases:
         model = _model(caller, body)
         pool = await pool_of(caller, self._watch, body.pool)
         estimate = _said(body) or await self._estimated(body, model, caller)
+        # The lease may be waited for, and the request may be large.
+        body = msgspec.structs.replace(body, request=msgspec.UNSET)
         prefer = await self._affinity.project(pool, body.affinity) if body.affinity else ""
         request = _request(caller, body, model, pool, estimate, prefer)
         granting = self._leasing.lease(request)
@@ -126,11 +128,8 @@ class Leases:
         answer_json(proto, 201, _lease_answer(lease, estimate))
 
     async def _estimated(self, body: LeaseBody, model: str, caller: Caller) -> Estimate:
-        raw, estimates = bytes(body.request), self._estimating.of(caller.client)  # type: ignore[arg-type]  # it is there
-        request = _decoded(_request_body, raw)
-        if len(raw) < LONG_REQUEST:
-            return estimates.request(request, model=model)
-        return await asyncio.to_thread(estimates.request, request, model=model)
+        raw, estimates = memoryview(body.request), self._estimating.of(caller.client)  # type: ignore[arg-type]  # it is there
+        return await self._estimating.read(len(raw), _estimate, raw, estimates, model)
 
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""
@@ -167,7 +166,12 @@ def _check_type(headers: Headers) -> None:
         raise WrongTypeError("the body must be JSON", hint="send Content-Type: application/json")
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _estimate(raw: memoryview, estimates: Estimates, model: str) -> Estimate:
+    request = _decoded(_request_body, raw)
+    return estimates.request(request, model=model)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | memoryview) -> T:
     try:
         return decoder.decode(body)
     except UNREADABLE as err:

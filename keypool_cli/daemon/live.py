@@ -17,7 +17,7 @@ from keypool_cli.daemon.live_closing import (
     goodbye_passed_on,
     say_goodbye,
 )
-from keypool_cli.daemon.live_request import live_token, read_setup, upstream_path
+from keypool_cli.daemon.live_request import live_token, setup_of, upstream_path
 from keypool_cli.daemon.proxy_request import name_in, wait_s
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.rsgi import ClientGone, Scope
@@ -128,7 +128,9 @@ class Live:
         pool = await pool_of(caller, self._desk.watch, named)
         waits = wait_s(scope.headers, pool.wait_s)
         message = await _first(peer)
-        setup = await read_setup(message, self._desk.estimating.of(caller.client))
+        estimating = self._desk.estimating
+        estimates = estimating.of(caller.client)
+        setup = await estimating.read(len(message), setup_of, message, estimates)
         caller.check_model(setup.model)
         prefer = ""
         if setup.resumes:

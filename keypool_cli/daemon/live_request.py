@@ -1,12 +1,10 @@
 """What a Live conversation's handshake and setup say: whose it is, its model, its tokens."""
 
-import asyncio
 import re
 from dataclasses import dataclass
 
 import msgspec
 
-from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.daemon.proxy_request import token_of
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, query_pairs
@@ -53,13 +51,6 @@ def live_token(scope: Scope) -> str | None:
             hint="send the client token once, where the API key goes",
         )
     return next(iter(tokens), None)
-
-
-async def read_setup(message: str | bytes, estimates: Estimates) -> Setup:
-    """Read the first message; long ones in a thread, for others not to wait. Raises UsageError."""
-    if len(message) < LONG_REQUEST:
-        return setup_of(message, estimates)
-    return await asyncio.to_thread(setup_of, message, estimates)
 
 
 def setup_of(message: str | bytes, estimates: Estimates) -> Setup:

@@ -92,6 +92,7 @@ class Proxy:
             answer: Passage | NamedStream = attempt.answer
             if call.touch is not Touch.NONE:
                 answer = await self._desks.noting.note(call, order, attempt)
+            del order  # and its body: the answer may go on for minutes
             marks = mark(attempt.ticket.project.name, attempt.ticket.lease_id)
             await relay(answer, asked.scope, proto, marks=marks)
         finally:

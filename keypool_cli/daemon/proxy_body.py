@@ -6,10 +6,11 @@ Gzip and deflate are what Gemini's clients send; whoever sends another learns wh
 import asyncio
 import zlib
 
-from keypool_cli.daemon.leases import LARGEST_BODY, LONG_REQUEST
+from keypool_cli.daemon.leases import LARGEST_BODY
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import BodyTooLargeError, read_body
 from keypool_cli.http.rsgi import Exchange, Headers
+from keypool_cli.service.estimating import LONG
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -40,7 +41,7 @@ async def read_plain(headers: Headers, proto: Exchange) -> bytes:
     codings = headers.get_all("content-encoding")
     if len(codings) > 1 or coding not in _CODINGS:
         raise UnreadableCodingError(codings)
-    if len(packed) < LONG_REQUEST:
+    if len(packed) < LONG:
         return unpacked(packed, coding)
     return await asyncio.to_thread(unpacked, packed, coding)
 

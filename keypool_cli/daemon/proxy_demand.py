@@ -1,6 +1,5 @@
 """What a call's body asks of a project: its model, its tokens, and how many requests it counts as."""
 
-import asyncio
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -8,10 +7,9 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.request_shape import json_text
-from keypool_cli.daemon.leases import LONG_REQUEST
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE
-from keypool_cli.service.estimating import SHIPPED, Estimates
+from keypool_cli.service.estimating import LARGE, SHIPPED, Estimates
 from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
 from keypool_cli.upstream.names import may_mention, mentioned, named
 
@@ -20,6 +18,9 @@ MOST_REQUESTS = 100
 
 SHORTEST_CACHED = 2048
 """Tokens of the shortest prompt that Gemini caches by itself, on 2.5 models (gemini-facts 6)."""
+
+BEGINNING = 64 * 1024
+"""Bytes of a large body by which prompts that begin alike are known."""
 
 _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
@@ -44,13 +45,6 @@ class Wanted(msgspec.Struct, frozen=True):
     agent: str = ""
 
 
-async def read_wanted(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
-    """Read a body; long ones in a thread, for others not to wait. Raises UsageError."""
-    if len(body) < LONG_REQUEST:
-        return wanted_of(call, body, estimates)
-    return await asyncio.to_thread(wanted_of, call, body, estimates)
-
-
 def _free(call: Call, body: bytes) -> Wanted:
     request = _read(body) if body else {}
     said = request.get("model")
@@ -73,7 +67,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted
         model,
         tokens,
         _requests(call, request),
-        _prefix(request, tokens),
+        _prefix(request, body, tokens),
         estimate,
         mentions=_mentions(request, body),
         passing=request.get("store") is False,
@@ -92,13 +86,16 @@ def _mentions(request: Mapping[str, object], body: bytes) -> tuple[str, ...]:
     return tuple(mentioned(request)) if may_mention(body) else ()
 
 
-def _prefix(request: Mapping[str, object], tokens: int) -> str:
+def _prefix(request: Mapping[str, object], body: bytes, tokens: int) -> str:
     """A name for the prompt's beginning, which the project that saw it last may hold in its cache.
 
-    Sources: gemini-facts 6; what is cached begins with tools and system instruction.
+    Sources: gemini-facts 6; what is cached begins with tools and system instruction. A large body
+    is named by how it begins itself: what would be copied of it may be most of it.
     """
     if tokens < SHORTEST_CACHED:
         return ""
+    if len(body) >= LARGE:
+        return sha256(body[:BEGINNING]).hexdigest()
     spoken = request.get("contents") or request.get("messages")
     first = spoken[0] if isinstance(spoken, list) and spoken else None
     system = request.get("systemInstruction") or request.get("system_instruction")

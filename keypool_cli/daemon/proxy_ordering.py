@@ -10,7 +10,7 @@ import msgspec
 from keypool_cli.core.model import Pool, Project
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
-from keypool_cli.daemon.proxy_demand import Wanted, read_wanted
+from keypool_cli.daemon.proxy_demand import Wanted, wanted_of
 from keypool_cli.daemon.proxy_request import (
     deadline_s,
     name_in,
@@ -79,8 +79,8 @@ class Ordering:
         body = None
         if asked.scope.method in METHODS:
             body = await read_plain(asked.scope.headers, proto)
-        estimates = self._estimating.of(asked.caller.client)
-        wanted = await read_wanted(asked.call, body or b"", estimates)
+        said, estimates = body or b"", self._estimating.of(asked.caller.client)
+        wanted = await self._estimating.read(len(said), wanted_of, asked.call, said, estimates)
         if wanted.model:
             asked.caller.check_model(wanted.model)
         if asked.call.touch is Touch.MAKE and asked.call.family is Family.OPENAI:

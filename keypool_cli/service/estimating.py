@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from socket import gethostname
-from typing import Final, Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -37,12 +39,22 @@ from keypool_cli.upstream.count_local import GOOGLE, open_tokenizer
 MOST_OPEN: Final = 20_000
 """Leases whose estimates are remembered until they are settled; the oldest go first."""
 
+LONG: Final = 32 * 1024
+"""Bytes of a body from which on it is read in a thread, for other calls not to wait."""
+
+LARGE: Final = 1024 * 1024
+"""Bytes from which on bodies are read one after the other: decoded, one can take many times its
+size."""
+
 _UNTAUGHT: Final = frozenset({"cached", "media"})
 """Parts that are guessed from little: requests with them teach nothing of text."""
 
 DRIFT_EVENT: Final = "estimate.drift"
 
 log = logging.getLogger("keypool.estimates")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Estimates(Protocol):
@@ -92,6 +104,15 @@ class Estimating:
         self._open: dict[str, Guess] = {}
         self._exact: dict[str, ChunkCounter] = {}
         self._tokenizers: dict[str, ChunkCounter] = {}
+        self._large = ThreadPoolExecutor(max_workers=1)
+
+    async def read(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the work of reading a body of so many bytes where it holds nobody up."""
+        if size < LONG:
+            return work(*args, **kwargs)
+        threads = self._large if size >= LARGE else None
+        running = asyncio.get_running_loop()
+        return await running.run_in_executor(threads, partial(work, *args, **kwargs))
 
     def of(self, client: Client | None) -> Estimates:
         """Estimates for a client's calls."""

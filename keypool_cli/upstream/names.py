@@ -23,6 +23,7 @@ COLLECTIONS = frozenset(
 
 _ID = re.compile(r"(?!\.+$)[\w.=+~-]{1,500}", re.ASCII)
 _MOST_MENTIONED = 1000
+_LONGEST_SEARCHED = 1024 * 1024
 
 # Whatever a body must hold to mention one. Escapes of plain letters count too: nobody needs them,
 # and they would hide the rest.
@@ -83,7 +84,8 @@ def may_mention(body: bytes) -> bool:
     """Whether a body can mention anything that one project keeps; quick, and never wrongly no."""
     for each in _HINTS:
         if each in body:
-            return _MAYBE.search(body) is not None
+            # The pattern lets no other thread run meanwhile: 10 ms a million bytes.
+            return len(body) > _LONGEST_SEARCHED or _MAYBE.search(body) is not None
     return False
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from keypool_cli.daemon.proxy_demand import read_wanted, wanted_of
+from keypool_cli.daemon.proxy_demand import wanted_of
 from keypool_cli.errors import UsageError
+from keypool_cli.service.estimating import LARGE
 from keypool_cli.upstream.calls import Call, Cost, read_call
 
 GENERATE = Call(Cost.SPENDS, "generateContent", "m")
@@ -73,6 +74,11 @@ def test_only_a_long_prompt_has_a_prefix_and_later_turns_do_not_change_it():
     assert wanted(GENERATE, turns(first)).prefix != wanted(GENERATE, turns(first + "!")).prefix
 
 
-async def test_a_long_body_is_read_alike():
-    body = json.dumps({"contents": [{"parts": [{"text": "word " * 20_000}]}]}).encode()
-    assert await read_wanted(GENERATE, body) == wanted_of(GENERATE, body)
+def test_large_prompts_that_begin_alike_have_one_prefix():
+    def prefix(document, question):
+        text = document * (LARGE // len(document)) + question
+        return wanted(GENERATE, {"contents": [{"parts": [{"text": text}]}]}).prefix
+
+    first = prefix("a long report, ", "what is new?")
+    assert first == prefix("a long report, ", "who wrote it?")
+    assert first != prefix("another report, ", "what is new?")

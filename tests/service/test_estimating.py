@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
@@ -12,7 +13,7 @@ from keypool_cli.core.request_shape import read_request
 from keypool_cli.errors import UsageError
 from keypool_cli.registry.values import Calibration as Stored
 from keypool_cli.samples import load_shipped
-from keypool_cli.service.estimating import MOST_OPEN, Estimating
+from keypool_cli.service.estimating import LARGE, LONG, MOST_OPEN, Estimating
 from keypool_cli.service.estimating_exact import (
     LONGEST_CHUNK,
     MOST_CHUNKS,
@@ -252,3 +253,37 @@ async def test_a_tokenizer_that_cannot_be_read_stops_the_daemon(tmp_path):
             await asyncio.to_thread(save, ports, Memory(FLASH, Calibration()))
             with pytest.raises(UsageError, match="no SentencePiece model"):
                 await estimating(ports)
+
+
+async def test_large_bodies_are_read_one_after_the_other_and_no_other_waits_for_them(ports):
+    made, busy, go = await estimating(ports), threading.Event(), threading.Event()
+
+    def first():
+        busy.set()
+        return go.wait(10)
+
+    def second():
+        return go.is_set()
+
+    large = [asyncio.create_task(made.read(LARGE, work)) for work in (first, second)]
+    await asyncio.to_thread(busy.wait, 10)
+    assert [await made.read(size, threading.Event) for size in (0, LONG, LARGE - 1)]
+    assert not large[1].done()
+    go.set()
+    assert await asyncio.gather(*large) == [True, True]
+
+
+async def test_a_large_body_whose_client_has_gone_is_not_read(ports):
+    made, busy, go, late = await estimating(ports), *(threading.Event() for _ in range(3))
+
+    def first():
+        busy.set()
+        return go.wait(10)
+
+    ahead, gone = (asyncio.create_task(made.read(LARGE, work)) for work in (first, late.set))
+    await asyncio.to_thread(busy.wait, 10)
+    gone.cancel()
+    await asyncio.wait({gone})
+    go.set()
+    assert await ahead
+    assert await made.read(LARGE, late.is_set) is False

@@ -103,6 +103,12 @@ def test_a_plain_prompt_is_not_even_looked_at():
     assert not may_mention(json.dumps(body).encode())
 
 
+def test_a_large_body_that_only_may_mention_something_is_looked_at():
+    body = {"contents": [{"parts": [{"text": "see files, 50% off " * 60_000}]}]}
+    assert may_mention(json.dumps(body).encode())
+    assert mentioned(body) == []
+
+
 def test_a_batchs_answer_names_the_file_of_its_results():
     answer = {"response": {"responsesFile": "files/batch-1"}, "metadata": {"name": "batches/b"}}
     assert results_in(answer) == ["files/batch-1"]
