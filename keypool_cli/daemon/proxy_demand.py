@@ -61,12 +61,13 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted
         return _free(call, body)
     request = _read(body)
     model = call.model or _named(request)
+    requests = _requests(call, request)
     estimate = _estimate(call, request, model, estimates)
     tokens = max(estimate.tokens + estimate.margin, 1)
     return Wanted(
         model,
         tokens,
-        _requests(call, request),
+        requests,
         _prefix(request, body, tokens),
         estimate,
         mentions=_mentions(request, body),

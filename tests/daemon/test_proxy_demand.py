@@ -17,8 +17,8 @@ EMBEDDINGS = read_call("POST", "/v1beta/openai/embeddings")
 INTERACT = read_call("POST", "/v1beta/interactions")
 
 
-def wanted(call, body):
-    return wanted_of(call, json.dumps(body).encode())
+def wanted(call, body, *estimates):
+    return wanted_of(call, json.dumps(body).encode(), *estimates)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,20 @@ def test_model_and_requests(call, body, model, requests):
 def test_what_no_project_could_take(call, body):
     with pytest.raises(UsageError):
         wanted(call, body)
+
+
+class NotAsked:
+    """Estimates that nobody may need."""
+
+    def request(self, body, *, model):
+        raise AssertionError(body, model)
+
+    text = request
+
+
+def test_too_large_a_batch_is_refused_before_it_is_estimated():
+    with pytest.raises(UsageError):
+        wanted(BATCH, {"requests": [{}] * 101}, NotAsked())
 
 
 def test_a_body_nested_without_end_is_no_body():
