@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from keypool_cli.core.refusal import Action
 from keypool_cli.service.verdicts import Told
 
@@ -36,6 +38,31 @@ class Progress:
     refused: int
     retries: int
     left_s: float
+
+
+class Trail(msgspec.Struct):
+    """What became of a call so far.
+
+    refused: projects not to try again; by_key: those of them whose other keys may do. moves: how
+    many refusals there were.
+    """
+
+    refused: frozenset[int] = frozenset()
+    by_key: frozenset[int] = frozenset()
+    moves: int = 0
+    retries: int = 0
+
+    def set_aside(self, project_id: int, *, by_key: bool) -> None:
+        """Try other projects first."""
+        self.refused |= {project_id}
+        if by_key:
+            self.by_key |= {project_id}
+
+    def turns_to_keys(self) -> bool:
+        """Let projects be tried again whose other keys may do; False where there is none."""
+        again, self.by_key = self.by_key, frozenset()
+        self.refused -= again
+        return bool(again)
 
 
 def next_step(told: Told | None, progress: Progress, *, pause_s: float) -> Step:

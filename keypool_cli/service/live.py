@@ -14,9 +14,15 @@ import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project, Secret
 from keypool_cli.core.redact import REDACTED
-from keypool_cli.core.refusal import classify
-from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, next_step, pause_s
-from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing
+from keypool_cli.core.refusal import Scope, classify
+from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, Trail, next_step, pause_s
+from keypool_cli.service.leasing import (
+    Lease,
+    LeaseRequest,
+    Leasing,
+    PoolExhaustedError,
+    PoolUnusableError,
+)
 from keypool_cli.service.live_refusal import refusal_of_close
 from keypool_cli.service.proxying import shut
 from keypool_cli.service.proxying_egress import Egress
@@ -142,20 +148,20 @@ class Conversing:
 
     async def open(self, order: LiveOrder) -> Conversation | Refused:
         """Set a conversation up. Raises what leasing raises, RefusedError and UpstreamError."""
-        avoid: frozenset[int] = frozenset()
-        retries = 0
+        trail = Trail()
         while True:
-            attempt = await self._attempt(order, await self._lease(order, avoid))
+            attempt = await self._attempt(order, await self._lease(order, trail))
             if attempt.conversation is not None:
                 return attempt.conversation
-            if attempt.told is not None and attempt.told.action in SET_ASIDE:
-                avoid |= {attempt.lease.project.id}
-            pause = pause_s(retries, jitter=random.random())  # noqa: S311 - spreads retries only
-            match next_step(attempt.told, Progress(len(avoid), retries, SETUP_S), pause_s=pause):
+            if (said := attempt.told) is not None and said.action in SET_ASIDE:
+                trail.moves += 1
+                trail.set_aside(attempt.lease.project.id, by_key=said.scope == Scope.KEY)
+            pause = pause_s(trail.retries, jitter=random.random())  # noqa: S311 - spreads retries only
+            match next_step(said, Progress(trail.moves, trail.retries, SETUP_S), pause_s=pause):
                 case Step.MOVE:
                     continue
                 case Step.AGAIN:
-                    retries += 1
+                    trail.retries += 1
                     await asyncio.sleep(pause)
                 case Step.FAIL:
                     raise shut(order.pool)
@@ -167,7 +173,16 @@ class Conversing:
         self._closing.later(conversation.report(client))
         await conversation.close()
 
-    async def _lease(self, order: LiveOrder, avoid: frozenset[int]) -> Lease:
+    async def _lease(self, order: LiveOrder, trail: Trail) -> Lease:
+        """A lease of another project; only where there is none, of another key of one tried."""
+        try:
+            return await self._lease_beside(order, trail.refused)
+        except (PoolExhaustedError, PoolUnusableError):
+            if not trail.turns_to_keys():
+                raise
+            return await self._lease_beside(order, trail.refused)
+
+    async def _lease_beside(self, order: LiveOrder, avoid: frozenset[int]) -> Lease:
         lease = await self._leasing.lease(
             LeaseRequest(
                 model=order.model,

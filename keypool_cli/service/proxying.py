@@ -23,6 +23,7 @@ from keypool_cli.service.attempting import (
     SET_ASIDE,
     Progress,
     Step,
+    Trail,
     next_step,
     pause_s,
 )
@@ -101,19 +102,6 @@ class Ticketing(Protocol):
         ...
 
 
-class _Trail(msgspec.Struct):
-    """What became of a call so far.
-
-    refused: projects not to try again; by_key: those of them whose other keys may do. moves: how
-    many refusals there were.
-    """
-
-    refused: frozenset[int] = frozenset()
-    by_key: frozenset[int] = frozenset()
-    moves: int = 0
-    retries: int = 0
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """One call upstream that came back. passage: None when no answer came (then failure is set)."""
 
@@ -155,16 +143,14 @@ class Proxying:
         Raises what leasing raises, and RefusedError.
         """
         attempt = await self._attempt(order, await tickets.ticket(order, frozenset()))
-        trail = _Trail()
+        trail = Trail()
         while (said := attempt.told) is not None and await _goes_on(attempt, said, order, trail):
             last, attempt = attempt, await self._next(attempt, order, tickets, trail)
             if attempt is last:
                 break
         return attempt
 
-    async def _next(
-        self, last: Attempt, order: Order, tickets: Ticketing, trail: _Trail
-    ) -> Attempt:
+    async def _next(self, last: Attempt, order: Order, tickets: Ticketing, trail: Trail) -> Attempt:
         """The next attempt; the last one again where none is left and its answer says more.
 
         Other projects come first: only then another key of one whose key is dead.
@@ -172,8 +158,7 @@ class Proxying:
         try:
             ticket = await tickets.ticket(order, trail.refused)
         except (PoolExhaustedError, RefusedError) as err:
-            if trail.by_key:
-                trail.refused, trail.by_key = trail.refused - trail.by_key, frozenset()
+            if trail.turns_to_keys():
                 return await self._next(last, order, tickets, trail)
             if not _says_more(last, err):
                 raise
@@ -223,7 +208,7 @@ def _credential(secret: Secret, *, bearer: bool) -> Header:
     return ("authorization", f"Bearer {secret.text}") if bearer else ("x-goog-api-key", secret.text)
 
 
-async def _goes_on(attempt: Attempt, said: Told, order: Order, trail: _Trail) -> bool:
+async def _goes_on(attempt: Attempt, said: Told, order: Order, trail: Trail) -> bool:
     """Whether another attempt follows, once the pause before it is over. Raises RefusedError."""
     if said.action in SET_ASIDE:
         _set_aside(attempt, order, trail, by_key=said.scope == Scope.KEY)
@@ -241,18 +226,16 @@ async def _goes_on(attempt: Attempt, said: Told, order: Order, trail: _Trail) ->
             return False
 
 
-def _set_aside(attempt: Attempt, order: Order, trail: _Trail, *, by_key: bool) -> None:
+def _set_aside(attempt: Attempt, order: Order, trail: Trail, *, by_key: bool) -> None:
     trail.moves += 1
     if order.only is not None and attempt.ticket.lease_id is not None:
         # No other project can help; but there is a time at which this one will.
         trail.retries += 1
         return
-    trail.refused |= {attempt.ticket.project.id}
-    if by_key:
-        trail.by_key |= {attempt.ticket.project.id}
+    trail.set_aside(attempt.ticket.project.id, by_key=by_key)
 
 
-def _progress(attempt: Attempt, order: Order, trail: _Trail) -> Progress:
+def _progress(attempt: Attempt, order: Order, trail: Trail) -> Progress:
     """How far a call has come; as far as can be where nothing may be sent a second time."""
     only_once = isinstance(order.body, AsyncIterator) or (
         order.makes and attempt.failure is not None

@@ -123,6 +123,16 @@ async def test_a_dead_key_is_set_aside_and_the_conversation_goes_on_with_another
     assert pool.key_states(first) == ["dead"]
 
 
+async def test_another_key_of_its_project_is_tried_where_no_other_can_help(stage, pool):
+    project = await added(pool, keys=3)
+    for number in (0, 1):
+        stage.proxy.sim.revoke(secret_of(f"{project}-key{number}"))
+    for _ in range(3):
+        async with stage.set_up(pool.name) as wire:
+            await heard(wire, "setupComplete")
+    assert sorted(pool.key_states(project)) == ["dead", "dead", "ready"]
+
+
 async def test_what_is_wrong_with_the_request_is_passed_on_as_upstream_closed(stage, pool):
     project = await added(pool)
     async with stage.set_up(pool.name, "unheard-of") as wire:
