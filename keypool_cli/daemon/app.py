@@ -15,6 +15,7 @@ from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.http.calls import Quick
 from keypool_cli.http.message import Problem, answer_json, answer_problem, query_pairs
 from keypool_cli.http.rsgi import ClientGone, Exchange, Headers, Scope
 from keypool_cli.http.websocket import Handshake
@@ -49,7 +50,7 @@ class App:
         self._auth = auth
         self._leases = leases
         self._under_way: set[asyncio.Task[None]] = set()
-        self.quick = {_LEASES: self._lease}
+        self.quick = {_LEASES: Quick(auth.knows, self._lease)}
         self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,

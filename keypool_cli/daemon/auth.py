@@ -113,13 +113,20 @@ class Auth:
         if not self._required:
             _refuse_rebinding(scope)
             return Caller(None)
-        headers = headers or scope.headers
-        kind, _, token = (headers.get("authorization") or "").partition(" ")
-        if kind.lower() != "bearer" or not token:
+        token = _bearer(headers or scope.headers)
+        if not token:
             raise UnauthenticatedError(
                 "a client token is needed", hint="send Authorization: Bearer kp_…"
             )
-        return Caller(self.client(token.strip()))
+        return Caller(self.client(token))
+
+    def knows(self, headers: Headers) -> bool:
+        """Whether a client of this token has called already; any thread may ask.
+
+        Until then its body is waited for by whoever has checked the token: nobody else's may
+        keep a connection.
+        """
+        return not self._required or _bearer(headers) in self._clients
 
     def holder(self, scope: Scope, token: str | None) -> Caller:
         """Identify the caller by a token taken from where Gemini's clients put their key."""
@@ -163,6 +170,12 @@ class Auth:
         if found is None and (found := configured.client_of(token_hash(token))) is not None:
             self._clients[token] = found
         return found
+
+
+def _bearer(headers: Headers) -> str:
+    """The bearer token; empty where there is none."""
+    kind, _, token = (headers.get("authorization") or "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _expired(client: Client) -> bool:

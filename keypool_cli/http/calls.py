@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from keypool_cli.http.rsgi import App, Exchange, Headers, Scope
 
@@ -17,12 +17,18 @@ GRANIAN: Final[Any] = import_module("granian._granian")
 SHORT_DIGITS = 5
 """A body whose declared length has no more digits is fetched before its call is begun."""
 
-Quick = Callable[[Scope, Headers, Exchange, "asyncio.Future[bytes]"], None]
-"""Takes a call whose body is there (or raises ClientGone), and answers it now or later.
 
-It must not raise, and whatever answers later must hold the exchange. Headers: the scope's, which
-copies them whenever it is asked.
-"""
+class Quick(NamedTuple):
+    """How the calls of one path are answered; neither part may raise.
+
+    admits: whether a call's body is waited for before anything else; asked in a thread of
+    granian's. take: takes a call whose body is there (or raises ClientGone), and answers it now or
+    later; whatever answers later must hold the exchange. Headers: the scope's, which copies them
+    whenever it is asked.
+    """
+
+    admits: Callable[[Headers], bool]
+    take: Callable[[Scope, Headers, Exchange, "asyncio.Future[bytes]"], None]
 
 
 class _Call(Protocol):
@@ -71,9 +77,9 @@ def scheduler(
         if found is None:
             loop.call_soon_threadsafe(begin, call, context=context)
         else:
-            take, headers = found
+            way, headers = found
             body: Any = proto()  # its end is told by this thread, so not before the next line
-            body.add_done_callback(partial(take, scope, headers, proto), context=context)
+            body.add_done_callback(partial(way.take, scope, headers, proto), context=context)
 
     made._schedule_fn = schedule  # noqa: SLF001 - see above
     return made
@@ -81,12 +87,13 @@ def scheduler(
 
 def _quick(quick: Mapping[str, Quick], scope: Scope) -> tuple[Quick, Headers] | None:
     """What takes a call with its body, for calls that declare a short one, and their headers."""
-    take = quick.get(scope.path)
-    if take is None or scope.method != "POST":
+    found = quick.get(scope.path)
+    if found is None or scope.method != "POST":
         return None
     headers = scope.headers
     declared = headers.get("content-length")
-    return (take, headers) if declared and len(declared) <= SHORT_DIGITS else None
+    is_short = declared and len(declared) <= SHORT_DIGITS
+    return (found, headers) if is_short and found.admits(headers) else None
 
 
 async def _run(app: App, call: _Call) -> None:

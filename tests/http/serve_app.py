@@ -14,6 +14,7 @@ import uvloop
 
 from keypool_cli.errors import KeypoolError
 from keypool_cli.http.address import Address
+from keypool_cli.http.calls import Quick
 from keypool_cli.http.connection import drop_client
 from keypool_cli.http.message import (
     BodyTooLargeError,
@@ -84,7 +85,7 @@ def quick(_scope, headers, proto, body):
         answer()
 
 
-QUICK = {"/quick": quick}
+QUICK = {"/quick": Quick(lambda headers: "x-stranger" not in headers, quick)}
 
 
 def _path(_, text):

@@ -148,6 +148,11 @@ def test_other_calls_of_a_quick_path_go_the_usual_way(server, method, content):
     assert "quick" not in answer.json()
 
 
+def test_a_call_that_is_not_admitted_goes_the_usual_way_too(server):
+    answer = httpx2.post(f"{server[1]}/quick", content=b"x", headers={"x-stranger": "1"})
+    assert "quick" not in answer.json()
+
+
 def test_a_client_that_leaves_before_its_body_has_come_costs_nothing(server):
     process, url = server
     host, _, port = url.removeprefix("http://").rpartition(":")
