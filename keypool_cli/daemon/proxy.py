@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
-from keypool_cli.daemon.hanging_up import Lookout
+from keypool_cli.daemon.hanging_up import GoneError, Lookout
 from keypool_cli.daemon.not_forwarded import not_forwarded
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_relay import relay
@@ -63,6 +63,8 @@ class Proxy:
         try:
             with Lookout(proto, self._alarms):
                 await self._serve(call, scope, proto)
+        except GoneError:
+            raise  # nobody is there to be answered
         except KeypoolError as err:
             code = answer_gemini_error(proto, err, _form(call, scope))
             if code >= 500:

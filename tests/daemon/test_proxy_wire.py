@@ -155,6 +155,7 @@ def test_a_client_that_hangs_up_at_once_is_noticed_too(pool, upstream):
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         assert arrived.wait(5)
     eventually(lambda: hung_up == [True])
+    assert "hung up" not in pool.proxy.daemon.log.read_text(), "it is no failure of the daemon's"
 
 
 def _impatient(pool):
