@@ -16,6 +16,7 @@ from keypool_cli.engine.types import (
     Waits,
 )
 from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project
+from tests.support.oracle import BOTH_DAYS
 
 WINDOW_MS = 60_501
 """When a booking has left the window."""
@@ -46,6 +47,51 @@ def test_spread_takes_the_project_with_the_most_tokens_left(live):
 def test_spread_goes_by_requests_where_tokens_are_equal(live):
     live.load(a_project(1, rpm=5), a_project(2, rpm=9), a_project(3, rpm=7))
     assert chosen(live, 10) == [2]
+
+
+def test_spread_goes_by_the_days_requests_where_few_are_left(live):
+    live.load(a_project(1, rpm=9, rpd=3), a_project(2, rpm=7), a_project(3, rpm=6, rpd=101))
+    assert chosen(live, 10) == [2]
+    live.load(a_project(4, flags=1 | BOTH_DAYS, rpm=9, rpd=9, utc_requests=4))
+    live.pump()
+    assert chosen(live, 10) == [3]
+
+
+@pytest.mark.parametrize(
+    "lacks", [pytest.param("rpm", id="a minute"), pytest.param("rpd", id="a day")]
+)
+@pytest.mark.parametrize(("policy", "tpm"), [(SPREAD, 500), (PACK, 5000)], ids=["spread", "pack"])
+def test_several_requests_are_taken_however_many_projects_have_but_one_left(
+    live, lacks, policy, tpm
+):
+    others = [a_project(each, **{lacks: 1}) for each in range(1, 600)]
+    live.load(a_project(900, tpm=tpm), *others, pools=[LivePool(1, policy, [0])])
+    assert chosen(live, 10, requests=5) == [900]
+    assert isinstance(live.acquire(10, requests=2), Refused)
+
+
+@pytest.mark.parametrize(("policy", "tpm"), [(SPREAD, 500), (PACK, 5000)], ids=["spread", "pack"])
+@pytest.mark.parametrize(
+    "avoid", [",".join(map(str, ("", *range(1, 400), ""))), "=,900,"], ids=["some", "all but one"]
+)
+def test_a_project_is_found_however_many_a_demand_must_not_get(live, avoid, policy, tpm):
+    others = [a_project(each) for each in range(1, 400)]
+    live.load(a_project(900, tpm=tpm), *others, pools=[LivePool(1, policy, [0])])
+    assert chosen(live, 10, avoid=avoid) == [900]
+
+
+def test_the_only_project_a_demand_may_get_is_of_its_pool(live):
+    live.load(a_project(1, pools=[2]), a_project(2, rpm=1), pools=TWO_POOLS)
+    assert live.refusal(avoid="=,1,") == Refused(None, "none", 0)
+    live.grant(avoid="=,2,")
+    assert live.refusal(avoid="=,2,") == Refused(NOON + WINDOW_MS, "rpm", 2)
+
+
+def test_of_a_batch_what_is_no_smaller_than_one_that_found_nothing_finds_nothing(live):
+    live.load(a_project(1, rpm=3), a_project(2, rpm=9, tpm=100))
+    asked = ((4, 101), (3, 101), (4, 100), (9, 101), (1, 900), (5, 101))
+    results = live.acquire_all(*[a_demand(tokens, requests=n) for n, tokens in asked])
+    assert [isinstance(each, Grant) for each in results] == [False, True, True, False, False, False]
 
 
 def test_pack_takes_the_project_with_the_least_left_that_fits(live):
@@ -297,6 +343,26 @@ def test_projects_of_other_pools_do_not_hide_that_none_of_ours_ever_will(live):
     never = Refused(None, "none", 0)
     assert live.refusal(100) == never
     assert live.acquire(100, deadline_ms=live.now + 9, daemon="d", queue=1) == never
+
+
+def test_of_a_large_pool_it_is_not_said_that_none_will_where_not_all_were_looked_at(live):
+    crowded(live, *[a_project(each, flags=0) for each in range(1, 66)])
+    refused = live.refusal(100)
+    assert live.now < refused.retry_at_ms
+    assert not refused.is_sure
+
+
+def test_in_a_large_pool_an_instant_is_not_told_that_another_project_may_beat(live):
+    slow = [a_project(each) for each in range(1, 71)]
+    live.load(*slow, a_project(900, rpm=1))
+    live.acquire_all(*[a_demand(10, prefer=str(each.id)) for each in slow])
+    live.now += 1000
+    live.grant(900, prefer="900")
+    live.now += 20_000
+    live.acquire_all(*[a_demand(900, prefer=str(each.id)) for each in slow])
+    refused = live.refusal(500)
+    assert live.now < refused.retry_at_ms <= NOON + 1000 + WINDOW_MS
+    assert not refused.is_sure
 
 
 def test_in_a_large_pool_among_others_the_instant_is_not_too_late(live):

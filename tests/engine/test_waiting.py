@@ -259,6 +259,32 @@ def test_while_one_project_is_kept_free_the_others_serve(live):
     assert granted(live) == [large.lease_id]
 
 
+def test_in_a_large_pool_behind_many_others_a_starved_demand_has_a_project_kept_free(live):
+    others = [a_project(each, rpm=1, pools=[2]) for each in range(1000, 1100)]
+    ours = [a_project(each, rpm=1) for each in range(1, 70)]
+    live.load(*ours, *others, pools=[LivePool(1, 0, [0]), LivePool(2, 0, [0])])
+    live.acquire_all(*[a_demand() for _ in others], pool=2)
+    live.now += 10
+    live.acquire_all(*[a_demand() for _ in ours])
+    waits(live)
+    live.now += 10_000
+    live.pump()
+    assert live.keys() >= {"holder:1"}
+
+
+def test_pools_that_share_projects_have_each_its_own_kept_free(live):
+    pools = [LivePool(1, 0, [0]), LivePool(2, 0, [0])]
+    live.load(a_project(1, pools=[1, 2]), a_project(2, pools=[1, 2]), pools=pools)
+    for project in "12":
+        live.grant(900, prefer=project)
+        live.now += 10
+    first, second = waits(live, 500), waits(live, 500, pool=2)
+    live.now += 10_000
+    live.pump(pools=(1, 2))
+    assert live.refusal(1).limit == "held"
+    assert set(pump_until(live, live.now + WINDOW_MS, (1, 2))) == {first.lease_id, second.lease_id}
+
+
 def test_a_project_stays_kept_free_between_pumps_that_come_when_told(live):
     live.load(a_project(rpm=1000))
     start = live.now

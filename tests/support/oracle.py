@@ -111,9 +111,14 @@ class ProjectModel:
         return sum(until > now for until in self.open_until.values())
 
     def headroom(self, now: int) -> tuple[int, int]:
-        """Tokens, then requests, that the window still takes."""
+        """Tokens, then requests, that the window still takes; a day where it takes fewer than 100."""
         requests, tokens = self.log.used(now)
-        return _left(self.log.tpm, tokens), min(_left(self.log.rpm, requests), 4095)
+        of_day = self.day_count(now)
+        if self.flags & BOTH_DAYS:
+            of_day = max(of_day, self.utc_count(now))
+        day = _left(self.config.rpd, of_day)
+        most = day if day < 100 else 4095
+        return _left(self.log.tpm, tokens), min(_left(self.log.rpm, requests), most)
 
     def fits(self, demand: Demand, now: int) -> bool:
         """Whether the project takes the demand at an instant if nothing else comes before."""

@@ -10,7 +10,8 @@ local function told_earliest(ctx, pool, demand)
   local told = ctx.told[name]
   if not told then
     local best = earliest(ctx, pool, demand)
-    told = { at = best.at or 0, why = best.why or 'none', project = tonumber(best.id or 0) }
+    local project = not best.not_before and best.id or 0
+    told = { at = best.not_before or best.at or 0, why = best.why or 'none', project = tonumber(project) }
     ctx.told[name] = told
   end
   return told
@@ -35,7 +36,7 @@ local function park(ctx, pool, demand, client_at, most_waiting)
   if call('ZCARD', queue_key(ctx, pool.id)) >= most_waiting then
     return refusal_of(refused(ctx, pool, demand, client_at), 'queue')
   end
-  local possible = ctx.tired or (client_at and choose(ctx, pool, demand)) or earliest(ctx, pool, demand, true).at
+  local possible = ctx.tired or (client_at and choose(ctx, pool, demand)) or may_ever(ctx, pool, demand)
   if not possible then return result_of(0, 0, 0, 0, 0, 'none') end
   enqueue(ctx, pool, demand)
   return result_of(2, 0, 0, 0, 0, '')
@@ -43,10 +44,9 @@ end
 
 -- What was too large for one demand of this call is too large for the next.
 local function first_choice(ctx, pool, demand)
-  local comparable = demand.requests == 1 and not demand.avoid
-  if comparable and demand.affinity == '' and ctx.too_large and demand.tokens >= ctx.too_large then return nil end
+  if demand.affinity == '' and is_too_large(ctx.too_large, demand) then return nil end
   local state = choose(ctx, pool, demand)
-  if not state and comparable then ctx.too_large = min(ctx.too_large or math.huge, demand.tokens) end
+  if not state then ctx.too_large = also_too_large(ctx.too_large, demand) end
   return state
 end
 

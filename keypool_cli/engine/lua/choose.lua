@@ -2,12 +2,17 @@
 --
 -- A ready set is ordered by headroom, so its top decides: if the roomiest project has no room for
 -- the tokens, none of that set has. Records read by this call are newer than the set; Ready keeps
--- both in one order, reading the set only as far as needed.
+-- both in one order, reading the set only as far as needed. Where tokens alone do not decide, the
+-- set is looked through, by its scores: a record is read only of a project that fits by its score.
+
+local choose, refresh, unblock, unblock_once, member_of, only_one
+
+do -- Lua has room for 200 local names in one scope
 
 local MOST_DUE = 1024 -- projects one call brings to the present before it gives up
 
 -- Brings projects whose instant has come to the present; answers how many.
-local function refresh(ctx, set, limit)
+function refresh(ctx, set, limit)
   local due = call('ZRANGE', key(ctx, set), '-inf', ctx.now, 'BYSCORE', 'LIMIT', 0, limit)
   if #due == 0 then return 0 end
   ctx.sets = ctx.sets or {}
@@ -53,12 +58,12 @@ local function read_more(ctx, ready)
   if #found < 2 * chunk then ready.lowest = -1 end
 end
 
-local function roomiest(ready, passed)
+local function roomiest(ready)
   local best, best_score = nil, 0
   for i = 1, #ready do
     local state = ready[i]
     local score = state.score
-    if score > best_score and not (passed and passed[state.id]) then best, best_score = state, score end
+    if score > best_score then best, best_score = state, score end
   end
   return best, best_score
 end
@@ -76,56 +81,65 @@ local function top(ctx, ready, demand)
   if not refusal(ctx, state, demand) then return state end
 end
 
+-- The next projects of a set that have the tokens, and their scores: most headroom first, or least.
+local function page_of(name, count, seen, packs)
+  local last = min(seen + min(max(seen, 2), PAGE), count) - 1
+  if packs then return call('ZRANGE', name, seen - count, last - count, 'WITHSCORES') end
+  return call('ZRANGE', name, seen, last, 'REV', 'WITHSCORES')
+end
+
+local function look_through(ctx, name, demand, packs)
+  commit(ctx) -- the set must know what this call has booked
+  local count, seen = call('ZCOUNT', name, demand.tokens * 4096 + 1, '+inf'), 0
+  while seen < min(count, MOST_PASSED) do
+    local found = page_of(name, count, seen, packs)
+    for i = 1, #found, 2 do
+      local id = found[i]
+      if found[i + 1] % 4096 >= demand.requests and not (demand.avoid and avoids(demand, id)) then
+        local state = get_state(ctx, id)
+        if state then
+          advance(ctx, state)
+          if not refusal(ctx, state, demand) then return state end
+        end
+      end
+    end
+    seen = seen + #found / 2
+  end
+end
+
 -- most headroom first
-local function most_headroom(ctx, ready, demand)
-  local passed
-  for _ = 1, BUDGET do
-    local best, score = roomiest(ready, passed)
+local function most_headroom(ctx, name, demand)
+  local ready = ready_set(ctx, name)
+  while true do
+    local best, score = roomiest(ready)
     if score < ready.lowest then
       read_more(ctx, ready)
     else
-      if not best then return nil end
-      if not refusal(ctx, best, demand) then return best end
+      if not best or not refusal(ctx, best, demand) then return best end
       -- the top lacks tokens: so do all below it, as far as the set is up to date
       if best.tokens + demand.tokens > best.limit_tokens then return nil end
-      passed = passed or {}
-      passed[best.id] = true
+      return look_through(ctx, name, demand, false)
     end
   end
 end
 
 local function spread(ctx, name, demand)
-  return top(ctx, name, demand) or most_headroom(ctx, ready_set(ctx, name), demand)
+  return top(ctx, name, demand) or most_headroom(ctx, name, demand)
 end
 
 -- least headroom that fits
 local function pack(ctx, name, demand)
-  commit(ctx)
-  local from = demand.tokens * 4096 + 1
-  for offset = 0, BUDGET, 16 do
-    local ids = call('ZRANGE', name, from, '+inf', 'BYSCORE', 'LIMIT', offset, 16)
-    get_states(ctx, ids, 1)
-    for _, id in ipairs(ids) do
-      local state = ctx.states[id]
-      if state then
-        advance(ctx, state)
-        if not refusal(ctx, state, demand) then return state end
-      end
-    end
-    if #ids < 16 then return nil end
-  end
+  return look_through(ctx, name, demand, true)
 end
 
-local function member_of(state, pool)
+function member_of(state, pool)
   for _, id in ipairs(state.pools) do
     if id == pool then return true end
   end
   return false
 end
 
-local function by_affinity(ctx, pool, demand)
-  local id = demand.affinity
-  if id == '' then return nil end
+local function by_id(ctx, pool, id, demand)
   local state = get_state(ctx, id)
   if not state or not member_of(state, pool.id) then return nil end
   advance(ctx, state)
@@ -133,7 +147,7 @@ local function by_affinity(ctx, pool, demand)
 end
 
 -- Brings blocked projects that may be ready to the present; answers how many.
-local function unblock(ctx, limit)
+function unblock(ctx, limit)
   if ctx.opens_at > ctx.now then return 0 end
   local count = refresh(ctx, 'blocked', limit)
   local first = call('ZRANGE', key(ctx, 'blocked'), 0, 0, 'WITHSCORES')
@@ -174,14 +188,23 @@ end
 
 -- After an idle time very many projects are due at once: a call brings 1,024 up to date and leaves
 -- ctx.tired.
-local function unblock_once(ctx)
+function unblock_once(ctx)
   if ctx.due then return end
   ctx.due = unblock(ctx, MOST_DUE)
   ctx.tired = ctx.due >= MOST_DUE
 end
 
+-- the id of the one project that the demand may get, if there is but one
+function only_one(demand)
+  return demand.avoid and string.match(demand.avoid, '^=,(%d+),$')
+end
+
 -- The project that takes the demand now, or nil when none of the pool can.
-local function choose(ctx, pool, demand)
+function choose(ctx, pool, demand)
   unblock_once(ctx)
-  return by_affinity(ctx, pool, demand) or by_policy(ctx, pool, demand)
+  local only = only_one(demand)
+  if only then return by_id(ctx, pool, only, demand) end
+  return demand.affinity ~= '' and by_id(ctx, pool, demand.affinity, demand) or by_policy(ctx, pool, demand)
+end
+
 end

@@ -22,6 +22,22 @@ local function demand_of(bytes, demand)
   return demand
 end
 
+-- Demands that found no project: by their requests, the fewest tokens. What is no smaller finds none.
+local function is_too_large(known, demand)
+  if not known then return false end
+  for requests, tokens in pairs(known) do
+    if requests <= demand.requests and tokens <= demand.tokens then return true end
+  end
+  return false
+end
+
+local function also_too_large(known, demand)
+  if demand.avoid then return known end
+  known = known or {}
+  known[demand.requests] = min(known[demand.requests] or UNLIMITED, demand.tokens)
+  return known
+end
+
 -- struct RESULT and its text
 local function result_of(kind, project, key_id, at, expires_at, text)
   return pack_bytes(RESULT.layout, kind, project, key_id, at, expires_at, #text) .. text

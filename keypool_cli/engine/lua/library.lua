@@ -48,11 +48,13 @@ local BIG_STEP_MS = 5000        -- a clock set back further than this restarts t
 local DAY_MS = 86400000
 local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
 local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
-local BUDGET = 256              -- ready projects one choice may pass over
+local MOST_PASSED = 16384       -- ready projects one choice may pass over: 6 ms
+local PAGE = 512                --   and how many of them are read in one go
 local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set or pool
 local LAYOUT = LAYOUT_NUMBER    -- of the records below: a state that another keypool wrote is not read
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1
 local MOST_REQUESTS = 100       -- of one demand
+local MOST_SCORED = 4095        -- requests that a score in the ready sets tells apart
 local MOST_SLOTS = 4096         -- of a ring
 local MOST_SPARE = 32           -- records kept from call to call
 

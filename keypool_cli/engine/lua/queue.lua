@@ -100,8 +100,8 @@ local function hold(ctx, pool, waiter)
   local state, at = still_held(ctx, waiter)
   if not state then
     let_go(ctx, waiter)
-    local best = earliest(ctx, pool, waiter)
-    if not best.id or best.why == 'held' then return end
+    local best = earliest_unheld(ctx, pool, waiter)
+    if not best.id then return end
     state, at, waiter.held = ctx.states[best.id], best.at, best.id
     save_waiter(ctx, waiter)
     call('SET', key(ctx, 'holder', pool.id), waiter.lease_id)

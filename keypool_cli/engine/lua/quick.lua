@@ -68,7 +68,7 @@ local function try(ctx, pool, id, bytes, demand)
   local key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % standing.key_count))
   touched_at, picks, in_flight = now, (picks + 1) % 4294967296, in_flight + 1
   if picks % 16 == 0 then ctx.tidy = true end
-  score = headroom(standing, requests, tokens)
+  score = headroom(standing, requests, tokens, MOST_SCORED)
   for i = 1, #standing.pools do
     set_add(ctx, ready_key(ctx, standing.pools[i], standing.priority), score, id)
   end

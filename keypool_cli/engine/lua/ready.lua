@@ -23,14 +23,14 @@ local function day_opens_at(ctx, state, requests)
 end
 
 -- whether a demand that avoids some names the project as one it must not get, or (``=,1,``) others it must get
-local function avoids(demand, state)
-  local named = find(demand.avoid, ',' .. state.id .. ',', 1, true) ~= nil
+local function avoids(demand, id)
+  local named = find(demand.avoid, ',' .. id .. ',', 1, true) ~= nil
   return named ~= (sub(demand.avoid, 1, 1) == '=')
 end
 
 -- nil when it fits now, else the limit that refuses it
 local function refusal(ctx, state, demand)
-  if demand.avoid and avoids(demand, state) then return 'avoided' end
+  if demand.avoid and avoids(demand, state.id) then return 'avoided' end
   if not usable(state) then return 'unusable' end
   if state.cool_until > state.now or state.wide_until > state.now then return 'cooldown' end
   if state.held_until > 0 and state.held_by ~= demand.number then return 'held' end
@@ -72,7 +72,7 @@ end
 -- The earliest instant a project can take the demand, were nothing else to come, and the limit
 -- that holds it back longest; nil: it never will.
 local function fits_at(ctx, state, demand)
-  if demand.avoid and avoids(demand, state) then return nil, 'avoided' end
+  if demand.avoid and avoids(demand, state.id) then return nil, 'avoided' end
   if not usable(state) then return nil, 'unusable' end
   if demand.requests > state.limit_day or state.limit_in_flight < 1 then return nil, 'larger' end
   local at, why = window_fits_at(ctx, state, demand)
@@ -90,16 +90,24 @@ end
 
 local NOTHING_MORE = { requests = 1, tokens = 1 }
 
+-- Requests that the days' counts let through.
+local function day_left(state)
+  local used = state.day_requests
+  if BOTH_DAYS[state.flags] then used = max(used, state.utc_requests) end
+  return state.limit_day - used
+end
+
 -- When a ready project may next take more than now; 0: it has all the room there is.
-local function grows_at(ctx, state, expiry)
-  if day_opens_at(ctx, state, MOST_REQUESTS) == 0 then return expiry end
+local function grows_at(ctx, left, expiry)
+  if left >= MOST_REQUESTS then return expiry end
   local day_end = min(ctx.day_end, ctx.utc_at + DAY_MS)
   return expiry > 0 and min(expiry, day_end) or day_end
 end
 
--- A project's score in the ready sets: what it has left of its limits, tokens first.
-local function headroom(limits, requests, tokens)
-  return min(limits.limit_tokens - tokens, UNLIMITED) * 4096 + min(limits.limit_requests - requests, 4095)
+-- A project's score in the ready sets: what it has left of its limits, tokens first. most: of the
+-- requests; a demand that fits by the score fits.
+local function headroom(limits, requests, tokens, most)
+  return min(limits.limit_tokens - tokens, UNLIMITED) * 4096 + min(limits.limit_requests - requests, most)
 end
 
 -- Works out where a project belongs: in its ready sets, or among the blocked until an instant.
@@ -113,8 +121,9 @@ local function place(ctx, state)
   end
   local expiry = next_expiry(ctx, state)
   if not why then
-    state.score = headroom(state, state.requests, state.tokens)
-    local grows = grows_at(ctx, state, expiry)
+    local left = day_left(state)
+    state.score = headroom(state, state.requests, state.tokens, left < MOST_REQUESTS and left or MOST_SCORED)
+    local grows = grows_at(ctx, left, expiry)
     if grows > 0 and (state.stale_at == 0 or grows < state.stale_at) then state.stale_at = grows end
     return
   end
