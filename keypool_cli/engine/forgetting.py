@@ -9,7 +9,7 @@ _PLAIN = (
     "epoch", "due", "blocked", "stale", "leases", "waiting", "waiter", "ticket", "members",
     "rebuilt", "used_at", "vouched", "expired",
 )  # fmt: skip
-_OF_A_POOL = ("pool", "members", "queue", "turns", "holder")
+_OF_A_POOL = ("pool", "members", "line", "sizes", "turns", "holder")
 _OF_A_CLIENT = ("state:c", "ring:c")
 
 

@@ -277,13 +277,32 @@ def test_leases_older_than_the_in_flight_limit_free_it_when_they_end(live):
     assert live.keys().isdisjoint({"flight:1"})
 
 
-def test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others(live):
-    live.load(a_project(1), a_project(2, rpm=100, pools=[2]), pools=TWO_POOLS)
+def an_old_lease_behind(live: LiveEngine, count: int) -> None:
+    """A lease older than its project's in-flight limit is over, and ``count`` of others before it."""
+    others = a_project(2, rpm=9999, tpm=9999, pools=[2])
+    live.load(a_project(1), others, pools=TWO_POOLS)
     live.grant(ttl_ms=2000)
-    for _ in range(20):
-        live.grant(1, ttl_ms=1000, pool=2)
+    live.acquire_all(*[a_demand(1, ttl_ms=1000) for _ in range(count)], pool=2)
     live.load(a_project(1, in_flight=1), pools=TWO_POOLS)
     live.now += 2000
+
+
+def test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others(live):
+    an_old_lease_behind(live, 200)
+    assert live.grant()
+
+
+def test_with_too_many_leases_to_end_the_answer_is_to_ask_again(live):
+    an_old_lease_behind(live, 1100)
+    assert live.refusal().retry_at_ms == ASK_AGAIN
+    assert live.grant()
+
+
+def test_a_limit_lowered_far_below_what_is_in_flight_holds_nothing_that_has_ended(live):
+    live.load(a_project(in_flight=200, rpm=999))
+    live.acquire_all(*[a_demand(1, ttl_ms=1000) for _ in range(200)])
+    live.load(a_project(in_flight=10, rpm=999))
+    live.now += 1000
     assert live.grant()
 
 

@@ -176,6 +176,33 @@ def test_a_small_waiter_behind_many_large_ones_is_served(live):
     assert granted(live) == [small.lease_id]
 
 
+@pytest.mark.parametrize("many", [
+    pytest.param({}, id="too large"),
+    pytest.param({"client": 1, "client_tpm": 600}, id="beyond their client's limits"),
+    pytest.param({"requests": 9}, id="for too many requests"),
+])  # fmt: skip
+def test_a_waiter_is_served_however_many_before_it_cannot_be(live, many):
+    live.load(a_project(1, tpm=2000 if many else 400), a_project(2, rpm=99))
+    live.grant(200, **many | {"requests": 1})
+    for project, ms in ((1, 1000), (2, 90_000)):
+        mark = LiveMark(MarkAction.COOL, live.now + ms)
+        live.run(live.engine.mark(live.model, [project], mark, granted_at_ms=live.now))
+    for _ in range(600):
+        waits(live, 500, **many)
+    small = waits(live, 100, **many | {"requests": 1})
+    live.now += 1000
+    assert granted(live) == [small.lease_id]
+
+
+def test_a_waiter_beyond_its_clients_old_limits_does_not_hide_one_under_new_ones(live):
+    live.load(a_project(in_flight=1, rpm=100))
+    lease = live.grant(client=1, client_rpm=1)
+    waits(live, client=1, client_rpm=1)
+    raised = waits(live, client=1, client_rpm=9)
+    live.settle(lease.lease_id, client=1)
+    assert granted(live) == [raised.lease_id]
+
+
 def test_a_waiter_for_fewer_tokens_but_more_requests_does_not_hide_smaller_ones(live):
     live.load(a_project(rpm=3, tpm=1000))
     live.grant(requests=2)

@@ -243,7 +243,7 @@ class WaitingMachine(RuleBasedStateMachine):
         assert not self.waiting
         names = self.live.keys()
         left = {name.split(":")[0] for name in names}
-        assert left.isdisjoint({"queue", "turns", "waiter", "holder", "grants"})
+        assert left.isdisjoint({"line", "sizes", "turns", "waiter", "holder", "grants"})
 
 
 def _alike(one, other):

@@ -9,8 +9,6 @@ local choose, refresh, unblock, unblock_once, member_of, only_one
 
 do -- Lua has room for 200 local names in one scope
 
-local MOST_DUE = 1024 -- projects one call brings to the present before it gives up
-
 -- Brings projects whose instant has come to the present; answers how many.
 function refresh(ctx, set, limit)
   local due = call('ZRANGE', key(ctx, set), '-inf', ctx.now, 'BYSCORE', 'LIMIT', 0, limit)
@@ -191,7 +189,7 @@ end
 function unblock_once(ctx)
   if ctx.due then return end
   ctx.due = unblock(ctx, MOST_DUE)
-  ctx.tired = ctx.due >= MOST_DUE
+  ctx.tired = ctx.tired or ctx.due >= MOST_DUE
 end
 
 -- the id of the one project that the demand may get, if there is but one

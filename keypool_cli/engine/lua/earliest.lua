@@ -1,6 +1,6 @@
 -- When the first project of a pool will take a demand that none takes now.
 
-local earliest, earliest_unheld, may_ever
+local earliest, earliest_unheld, may_ever, some_ready
 
 do -- Lua has room for 200 local names in one scope
 
@@ -53,8 +53,8 @@ local function earliest_of_members(ctx, pool, demand, best)
   return few
 end
 
--- Whether a project of the pool has some room, so that it may be among the stale.
-local function some_ready(ctx, pool)
+-- Whether a project of the pool has some room; else none of them is stale either.
+function some_ready(ctx, pool)
   for i = 1, pool.count do
     if call('EXISTS', ready_key(ctx, pool.id, pool.priorities[i])) == 1 then return true end
   end

@@ -22,7 +22,8 @@
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
 --   T:lease:<id>      string   struct LEASE + the caller's answer; kept 10 minutes past expires_at
 --   T:waiting         string   how many demands wait, in all pools
---   T:queue:<id>      zset     waiting demands of pool <id>: '<number>:<since>:<tokens>:<deadline>:<lease id>' -> turn
+--   T:line:<id>       zset     waiting demands of pool <id>, see member_name -> turn
+--   T:sizes:<id>      zset     their lease ids -> tokens
 --   T:turns:<id>      hash     client -> its last turn; field '' the turn served last
 --   T:waiter          hash     lease id -> the waiting demand: struct WAITER + project kept free + the demand
 --   T:holder:<id>     string   lease id of the waiter of pool <id> that a project is kept free for
@@ -50,6 +51,7 @@ local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
 local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
 local MOST_PASSED = 16384       -- ready projects one choice may pass over: 6 ms
 local PAGE = 512                --   and how many of them are read in one go
+local MOST_DUE = 1024           -- projects one call brings to the present, and leases it ends, before it gives up
 local LOOK = 64                 -- projects a search for the earliest instant may look at, in each set or pool
 local LAYOUT = LAYOUT_NUMBER    -- of the records below: a state that another keypool wrote is not read
 local FAR = 281474976710655     -- an instant that never comes, 2^48-1

@@ -75,7 +75,6 @@ local function configure_all(ctx, projects)
     advance(ctx, state)
     configure(ctx, state, project)
     restore_cooldowns(state, project)
-    land(ctx, state)
     place(ctx, state)
   end
   commit(ctx)

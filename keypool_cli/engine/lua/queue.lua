@@ -4,15 +4,26 @@
 
 local DEAD_DAEMON_MS = 5000
 local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
-local LOOK_AT = 256 -- waiters looked at in one go
+local LOOK_AT = 256 -- waiters looked at in one go,
+local MOST_LOOKED_AT = 1024 -- and in one call: 4 ms where all are at their client's limit
 
 local function queue_key(ctx, pool)
-  return key(ctx, 'queue', pool)
+  return key(ctx, 'line', pool)
 end
 
 -- what serve looks at rides along, so that most waiters are passed over unread
 local function member_name(waiter)
-  return format('%012d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.tokens, waiter.deadline, waiter.lease_id)
+  return format('%012d:%d:%d/%d/%d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.client, waiter.client_rpm,
+    waiter.client_tpm, waiter.requests, waiter.tokens, waiter.deadline, waiter.lease_id)
+end
+
+local function brief_of(member)
+  local since, limits, requests, tokens, deadline, lease_id =
+    string.match(member, '^%d+:(%d+):([^:]+):(%d+):(%d+):(%d+):(.*)$')
+  return {
+    lease_id = lease_id, limits = limits, requests = tonumber(requests), tokens = tonumber(tokens),
+    since = tonumber(since), deadline = tonumber(deadline),
+  }
 end
 
 local function save_waiter(ctx, waiter)
@@ -49,6 +60,7 @@ local function enqueue(ctx, pool, demand)
   demand.number, demand.since, demand.pool = call('INCR', key(ctx, 'ticket')), ctx.now, pool.id
   call('HSET', turns, client, turn + 1)
   call('ZADD', queue_key(ctx, pool.id), turn, member_name(demand))
+  call('ZADD', key(ctx, 'sizes', pool.id), demand.tokens, demand.lease_id)
   save_waiter(ctx, demand)
   seen_daemon(ctx, demand.daemon)
   call('INCR', key(ctx, 'waiting'))
@@ -71,6 +83,7 @@ local function leave_queue(ctx, waiter)
   local queue = queue_key(ctx, waiter.pool)
   if call('ZREM', queue, member_name(waiter)) == 0 then return nil end
   call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
+  call('ZREM', key(ctx, 'sizes', waiter.pool), waiter.lease_id)
   call('DECR', key(ctx, 'waiting'))
   ctx.waiting = ctx.waiting - 1
   if waiter.held then call('DEL', key(ctx, 'holder', waiter.pool)) end
@@ -146,57 +159,78 @@ local function find_waiter(ctx, lease_id)
   return bytes and read_waiter(bytes)
 end
 
--- The first waiters of a pool in their order, in brief; those whose time is over leave.
-local function line(ctx, pool)
-  local briefs = {}
-  for _, member in ipairs(call('ZRANGE', queue_key(ctx, pool.id), 0, LOOK_AT - 1)) do
-    local since, tokens, deadline, lease_id = string.match(member, '^%d+:(%d+):(%d+):(%d+):(.*)$')
-    if tonumber(deadline) > ctx.now then
-      briefs[#briefs + 1] = { lease_id = lease_id, tokens = tonumber(tokens), since = tonumber(since) }
-      wake_by(ctx, tonumber(deadline))
+-- The waiters of a pool in their order, in brief, from a place in it, and how many were looked at;
+-- those whose time is over leave.
+local function line(ctx, pool, from)
+  local briefs, members = {}, call('ZRANGE', queue_key(ctx, pool.id), from, from + LOOK_AT - 1)
+  for _, member in ipairs(members) do
+    local brief = brief_of(member)
+    if brief.deadline > ctx.now then
+      briefs[#briefs + 1] = brief
+      wake_by(ctx, brief.deadline)
     else
-      leave_queue(ctx, find_waiter(ctx, lease_id))
+      leave_queue(ctx, find_waiter(ctx, brief.lease_id))
     end
   end
-  return briefs
+  return briefs, #members
 end
 
--- the lease id of the waiter that a project is kept free for, while its daemon lives
+-- the lease id of the waiter that a project is kept free for, while it has time and its daemon lives
 local function holder_of(ctx, pool, alive)
   local lease_id = call('GET', key(ctx, 'holder', pool.id))
   local waiter = lease_id and find_waiter(ctx, lease_id)
   if not waiter then return nil end
-  if not daemon_is_dead(ctx, waiter.daemon, alive) then return lease_id end
+  if waiter.deadline > ctx.now and not daemon_is_dead(ctx, waiter.daemon, alive) then return lease_id end
   leave_queue(ctx, waiter)
+end
+
+-- Serves a waiter that fits now. found: what was learned of those before it: what is too large for
+-- the pool or for the client's own limits.
+local function look_at(ctx, pool, brief, found)
+  local starving = brief.since + ctx.meta.starve_ms <= ctx.now
+  local holds = brief.lease_id == found.holder or (starving and not found.holder)
+  if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
+  local limited = found.limited[brief.limits]
+  if not holds and (is_too_large(found.too_large, brief) or is_too_large(limited, brief)) then return end
+  local waiter = find_waiter(ctx, brief.lease_id)
+  if daemon_is_dead(ctx, waiter.daemon, found.alive) then return leave_queue(ctx, waiter) end
+  local outcome = try_waiter(ctx, pool, waiter)
+  if outcome == 'served' then
+    found.freed = found.freed or waiter.held
+  elseif outcome == 'client' then
+    found.limited[brief.limits] = also_too_large(limited, waiter)
+  else
+    if not waiter.held then found.too_large = also_too_large(found.too_large, waiter) end
+    if holds then
+      hold(ctx, pool, waiter)
+      found.holder = brief.lease_id
+    end
+  end
+end
+
+-- Whether a waiter further back may fit, though many before it do not.
+local function may_fit_behind(ctx, pool, found)
+  commit(ctx)
+  local too_large = found.too_large and found.too_large[1]
+  return some_ready(ctx, pool)
+    and call('ZCOUNT', key(ctx, 'sizes', pool.id), '-inf', too_large and '(' .. integer(too_large) or '+inf') > 0
 end
 
 -- Serves the waiters of a pool that fit now. What is too large for one is too large for all others;
 -- one at a time, the first that has waited long enough has a project kept free until it is served.
 local function serve(ctx, pool)
   if ctx.waiting <= 0 then return end
-  local waiting = ctx.waiting
-  local briefs, alive, too_large, freed = line(ctx, pool), {}, math.huge, false
-  local holder = holder_of(ctx, pool, alive)
-  for _, brief in ipairs(briefs) do
-    local starving = brief.since + ctx.meta.starve_ms <= ctx.now
-    local holds = brief.lease_id == holder or (starving and not holder)
-    local waiter = (holds or brief.tokens < too_large) and find_waiter(ctx, brief.lease_id)
-    if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
-    if waiter and daemon_is_dead(ctx, waiter.daemon, alive) then
-      leave_queue(ctx, waiter)
-    elseif waiter and try_waiter(ctx, pool, waiter) then
-      freed = freed or waiter.held
-    elseif waiter then
-      if waiter.requests == 1 and not waiter.held and not waiter.avoid then too_large = min(too_large, waiter.tokens) end
-      if holds then
-        hold(ctx, pool, waiter)
-        holder = brief.lease_id
-      end
-    end
-  end
+  local waiting, found, kept = ctx.waiting, { alive = {}, limited = {} }, 0
+  found.holder = holder_of(ctx, pool, found.alive)
+  repeat
+    local before = ctx.waiting
+    local briefs, count = line(ctx, pool, kept)
+    for _, brief in ipairs(briefs) do look_at(ctx, pool, brief, found) end
+    kept = kept + count - (before - ctx.waiting)
+  until count < LOOK_AT or kept >= MOST_LOOKED_AT or not may_fit_behind(ctx, pool, found)
   commit(ctx)
   -- what was kept free for one may have room for those that were tried before
-  if freed and ctx.waiting < waiting then return serve(ctx, pool) end
+  if found.freed and ctx.waiting < waiting then return serve(ctx, pool) end
 end
 
 local function read_pool(ctx, id)

@@ -66,7 +66,7 @@ local function flight_opens_at(ctx, state)
   local ends = call('ZRANGE', key(ctx, 'flight', state.id), over, over, 'WITHSCORES')
   if ends[2] then return tonumber(ends[2]) end
   ends = call('ZRANGE', key(ctx, 'leases'), 0, 0, 'WITHSCORES')
-  return max(tonumber(ends[2] or 0), state.now + 1)
+  return max(tonumber(ends[2] or 0), state.now)
 end
 
 -- The earliest instant a project can take the demand, were nothing else to come, and the limit

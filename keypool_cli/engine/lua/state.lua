@@ -90,7 +90,7 @@ local function open(keys, argv)
   if last.args_bytes ~= argv[2] then last.args_bytes, last.args = argv[2], cmsgpack.unpack(argv[2]) end
   if last.tag ~= keys[1] then last.tag, last.names = keys[1], {} end
   ctx.tag, ctx.names, ctx.now, ctx.args = last.tag, last.names, now, last.args
-  ctx.states, ctx.order, ctx.waiting = {}, {}, 0
+  ctx.states, ctx.order, ctx.waiting, ctx.landed = {}, {}, 0, 0
   ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
   ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil
   return ctx
