@@ -99,8 +99,13 @@ class Daemon:
         return next(each for each in self.status(pool)["projects"] if each["project"] == name)
 
     def model(self, name: str, pool: str = "main", model: str = FLASH) -> dict[str, Any]:
-        """One model of a project's status."""
-        return next(each for each in self.project(name, pool)["models"] if each["model"] == model)
+        """One model of a project's status, which is there once it has been leased."""
+
+        def found() -> list[dict[str, Any]]:
+            return [each for each in self.project(name, pool)["models"] if each["model"] == model]
+
+        rows: list[dict[str, Any]] = eventually(found)
+        return rows[0]
 
     def explain(
         self, pool: str = "main", *, tokens: int = 10, model: str = FLASH
