@@ -4,7 +4,8 @@ PYTHONPATH=. python tests/benchmarks/proxy/measure.py [SECONDS] [CONNECTIONS]
 
 Needs wrk. Everything runs on this machine: upstream (nginx where it is installed, else a constant
 answer of the same server as the daemon's), the bare forwarder (the daemon's server and HTTP
-client, and nothing else) and the daemon with one worker and one project without limits.
+client, and nothing else), the same with a lease reserved and settled for each call (what exactness
+costs at least), and the daemon with one worker and one project without limits.
 """
 
 import re
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.daemon import FLASH, a_home
+from tests.support.valkey import private_valkey
 
 HERE = Path(__file__).parent
 PATH = f"/v1beta/models/{FLASH}:generateContent"
@@ -91,11 +93,14 @@ def main() -> None:
             port = int(constant.rsplit(":", 1)[1]) + 1
             constant = running.enter_context(nginx(folder, port))
         bare = running.enter_context(served("bare", constant))
+        store = running.enter_context(private_valkey(folder))
+        reserving = running.enter_context(served("reserving", constant, store))
         home = running.enter_context(a_home(folder / "home", upstream=constant))
         home.add_project("p", rpm=10**9)
         daemon = running.enter_context(home.daemon())
+        urls = {"upstream": constant, "bare": bare, "reserving": reserving, "proxy": daemon.url}
         for _ in range(2):
-            for name, url in (("upstream", constant), ("bare", bare), ("proxy", daemon.url)):
+            for name, url in urls.items():
                 found = measured(url, home.token, folder, seconds, connections)
                 print(f"{name:9} {found}", flush=True)
 
