@@ -59,16 +59,6 @@ class Clients:
         with self._database.read() as connection:
             return client_of(named(connection, clients, name))
 
-    def by_token(self, token: str) -> Client | None:
-        """The client whose token this is, unless it was revoked; None for any other text.
-
-        An expired client is returned: the caller knows the time.
-        """
-        query = select(clients).where(clients.c.token_hash == token_hash(token))
-        with self._database.read() as connection:
-            row = connection.execute(query.where(clients.c.revoked_at_ms.is_(None))).one_or_none()
-        return None if row is None else client_of(row)
-
     def token_hashes(self) -> dict[str, int]:
         """Token hash to client id, of all that are not revoked: enough to verify tokens offline."""
         query = select(clients.c.token_hash, clients.c.id)

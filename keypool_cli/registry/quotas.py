@@ -83,19 +83,12 @@ class Quotas:
                 done.event("quota.unset_learned", _subject(scope), detail={"rows": len(rows)})
             return rows
 
-    def learn(self, limits: LearnedLimits, *, by: Actor) -> None:
-        """Keep limits that a refusal told; the newest ``at_ms`` of each dimension wins."""
-        with change(self._database, by) as done:
-            learn_limits(done, [limits])
-
-    def learn_alias(self, name: str, model: str, *, by: Actor) -> None:
-        """Keep that requests for ``name`` are counted in the bucket of ``model``."""
-        with change(self._database, by) as done:
-            learn_aliases(done, {name: model})
-
 
 def learn_limits(done: Change, learned: Iterable[LearnedLimits]) -> None:
-    """Write learned limits; those of projects that are gone are dropped, and the unchanged."""
+    """Write learned limits, the newest ``at_ms`` of each dimension; unchanged ones make no event.
+
+    Those of projects that are gone are dropped, and what no limit can be.
+    """
     for limits in learned:
         values = {n: v for n, v in limits.values.items() if n in DIMENSIONS and _is_limit(v)}
         here = projects.c.id == limits.project_id
@@ -108,7 +101,10 @@ def learn_limits(done: Change, learned: Iterable[LearnedLimits]) -> None:
 
 
 def learn_aliases(done: Change, learned: Mapping[str, str]) -> dict[str, str]:
-    """Write the aliases that are new, and return them; what no model could be named is dropped."""
+    """Write the aliases that are new, request model to bucket's model, and return them.
+
+    What no model could be named is dropped.
+    """
     new: dict[str, str] = {}
     for name, model in learned.items():
         if name == model or not (is_model(name) and is_model(model)):

@@ -7,6 +7,7 @@ import pytest
 from keypool_cli.cli.declaration_text import parsed
 from keypool_cli.errors import ExitCode, UsageError
 from tests.support.command_line import Keypool, Result, secret_of, terminal
+from tests.support.registry import client_of
 
 WHOLE = """
 [pools.main]
@@ -127,7 +128,7 @@ def test_an_empty_registry_becomes_what_is_declared(apply, keypool, registry, tm
     assert (p2["enabled"], p2["egress_proxy"]) == (False, "http://proxy.example:3128")
     k1, k2 = keypool("list", "--json").json["keys"]
     assert (k1["state"], k1["labels"], k2["state"]) == ("ready", {"env": "prod"}, "disabled")
-    assert registry.clients.by_token((tmp_path / "web.token").read_text().strip()).rpm == 60
+    assert client_of(registry, (tmp_path / "web.token").read_text().strip()).rpm == 60
     assert (tmp_path / "web.token").stat().st_mode & 0o777 == 0o600
     rows = {tuple(row[:2]): row[2:6] for row in keypool("quota", "list").rows}
     assert rows == {

@@ -3,6 +3,7 @@
 import pytest
 
 from keypool_cli.errors import ExitCode
+from tests.support.registry import client_of
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def pooled(keypool):
 def test_the_token_is_shown_once_and_works(pooled, registry):
     result = pooled("client", "add", "app", "--pool", "main", "--rpm", "60")
     token = result.out.strip()
-    client = registry.clients.by_token(token)
+    client = client_of(registry, token)
     assert (client.name, client.pools, client.rpm) == ("app", ("main",), 60)
     assert token not in result.err
     assert "this token is not shown again" in result.err
@@ -69,7 +70,7 @@ def test_revoking_asks_after_it_looked_the_client_up(pooled, registry):
     token = pooled("client", "add", "app").out.strip()
     assert pooled("client", "revoke", "app").code == ExitCode.USAGE
     assert pooled("client", "revoke", "nope").code == ExitCode.NOT_FOUND
-    assert registry.clients.by_token(token) is not None
+    assert client_of(registry, token) is not None
     assert pooled("client", "revoke", "app", "--yes").code == 0
-    assert registry.clients.by_token(token) is None
+    assert client_of(registry, token) is None
     assert pooled("client", "list").rows[0][1] == "revoked"

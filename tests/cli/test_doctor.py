@@ -4,11 +4,12 @@ import pytest
 
 from keypool_cli.core.model import Catalog, Event, Project, Provenance, QuotaRow
 from keypool_cli.errors import ExitCode
-from keypool_cli.registry.values import Actor, LearnedLimits
+from keypool_cli.registry.values import LearnedLimits
 from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
 from keypool_cli.service.doctor_store import clock, persistence
 from tests.support.command_line import terminal
 from tests.support.raw_upstream import raw_upstream
+from tests.support.registry import teach
 from tests.support.simulator import simulator
 
 MODEL = "gemini-2.5-flash"
@@ -104,7 +105,7 @@ def test_standard_keys_are_named(two):
 def test_a_limit_above_what_google_said_is_named_with_the_repair(two, registry):
     two("quota", "set", "--project", "p1", "--model", MODEL, "--rpm", "10")
     learned = LearnedLimits(registry.projects.find("p1").id, MODEL, {"rpm": 5}, at_ms=1)
-    registry.quotas.learn(learned, by=Actor("test", "here"))
+    teach(registry, [learned])
     result = two("doctor", "--offline", "--json")
     assert f"keypool quota set --project p1 --model {MODEL} --rpm 5" in result.out
 

@@ -3,7 +3,8 @@
 import pytest
 
 from keypool_cli.errors import ExitCode
-from keypool_cli.registry.values import Actor, LearnedLimits
+from keypool_cli.registry.values import LearnedLimits
+from tests.support.registry import teach
 
 MODEL = "gemini-2.5-flash"
 
@@ -73,7 +74,7 @@ def test_unsetting_asks_after_it_looked_the_project_up(limited):
 def test_learned_limits_are_forgotten_and_configured_ones_stay(limited, registry):
     project = registry.projects.find("p1")
     learned = LearnedLimits(project.id, MODEL, {"rpd": 20}, at_ms=1)
-    registry.quotas.learn(learned, by=Actor("test", "here"))
+    teach(registry, [learned])
     assert [row[6] for row in limited("quota", "list").rows] == ["configured", "learned"]
     gone = limited("quota", "unset", "--learned", "--yes", "--json").json["removed"]
     assert [(row["rpd"], row["provenance"]) for row in gone] == [(20, "learned")]

@@ -21,6 +21,7 @@ from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import opened
 from keypool_cli.service.sync import read_configured, sync_model
 from tests.support.command_line import environment
+from tests.support.registry import teach
 
 MODEL = "gemini-2.5-flash"
 BY = Actor("tester", "here")
@@ -189,7 +190,7 @@ def test_each_kind_of_trouble_has_its_command_the_worst_first(pool, cool, kill_k
 
 
 def test_rows_of_a_model_are_found_by_its_alias(pool, registry):
-    registry.quotas.learn_alias("gemini-flash-latest", MODEL, by=BY)
+    teach(registry, aliases={"gemini-flash-latest": MODEL})
     result = pool("status", "--model", "gemini-flash-latest")
     assert [row[2] for row in result.rows[1:]] == [MODEL] * 3
     assert result.err == ""

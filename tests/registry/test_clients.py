@@ -8,7 +8,7 @@ from keypool_cli.errors import ConflictError, NotFoundError, UsageError
 from keypool_cli.registry.clients import token_hash
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import NewClient
-from tests.support.registry import BY
+from tests.support.registry import BY, client_of
 
 APP = NewClient("app", pools=("main",), models=("models/m",), rpm=5, expires_at_ms=10**13)
 
@@ -18,8 +18,8 @@ def test_a_client_is_found_by_its_token(registry):
     assert token.text.startswith("kp_")
     assert len(token.text) >= 3 + 22  # 22 characters of base64 are 132 bits
     assert (client.pools, client.models, client.rpm) == (("main",), ("m",), 5)
-    assert registry.clients.by_token(token.text) == client == registry.clients.find("app")
-    assert registry.clients.by_token(token.text + "x") is None
+    assert client_of(registry, token.text) == client == registry.clients.find("app")
+    assert client_of(registry, token.text + "x") is None
     assert registry.clients.token_hashes() == {token_hash(token.text): client.id}
     assert registry.catalog().clients == {client.id: client}
 
@@ -43,7 +43,7 @@ def test_a_revoked_token_is_refused_and_its_name_not_used_again(registry, clock)
     revoked = registry.clients.revoke("app", by=BY)
     clock.now_ms += 5
     assert registry.clients.revoke("app", by=BY) == revoked
-    assert registry.clients.by_token(token.text) is None
+    assert client_of(registry, token.text) is None
     assert registry.clients.token_hashes() == {}
     with pytest.raises(ConflictError):
         registry.clients.add(APP, by=BY)

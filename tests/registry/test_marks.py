@@ -14,7 +14,7 @@ from keypool_cli.registry.values import (
     Refusal,
     Reset,
 )
-from tests.support.registry import BY
+from tests.support.registry import BY, teach
 
 MODEL = "gemini-2.5-flash"
 
@@ -189,7 +189,7 @@ def test_a_mark_under_an_alias_stands_under_the_buckets_model(registry, cooldown
     excluded = replace(cooldown, kind=MarkKind.EXCLUDE, until_at_ms=None)
     asked = [replace(each, model=LATEST) for each in (cooldown, excluded)]
     if alias_first:
-        registry.quotas.learn_alias(LATEST, MODEL, by=BY)
+        teach(registry, aliases={LATEST: MODEL})
         before = registry.revision()
         record(registry, asked[0])
         assert registry.revision() > before  # or no daemon would look for it there

@@ -5,7 +5,7 @@ import pytest
 from keypool_cli.core.model import MAX_LIMIT, UNLIMITED, Provenance, QuotaRow
 from keypool_cli.errors import NotFoundError, UsageError
 from keypool_cli.registry.values import LearnedLimits, QuotaScope
-from tests.support.registry import BY
+from tests.support.registry import BY, teach
 
 SCOPES = [
     QuotaScope(),
@@ -23,7 +23,7 @@ def project(registry):
 
 
 def learn(registry, project, values, at_ms=100):
-    registry.quotas.learn(LearnedLimits(project.id, "m", values, at_ms), by=BY)
+    teach(registry, [LearnedLimits(project.id, "m", values, at_ms)])
 
 
 def test_each_scope_has_a_row_of_its_own(registry, project, clock):
@@ -120,10 +120,10 @@ def test_learned_limits_are_forgotten_by_scope(registry, project):
 
 
 def test_an_alias_is_learned_once(registry):
-    registry.quotas.learn_alias("gemini-flash-latest", "gemini-3.8-flash", by=BY)
+    teach(registry, aliases={"gemini-flash-latest": "gemini-3.8-flash"})
     before = registry.revision()
-    registry.quotas.learn_alias("gemini-flash-latest", "gemini-3.8-flash", by=BY)
-    registry.quotas.learn_alias("same", "same", by=BY)
+    teach(registry, aliases={"gemini-flash-latest": "gemini-3.8-flash"})
+    teach(registry, aliases={"same": "same"})
     assert registry.revision() == before
-    registry.quotas.learn_alias("gemini-flash-latest", "gemini-4-flash", by=BY)
+    teach(registry, aliases={"gemini-flash-latest": "gemini-4-flash"})
     assert registry.catalog().aliases == {"gemini-flash-latest": "gemini-4-flash"}

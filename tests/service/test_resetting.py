@@ -18,6 +18,7 @@ from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.resetting import ResetRequest, dead_keys, reset, targets
 from keypool_cli.service.sync import read_configured, sync_model
 from tests.support.daemon import BY
+from tests.support.registry import teach
 
 M, OTHER = "model-a", "model-b"
 HOUR_MS = 3_600_000
@@ -103,7 +104,7 @@ async def world(ports):
 
 async def test_a_model_may_be_named_by_its_alias(world):
     await world.refuse("p1")
-    world.registry.quotas.learn_alias("latest", M, by=BY)
+    teach(world.registry, aliases={"latest": M})
     assert await world.reset(project="p1", model="latest") == [("cooldown", "p1", M, "cool-rule")]
     assert (await world.view("p1")).cool_until_ms == 0
 

@@ -1,6 +1,12 @@
 """What tests of the registry, and of what stands on it, share."""
 
-from keypool_cli.registry.values import Actor
+from collections.abc import Iterable, Mapping
+
+from keypool_cli.core.model import Client
+from keypool_cli.registry.clients import token_hash
+from keypool_cli.registry.repository import Registry
+from keypool_cli.registry.values import Actor, LearnedLimits, Refusal
+from keypool_cli.service.configured import Configured
 
 MASTER_KEY = bytes(range(32))
 BY = Actor("amal", "host-1", "a test")
@@ -14,3 +20,19 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_ms
+
+
+def teach(
+    registry: Registry,
+    limits: Iterable[LearnedLimits] = (),
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Let a refusal tell limits and aliases (request model to bucket's model)."""
+    told = Refusal("a project", limits=tuple(limits), aliases=aliases or {})
+    registry.marks.record([told], by=BY)
+
+
+def client_of(registry: Registry, token: str) -> Client | None:
+    """Whose token this is, as a daemon finds it."""
+    configured = Configured(registry.catalog(), registry.clients.token_hashes())
+    return configured.client_of(token_hash(token))
