@@ -6,10 +6,7 @@ import pytest
 
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor
 from tests.support.command_line import Keypool
-
-BY = Actor("tester", "here")
 
 
 @pytest.fixture(scope="session")

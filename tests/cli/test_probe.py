@@ -6,9 +6,9 @@ from keypool_cli.core.calibration import calibrate
 from keypool_cli.errors import ExitCode
 from keypool_cli.samples import load_shipped
 from keypool_cli.service.probing_memory import Memory, payload_of
-from tests.cli.conftest import BY
 from tests.support.command_line import terminal
 from tests.support.counting import MODEL, by_digest, counted_by
+from tests.support.registry import BY
 from tests.support.tokenizers import small_model
 
 SHIPPED = load_shipped()

@@ -16,15 +16,14 @@ from keypool_cli.core.model import Mark, MarkKind, MarkScope
 from keypool_cli.core.refusal_rules import Action, Ruling, Scope
 from keypool_cli.engine.types import Acquired, Demand, Grant
 from keypool_cli.errors import ExitCode
-from keypool_cli.registry.values import Actor, DeadKey, Refusal
+from keypool_cli.registry.values import DeadKey, Refusal
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import opened
 from keypool_cli.service.sync import read_configured, sync_model
 from tests.support.command_line import environment
-from tests.support.registry import teach
+from tests.support.registry import BY, teach
 
 MODEL = "gemini-2.5-flash"
-BY = Actor("tester", "here")
 
 
 @pytest.fixture

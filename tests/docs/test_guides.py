@@ -13,12 +13,12 @@ from keypool_cli.cli.verbs import whole
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor, NewClient, NewKey
+from keypool_cli.registry.values import NewClient, NewKey
 from tests.support.command_line import Keypool, secret_of, terminal
 from tests.support.examples import DECLARATION, LIMITS
+from tests.support.registry import BY
 from tests.support.simulator import simulator
 
-BY = Actor("tester", "here")
 FLASH = "gemini-2.5-flash"
 
 NOT_RUN = {"serve", "demo", "probe"}

@@ -8,10 +8,8 @@ import pytest
 from keypool_cli.core.model import Mark, MarkKind, MarkScope, Secret
 from keypool_cli.registry.glance import glance
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor, NewKey, Refusal
-from tests.support.registry import MASTER_KEY
-
-BY = Actor("tester", "here")
+from keypool_cli.registry.values import NewKey, Refusal
+from tests.support.registry import BY, MASTER_KEY
 
 
 def seen(url):

@@ -6,10 +6,9 @@ import pytest
 
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import UnreachableError
-from keypool_cli.registry.values import Actor, EventFilter, NewKey
+from keypool_cli.registry.values import EventFilter, NewKey
 from keypool_cli.service.events import follow_events
-
-BY = Actor("tester", "here")
+from tests.support.registry import BY
 
 
 def add(ports, name):

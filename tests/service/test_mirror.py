@@ -8,14 +8,14 @@ import pytest
 
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import UnreachableError
-from keypool_cli.registry.values import Actor, NewClient, NewKey
+from keypool_cli.registry.values import NewClient, NewKey
 from keypool_cli.service import keys
 from keypool_cli.service.clients import add_client
 from keypool_cli.service.mirror import MIRROR, Look, looking, renew_mirror, write_mirror
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.watch import Watch
+from tests.support.registry import BY
 
-BY = Actor("tester", "here")
 SECRET = "AIzaSy-a-secret-that-must-not-be-mirrored"
 
 

@@ -25,9 +25,10 @@ from keypool_cli.config import Settings, load
 from keypool_cli.core.model import Secret
 from keypool_cli.engine.embedded import socket_path
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor, NewClient, NewKey, QuotaScope
+from keypool_cli.registry.values import NewClient, NewKey, QuotaScope
 from keypool_cli.service.changing import changing
 from keypool_cli.service.ports import Ports, open_registry, opened
+from tests.support.registry import BY
 from tests.support.running import API, FLASH, Daemon, eventually, unique
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[2]
-BY = Actor("tester", "test-host")
 NOWHERE = "http://127.0.0.1:9"
 """An upstream on loopback that nobody calls: it allows a short window."""
 

@@ -9,8 +9,9 @@ from keypool_cli.cli.verbs import whole
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor, NewClient, NewKey, QuotaScope
+from keypool_cli.registry.values import NewClient, NewKey, QuotaScope
 from tests.support.command_line import secret_of
+from tests.support.registry import BY
 
 SERVERS = {"serve", "simulate", "demo"}
 """Verbs that run long or until they are told to end: other tests start them."""
@@ -29,7 +30,6 @@ def ends_well(line, code):
 ASKING = {"check", "probe"}
 """Verbs that ask Gemini: their examples need a simulator."""
 
-BY = Actor("tester", "here")
 MODEL = "gemini-2.5-flash"
 
 DECLARATION = """

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from keypool_cli.core.model import Client
 from keypool_cli.registry.clients import token_hash
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import Actor, LearnedLimits, Refusal
@@ -32,7 +31,7 @@ def teach(
     registry.marks.record([told], by=BY)
 
 
-def client_of(registry: Registry, token: str) -> Client | None:
+def client_of(registry: Registry, token: str):
     """Whose token this is, as a daemon finds it."""
     configured = Configured(registry.catalog(), registry.clients.token_hashes())
     return configured.client_of(token_hash(token))
