@@ -44,10 +44,7 @@ class Caller(msgspec.Struct, frozen=True):
             name = granted[0] if granted is not None and len(granted) == 1 else DEFAULT_POOL
         if granted is not None and name not in granted:
             raise NotPermittedError(f"pool {name!r} is outside this client's grant")
-        found = configured.pools.get(name)
-        if found is None:
-            raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
-        return found
+        return configured.pool(name)
 
     def known_pool(self, configured: Configured, name: str | None) -> Pool | None:
         """The same, or None for a pool that is not known (yet)."""

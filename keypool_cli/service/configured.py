@@ -21,6 +21,7 @@ from keypool_cli.core.model import (
 from keypool_cli.core.quota import Limits, QuotaIndex
 from keypool_cli.core.tiers import known_models
 from keypool_cli.engine.types import LivePool, LiveProject
+from keypool_cli.errors import NotFoundError
 
 USABLE, EXCLUDED, BOTH_DAYS = 1, 2, 4
 """Flags of a live project; see ``engine/lua/library.lua``."""
@@ -56,6 +57,13 @@ class Configured:
     def pools(self) -> Mapping[str, Pool]:
         """Pools by name."""
         return {each.name: each for each in self.catalog.pools.values()}
+
+    def pool(self, name: str) -> Pool:
+        """The pool of this name. Raises NotFoundError."""
+        found = self.pools.get(name)
+        if found is None:
+            raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
+        return found
 
     @cached_property
     def keys(self) -> Mapping[str, Key]:

@@ -9,7 +9,6 @@ from keypool_cli.core.model import MarkKind, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import Demand, Explanation, Reason
-from keypool_cli.errors import NotFoundError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instants import iso, iso_or_none
 from keypool_cli.service.lease_ids import new_lease_id
@@ -76,9 +75,7 @@ class Question:
 
 async def explain(ports: Ports, configured: Configured, question: Question) -> Explained:
     """Ask the engine itself; reserves nothing. Raises NotFoundError for an unknown pool."""
-    pool = configured.pools.get(question.pool)
-    if pool is None:
-        raise NotFoundError(f"no pool named {question.pool!r}", hint="see: keypool pool list")
+    pool = configured.pool(question.pool)
     model = configured.bucket(question.model)
     # What the engine knows may be older than the registry, or nothing yet.
     await sync_model(ports, model, configured)

@@ -150,10 +150,9 @@ def _pool(configured: Configured, name: str | None) -> Pool:
     """The pool of this name; without a name, everything: counting spends no pool's quota."""
     if name is None:
         return Pool(0, "any pool", project_ids=frozenset(configured.catalog.projects))
-    found = configured.pools.get(name)
-    if found is None and name != DEFAULT_POOL:
-        raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
-    return found or Pool(0, f"pool {name}")
+    if name == DEFAULT_POOL and name not in configured.pools:
+        return Pool(0, f"pool {name}")
+    return configured.pool(name)
 
 
 def _verdict(err: CountRefusedError) -> Verdict | None:

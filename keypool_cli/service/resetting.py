@@ -88,10 +88,7 @@ def _named(configured: Configured, request: ResetRequest) -> Iterable[Project]:
     if request.everything:
         return projects.values()
     if request.pool is not None:
-        pool = configured.pools.get(request.pool)
-        if pool is None:
-            raise NotFoundError(f"no pool named {request.pool!r}", hint="see: keypool pool list")
-        return [projects[each] for each in pool.project_ids]
+        return [projects[each] for each in configured.pool(request.pool).project_ids]
     if request.project is not None:
         project = configured.projects.get(request.project)
         if project is None:

@@ -10,7 +10,6 @@ from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Pool, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import SKIM_CHUNK, Engine
 from keypool_cli.engine.types import View
-from keypool_cli.errors import NotFoundError
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instants import iso
 from keypool_cli.service.ports import Ports
@@ -60,7 +59,7 @@ async def stand(
 
     configured: with the newest marks, wherever it was read from.
     """
-    chosen = [_pool(configured, name) for name in pools or sorted(configured.pools, key=natural)]
+    chosen = [configured.pool(name) for name in pools or sorted(configured.pools, key=natural)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
     now_ms, shown = await engine.now_ms(), dict[int, ProjectStatus]()
     async for part, live in _read_live(engine, ids, now_ms):
@@ -82,13 +81,6 @@ async def stands_on(
         each: _model_status(configured, live, _owner(configured, projects[each]), model)
         for each in ids
     }
-
-
-def _pool(configured: Configured, name: str) -> Pool:
-    found = configured.pools.get(name)
-    if found is None:
-        raise NotFoundError(f"no pool named {name!r}", hint="see: keypool pool list")
-    return found
 
 
 async def _read_live(
