@@ -43,6 +43,11 @@ class KeypoolError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """Message and hint on one line, for whoever is told of an error in a single text."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class UsageError(KeypoolError):
     """The request itself is wrong: a bad value, options that exclude each other."""

@@ -9,7 +9,7 @@ from typing import cast
 
 from keypool_cli.daemon.auth import Auth, Caller
 from keypool_cli.daemon.hanging_up import GoneError
-from keypool_cli.daemon.leases import Leases, WrongTypeError
+from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, Proxy
@@ -168,13 +168,9 @@ class App:
 
 
 def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
-    told = "see the daemon's log"
     match err:
         case GoneError() | ClientGone():
             return
-        case WrongTypeError():
-            told = f"{err}; {err.hint}"
-            answer_problem(proto, Problem(title="Wrong content type", status=415, detail=told))
         case KeypoolError():
             code = answer_error(proto, err)
             if code >= 500:
@@ -183,7 +179,8 @@ def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
             # The last resort: a bug must cost one answer, not the connection. The traceback
             # holds no values.
             log.error("%s %s failed", scope.method, scope.path, exc_info=err)
-            answer_problem(proto, Problem(title="Internal error", status=500, detail=told))
+            detail = "see the daemon's log"
+            answer_problem(proto, Problem(title="Internal error", status=500, detail=detail))
 
 
 def _tokens(text: str) -> int:

@@ -97,7 +97,7 @@ def _gemini(meaning: Meaning, err: KeypoolError, wait_s: float | None) -> Json:
     details: list[Json] = [info]
     if wait_s is not None:
         details.append({"@type": _RETRY_INFO, "retryDelay": f"{wait_s:.3f}s"})
-    error = {"code": meaning.code, "message": _text(err), "status": meaning.status}
+    error = {"code": meaning.code, "message": err.told, "status": meaning.status}
     return {"error": {**error, "details": details}}
 
 
@@ -108,7 +108,7 @@ def _array(meaning: Meaning, err: KeypoolError, wait_s: float | None) -> list[Js
 def _openai(meaning: Meaning, err: KeypoolError, _wait_s: float | None) -> Json:
     kind = _OPENAI_TYPES.get(meaning.code, "server_error")
     code = "rate_limit_exceeded" if meaning.code == 429 else meaning.kind
-    return {"error": {"message": _text(err), "type": kind, "param": None, "code": code}}
+    return {"error": {"message": err.told, "type": kind, "param": None, "code": code}}
 
 
 _BODIES = {Form.GEMINI: _gemini, Form.ARRAY: _array, Form.OPENAI: _openai}
@@ -127,10 +127,6 @@ _OPENAI_TYPES: Mapping[int, str] = {
 
 def _reason(meaning: Meaning) -> str:
     return meaning.kind.upper().replace("-", "_")
-
-
-def _text(err: KeypoolError) -> str:
-    return f"{err}; {err.hint}" if err.hint else str(err)
 
 
 def mark(project: str, lease_id: str | None) -> list[Header]:

@@ -10,6 +10,7 @@ from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller, pool_of
 from keypool_cli.daemon.hanging_up import unless_gone
+from keypool_cli.daemon.problems import WrongTypeError
 from keypool_cli.daemon.schema import (
     EstimateAnswer,
     LeaseAnswer,
@@ -19,7 +20,7 @@ from keypool_cli.daemon.schema import (
     SettleBody,
     VerdictAnswer,
 )
-from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.errors import NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, read_body
 from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
@@ -45,10 +46,6 @@ T = TypeVar("T")
 _lease_body = msgspec.json.Decoder(LeaseBody)
 _settle_body = msgspec.json.Decoder(SettleBody)
 _request_body = msgspec.json.Decoder(dict[str, object])
-
-
-class WrongTypeError(KeypoolError):
-    """The body is not declared as JSON."""
 
 
 class Leases:

@@ -47,8 +47,7 @@ def goodbye_of(err: KeypoolError) -> Goodbye:
     """What an error of ours is to a client of the Live API."""
     meaning = meaning_of(err)
     code = TRY_LATER if meaning.code >= 503 else _CODES.get(meaning.code, POLICY)
-    told = f"{err}; {err.hint}" if err.hint else str(err)
-    return Goodbye(code, told, meaning.code, meaning.status, early=True)
+    return Goodbye(code, err.told, meaning.code, meaning.status, early=True)
 
 
 async def say_goodbye(peer: Peer, goodbye: Goodbye) -> None:

@@ -22,6 +22,10 @@ class UnauthenticatedError(KeypoolError):
     """No token, or one that is not known (any more)."""
 
 
+class WrongTypeError(KeypoolError):
+    """The body is not declared as JSON."""
+
+
 class WrongMethodError(KeypoolError):
     """The path exists, the method does not. wanted: the one that does."""
 
@@ -45,6 +49,7 @@ _STATUS: tuple[tuple[type[KeypoolError], int, str], ...] = (
     (UnauthenticatedError, 401, "Not authenticated"),
     (WrongMethodError, 405, "Method not allowed"),
     (BodyTooLargeError, 413, "Body too large"),
+    (WrongTypeError, 415, "Wrong content type"),
     (TooLargeError, 422, "Request larger than every limit"),
     (UsageError, 400, "Bad request"),
     (NotFoundError, 404, "Not found"),
@@ -62,7 +67,7 @@ def answer_error(proto: Exchange, err: KeypoolError) -> int:
         problem: Problem = LimitProblem(
             title="No room now",
             status=429,
-            detail=_detail(err),
+            detail=err.told,
             retry_after_s=round(err.retry_after_s, 3),
             limit=err.limit,
             scope=err.scope,
@@ -71,13 +76,9 @@ def answer_error(proto: Exchange, err: KeypoolError) -> int:
         return 429
     status, title = next((code, title) for kind, code, title in _STATUS if isinstance(err, kind))
     answer_problem(
-        proto, Problem(title=title, status=status, detail=_detail(err)), headers=_headers(err)
+        proto, Problem(title=title, status=status, detail=err.told), headers=_headers(err)
     )
     return status
-
-
-def _detail(err: KeypoolError) -> str:
-    return f"{err}; {err.hint}" if err.hint else str(err)
 
 
 def _headers(err: KeypoolError) -> list[Header]:
