@@ -18,7 +18,6 @@ from keypool_cli.core.model import DIMENSIONS, Policy, Secret
 from keypool_cli.errors import UsageError
 from keypool_cli.registry.names import checked_labels, checked_model, checked_name, checked_tier
 from keypool_cli.registry.values import NewClient, PoolFields, ProjectFields, QuotaScope
-from keypool_cli.service.applying import place
 from keypool_cli.service.applying_values import (
     Declared,
     DeclaredClient,
@@ -181,7 +180,7 @@ class _Reader:
             try:
                 entry = self._entry("quotas", given)
                 scope = _scope(entry)
-                name = place(scope)
+                name = scope.place
                 limits = _limits(entry)
             except UsageError as err:
                 self.problems["quota", name] = str(err)

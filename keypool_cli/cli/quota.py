@@ -129,7 +129,7 @@ def unset(
         )
     _find(ctx, project)
     what = "learned limits" if learned else "limits"
-    asking.confirm(f"Unset the {what} of {_place(scope.project, scope.tier, model)}?", yes=yes)
+    asking.confirm(f"Unset the {what} of {scope.place}?", yes=yes)
     removed = _unset(ctx, scope, chosen, learned=learned, reason=reason)
     if as_json:
         output.print_json({"removed": removed})
@@ -190,7 +190,7 @@ def _print_quotas(ctx: typer.Context, found: "list[QuotaView]") -> None:
     columns = ("SCOPE", "MODEL", "RPM", "TPM", "RPD", "IN-FLIGHT", "FROM", "SINCE")
     rows = [
         (
-            _owner(row.project, row.tier),
+            _scope(row.tier, row.project, row.model).owner,
             row.model or "every model",
             row.rpm,
             row.tpm,
@@ -207,15 +207,7 @@ def _print_quotas(ctx: typer.Context, found: "list[QuotaView]") -> None:
 def _in_words(row: "QuotaView") -> str:
     values = {name: getattr(row, name) for name in DIMENSIONS}
     said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-    return f"{_place(row.project, row.tier, row.model)}: {said}"
-
-
-def _place(project: str | None, tier: str | None, model: str | None) -> str:
-    return f"{_owner(project, tier)} / {model or 'every model'}"
-
-
-def _owner(project: str | None, tier: str | None) -> str:
-    return project or (f"tier {tier}" if tier else "every project")
+    return f"{_scope(row.tier, row.project, row.model).place}: {said}"
 
 
 quota_import.register(group)

@@ -135,10 +135,16 @@ def _limits(found: Sequence[_Found], learned: _Found) -> Limits:
 def _corrected(stated: EffectiveLimit, learned: EffectiveLimit | None) -> EffectiveLimit:
     if learned is None:
         return stated
-    if stated.provenance is Provenance.DEFAULT or _is_lower(learned.value, stated.value):
+    if stated.provenance is Provenance.DEFAULT or is_lower(learned.value, stated.value):
         return learned
     return stated
 
 
-def _is_lower(value: int, other: int) -> bool:
+def is_lower(value: int, other: int) -> bool:
+    """Whether a limit allows less than another; each may be UNLIMITED."""
     return value != UNLIMITED and (other == UNLIMITED or value < other)
+
+
+def shown(value: int | None) -> int | str | None:
+    """A limit as people and JSON read it; None, which is none of its kind, stays None."""
+    return "unlimited" if value == UNLIMITED else value

@@ -40,7 +40,7 @@ class Quotas:
             row = place | {"provenance": Provenance.CONFIGURED.value, "at_ms": done.at_ms}
             upsert(done.connection, quotas, [row | dict(values)], key="scope")
             detail = {"before": _shown(before), "after": dict(values)}
-            done.event("quota.set", _subject(scope), detail=detail)
+            done.event("quota.set", scope.place, detail=detail)
             after = _row(done.connection, str(place["scope"]))
         if after is None:  # pragma: no cover  # it was written above
             raise NotFoundError("no such quota")
@@ -57,7 +57,7 @@ class Quotas:
             before = _row(done.connection, key)
             if before is None or not _shown(before).keys() & set(dimensions):
                 raise NotFoundError(
-                    f"no limit is set for {_subject(scope)}", hint="see: keypool quota list"
+                    f"no limit is set for {scope.place}", hint="see: keypool quota list"
                 )
             left = {name: v for name, v in _shown(before).items() if name not in dimensions}
             done.connection.execute(delete(quotas).where(quotas.c.scope == key))
@@ -65,7 +65,7 @@ class Quotas:
                 row = place | {"provenance": before.provenance.value, "at_ms": before.at_ms}
                 upsert(done.connection, quotas, [row | left], key="scope")
             detail = {"before": _shown(before), "after": left}
-            done.event("quota.unset", _subject(scope), detail=detail)
+            done.event("quota.unset", scope.place, detail=detail)
             return RemovedQuota(before, _row(done.connection, key))
 
     def unset_learned(self, scope: QuotaScope, *, by: Actor) -> list[QuotaRow]:
@@ -80,7 +80,7 @@ class Quotas:
             rows = [quota_of(r) for r in done.connection.execute(select(quotas).where(chosen))]
             if rows:
                 done.connection.execute(delete(quotas).where(chosen))
-                done.event("quota.unset_learned", _subject(scope), detail={"rows": len(rows)})
+                done.event("quota.unset_learned", scope.place, detail={"rows": len(rows)})
             return rows
 
 
@@ -159,11 +159,6 @@ def _row(connection: Connection, scope: str) -> QuotaRow | None:
 def _shown(row: QuotaRow | None) -> dict[str, int]:
     values = {} if row is None else {name: getattr(row, name) for name in DIMENSIONS}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _subject(scope: QuotaScope) -> str:
-    owner = scope.project or (f"tier {scope.tier}" if scope.tier else "every project")
-    return f"{owner} / {scope.model or 'every model'}"
 
 
 def _check_values(values: Mapping[str, int]) -> None:

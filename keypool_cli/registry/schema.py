@@ -18,6 +18,16 @@ HEAD = "0002"
 _ADVISORY_LOCK = 0x6B657970  # "keyp": any number, the same in every keypool
 
 
+class NewerSchemaError(ConflictError):
+    """A newer keypool has migrated the database."""
+
+    def __init__(self, database: Database, found: str) -> None:
+        super().__init__(
+            f"database {database.shown_url} has schema {found}, newer than {HEAD} of this keypool",
+            hint="upgrade keypool here to the version that others use on this database",
+        )
+
+
 def ensure(database: Database) -> None:
     """Bring the database to the schema this code knows, on first use or after an upgrade.
 
@@ -46,10 +56,7 @@ def version(database: Database) -> str | None:
 def _is_behind(database: Database) -> bool:
     found = version(database)
     if found is not None and found > HEAD:
-        raise ConflictError(
-            f"database {database.shown_url} has schema {found}, newer than {HEAD} of this keypool",
-            hint="upgrade keypool here to the version that others use on this database",
-        )
+        raise NewerSchemaError(database, found)
     return found != HEAD
 
 

@@ -72,6 +72,16 @@ class QuotaScope:
     tier: str | None = None
     model: str | None = None
 
+    @property
+    def owner(self) -> str:
+        """Whose limits, in words."""
+        return self.project or (f"tier {self.tier}" if self.tier else "every project")
+
+    @property
+    def place(self) -> str:
+        """What is covered, in words."""
+        return f"{self.owner} / {self.model or 'every model'}"
+
 
 @dataclass(frozen=True, slots=True)
 class LearnedLimits:

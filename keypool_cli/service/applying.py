@@ -9,18 +9,16 @@ from dataclasses import dataclass
 
 from keypool_cli.core.model import (
     DIMENSIONS,
-    UNLIMITED,
-    Catalog,
     Client,
     Key,
     KeyState,
-    Pool,
     Project,
     Provenance,
     QuotaRow,
     Secret,
 )
 from keypool_cli.core.natural import natural
+from keypool_cli.core.quota import shown
 from keypool_cli.registry.values import NewClient, QuotaScope
 from keypool_cli.service.applying_values import (
     ADD,
@@ -31,41 +29,30 @@ from keypool_cli.service.applying_values import (
     DeclaredKey,
     Shown,
 )
+from keypool_cli.service.configured import Configured
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
     """What is configured. secrets: in clear by key id, of the keys that the file names."""
 
-    catalog: Catalog
+    configured: Configured
     secrets: Mapping[int, Secret]
-
-    def pools(self) -> dict[str, Pool]:
-        """Pools by name."""
-        return {each.name: each for each in self.catalog.pools.values()}
-
-    def projects(self) -> dict[str, Project]:
-        """Projects by name."""
-        return {each.name: each for each in self.catalog.projects.values()}
-
-    def keys(self) -> dict[str, Key]:
-        """Keys by name."""
-        return {each.name: each for each in self.catalog.keys.values()}
 
     def clients(self) -> dict[str, Client]:
         """Clients by name, revoked ones too."""
-        return {each.name: each for each in self.catalog.clients.values()}
+        return {each.name: each for each in self.configured.catalog.clients.values()}
 
     def quotas(self) -> dict[QuotaScope, QuotaRow]:
         """Configured limits by scope."""
         return {
             self._scope(row): row
-            for row in self.catalog.quotas
+            for row in self.configured.catalog.quotas
             if row.provenance is Provenance.CONFIGURED
         }
 
     def _scope(self, row: QuotaRow) -> QuotaScope:
-        project = self.catalog.projects.get(row.project_id or 0)
+        project = self.configured.catalog.projects.get(row.project_id or 0)
         return QuotaScope(project.name if project else None, row.tier, row.model)
 
 
@@ -88,12 +75,6 @@ def plan(declared: Declared, current: Current, *, prune: bool) -> list[Change]:
     return [*changes, *_prune(declared, current)] if prune else changes
 
 
-def place(scope: QuotaScope) -> str:
-    """A scope of limits as it is shown."""
-    owner = scope.project or (f"tier {scope.tier}" if scope.tier else "every project")
-    return f"{owner} / {scope.model or 'every model'}"
-
-
 def _difference(kind: str, name: str, before: Shown, after: Shown) -> Iterator[Change]:
     differ = [each for each in after if before.get(each) != after[each]]
     if differ:
@@ -102,7 +83,7 @@ def _difference(kind: str, name: str, before: Shown, after: Shown) -> Iterator[C
 
 
 def _pools(declared: Declared, current: Current) -> Iterator[Change]:
-    known = current.pools()
+    known = current.configured.pools
     wanted = {name: dict(fields) for name, fields in declared.pools.items()}
     for project in declared.projects.values():
         for name in sorted(project.pools or ()):
@@ -122,7 +103,7 @@ def _pools(declared: Declared, current: Current) -> Iterator[Change]:
 
 
 def _projects(declared: Declared, current: Current) -> Iterator[Change]:
-    known = current.projects()
+    known = current.configured.projects
     for name, wanted in declared.projects.items():
         after: dict[str, object] = dict(wanted.fields)
         if isinstance(proxy := after.get("egress_proxy"), Secret):
@@ -137,7 +118,7 @@ def _projects(declared: Declared, current: Current) -> Iterator[Change]:
 
 
 def _project_fields(current: Current, project: Project) -> Shown:
-    pools = current.catalog.pools.values()
+    pools = current.configured.pools_of.get(project.id, ())
     return {
         "tier": project.tier,
         "priority": project.priority,
@@ -145,12 +126,12 @@ def _project_fields(current: Current, project: Project) -> Shown:
         "labels": dict(project.labels),
         "enabled": project.enabled,
         "egress_proxy": project.egress_proxy,
-        "pools": sorted(each.name for each in pools if project.id in each.project_ids),
+        "pools": sorted(each.name for each in pools),
     }
 
 
 def _keys(declared: Declared, current: Current) -> Iterator[Change]:
-    known, twins = current.keys(), _twins(declared)
+    known, twins = current.configured.keys, _twins(declared)
     for name, wanted in declared.keys.items():
         found = known.get(name)
         twin = twins.get((name, wanted.secret.text if wanted.secret else ""))
@@ -178,7 +159,7 @@ def _twins(declared: Declared) -> dict[tuple[str, str], str]:
 
 
 def _known_key(current: Current, key: Key, wanted: DeclaredKey) -> Iterator[Change]:
-    owner = current.catalog.projects[key.project_id].name
+    owner = current.configured.catalog.projects[key.project_id].name
     if owner != wanted.project:
         why = f"it belongs to {owner}, not {wanted.project}: remove it first, a key never moves"
         yield Change(CHANGE, "key", key.name, problem=why)
@@ -203,16 +184,12 @@ def _quotas(declared: Declared, current: Current) -> Iterator[Change]:
     known = current.quotas()
     for scope, values in declared.quotas.items():
         row = known.get(scope)
-        after = {name: _limit(values.get(name)) for name in DIMENSIONS}
+        after = {name: shown(values.get(name)) for name in DIMENSIONS}
         if row is None:
-            yield Change(ADD, "quota", place(scope), after=_said(after))
+            yield Change(ADD, "quota", scope.place, after=_said(after))
         else:
-            before = {name: _limit(getattr(row, name)) for name in DIMENSIONS}
-            yield from _difference("quota", place(scope), before, after)
-
-
-def _limit(value: int | None) -> int | str | None:
-    return "unlimited" if value == UNLIMITED else value
+            before = {name: shown(getattr(row, name)) for name in DIMENSIONS}
+            yield from _difference("quota", scope.place, before, after)
 
 
 def _said(values: Shown) -> Shown:
@@ -254,10 +231,14 @@ def _prune(declared: Declared, current: Current) -> Iterator[Change]:
     pooled = {name for each in declared.projects.values() for name in each.pools or ()}
     clients = {n for n, each in current.clients().items() if each.revoked_at_ms is None}
     kept: tuple[tuple[str, set[str], set[str]], ...] = (
-        ("quota", {*map(place, current.quotas())}, {*map(place, declared.quotas)}),
-        ("key", {*current.keys()}, {*declared.keys}),
-        ("project", {*current.projects()}, {*declared.projects} | used),
-        ("pool", {*current.pools()}, {*declared.pools} | pooled),
+        (
+            "quota",
+            {each.place for each in current.quotas()},
+            {each.place for each in declared.quotas},
+        ),
+        ("key", {*current.configured.keys}, {*declared.keys}),
+        ("project", {*current.configured.projects}, {*declared.projects} | used),
+        ("pool", {*current.configured.pools}, {*declared.pools} | pooled),
         ("client", clients, {*declared.clients}),
     )
     for kind, known, named in kept:

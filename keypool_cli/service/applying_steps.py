@@ -9,9 +9,10 @@ from keypool_cli.core.model import Secret
 from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import Actor, NewKey, QuotaScope
-from keypool_cli.service.applying import Current, place, plan
+from keypool_cli.service.applying import Current, plan
 from keypool_cli.service.applying_values import ADD, REMOVE, Change, Declared
 from keypool_cli.service.changing import changing
+from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
 
 
@@ -25,16 +26,16 @@ class Outcome:
 
 async def planned(ports: Ports, declared: Declared, *, prune: bool) -> list[Change]:
     """The changes that ``declared`` asks for now; the master key is needed where it has secrets."""
-    catalog = await ports.call(ports.registry.catalog)
+    configured = Configured(await ports.call(ports.registry.catalog))
     asked = [
         each.id
-        for each in catalog.keys.values()
-        if each.name in declared.keys and declared.keys[each.name].secret is not None
+        for name, each in configured.keys.items()
+        if name in declared.keys and declared.keys[name].secret is not None
     ]
     secrets: dict[int, Secret] = {}
     if asked:
         secrets = await ports.call(ports.registry.keys.secrets, asked)
-    return plan(declared, Current(catalog, secrets), prune=prune)
+    return plan(declared, Current(configured, secrets), prune=prune)
 
 
 async def apply(
@@ -103,8 +104,8 @@ class _Steps:
         return outcomes
 
     def _all_scopes(self) -> dict[str, QuotaScope]:
-        current = Current(self.registry.catalog(), {}).quotas()
-        return {place(each): each for each in (*current, *self.declared.quotas)}
+        current = Current(Configured(self.registry.catalog()), {}).quotas()
+        return {each.place: each for each in (*current, *self.declared.quotas)}
 
     def _try(self, change: Change) -> str | None:
         """Make one change; why it was refused, or None."""

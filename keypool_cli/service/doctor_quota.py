@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from shlex import quote
 
 from keypool_cli.core.model import (
-    UNLIMITED,
     Catalog,
     Event,
     KeyState,
@@ -15,6 +14,7 @@ from keypool_cli.core.model import (
     QuotaRow,
 )
 from keypool_cli.core.natural import natural
+from keypool_cli.core.quota import is_lower, shown
 from keypool_cli.core.tiers import default_limits
 from keypool_cli.service.doctor_finding import Finding, note, ok, some, warning
 
@@ -60,8 +60,8 @@ def _one_limit(
         yield warning("quota", text, f"compare with AI Studio, then: {command} --{name} N")
     for name in ("rpm", "tpm", "rpd"):
         set_to, told = getattr(row, name), getattr(learned, name, None)
-        if set_to is not None and told is not None and _less(told, set_to):
-            text = f"{name} {_shown(set_to)} is set ({where}), and Google said {told}"
+        if set_to is not None and told is not None and is_lower(told, set_to):
+            text = f"{name} {shown(set_to)} is set ({where}), and Google said {told}"
             yield warning("quota", text, f"{command} --{name} {told}")
 
 
@@ -72,14 +72,6 @@ def _above_usual(row: QuotaRow, project: Project | None) -> Iterator[tuple[str, 
         value, expected = getattr(row, name), getattr(usual, name)
         if value is not None and expected is not None and value > expected * TOO_MANY > 0:
             yield name, value, expected
-
-
-def _less(value: int, other: int) -> bool:
-    return value != UNLIMITED and (other == UNLIMITED or value < other)
-
-
-def _shown(value: int) -> str:
-    return "unlimited" if value == UNLIMITED else str(value)
 
 
 def _unlimited(catalog: Catalog) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from keypool_cli.config import KEY_FILE, Settings, has_master_key, master_key
 from keypool_cli.core.model import Catalog, Key, Secret
 from keypool_cli.core.natural import natural
-from keypool_cli.errors import ConflictError, ExitCode, KeypoolError, NotPermittedError
+from keypool_cli.errors import ExitCode, KeypoolError, NotPermittedError
 from keypool_cli.registry import database, schema
 from keypool_cli.registry.repository import Registry
 from keypool_cli.service.doctor_finding import Finding, failed, note, ok, problem, some, warning
@@ -79,11 +79,7 @@ def _other_schema(db: database.Database, version: str | None) -> Finding:
         was = "none" if version is None else f"version {version}"
         text = f"schema: {was}; the next command migrates to {schema.HEAD}"
         return note("schema", text, "back up first: keypool guide operating")
-    err = ConflictError(
-        f"database {db.shown_url} has schema {version}, newer than {schema.HEAD} of this keypool",
-        hint="upgrade keypool here to the version that others use on this database",
-    )
-    return failed("schema", err)
+    return failed("schema", schema.NewerSchemaError(db, version))
 
 
 def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Examined:

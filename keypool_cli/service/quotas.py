@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import msgspec
 
-from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Project, Provenance, QuotaRow
+from keypool_cli.core.model import DIMENSIONS, Project, Provenance, QuotaRow
 from keypool_cli.core.natural import natural
+from keypool_cli.core.quota import shown
 from keypool_cli.core.tiers import all_defaults
 from keypool_cli.registry.values import Actor, QuotaScope
 from keypool_cli.service.changing import changing
@@ -56,9 +57,9 @@ def default_quotas() -> list[QuotaView]:
             at=iso(limits.at_ms),
             tier=tier,
             model=model,
-            rpm=_shown(limits.rpm),
-            tpm=_shown(limits.tpm),
-            rpd=_shown(limits.rpd),
+            rpm=shown(limits.rpm),
+            tpm=shown(limits.tpm),
+            rpd=shown(limits.rpd),
         )
         for tier, model, limits in all_defaults()
     ]
@@ -113,7 +114,7 @@ def _covers(scope: QuotaScope, project: Project) -> bool:
 
 def _view(configured: Configured, row: QuotaRow) -> QuotaView:
     project = configured.catalog.projects.get(row.project_id or 0)
-    values = {name: _shown(getattr(row, name)) for name in DIMENSIONS}
+    values = {name: shown(getattr(row, name)) for name in DIMENSIONS}
     return QuotaView(
         provenance=row.provenance.value,
         at=iso(row.at_ms),
@@ -122,7 +123,3 @@ def _view(configured: Configured, row: QuotaRow) -> QuotaView:
         model=row.model,
         **values,
     )
-
-
-def _shown(value: int | None) -> int | str | None:
-    return "unlimited" if value == UNLIMITED else value
