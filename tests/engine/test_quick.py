@@ -4,8 +4,8 @@ Two engines take one long random walk, with the quick way and without it: their 
 that they store must be alike to the byte.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import count
 from random import Random
 
@@ -38,8 +38,8 @@ class Walk:
         self._ids = count(1)
         self.asked: list[Demand] = []
 
-    def take(self) -> list[object]:
-        """The answers to all steps, and what is stored in between."""
+    def take(self) -> Iterator[object]:
+        """The answers to all steps, and what is stored in between, step by step."""
         self.live.fresh()
         self.live.now = self.random.choice((NOON, *STARTS))
         policy, priorities = self.random.choice((0, 0, 0, 1)), self.random.choice(([0], [3, 0]))
@@ -47,12 +47,10 @@ class Walk:
         self.live.load(*projects, pools=[LivePool(1, 0, priorities), LivePool(2, policy, [0])])
         steps = [self._acquire] * 8 + [self._pass] * 4 + [self._settle] * 4
         steps += [self._release] * 4 + [self._pump, self._reset]
-        answers = []
         for number in range(STEPS):
-            answers.append(self.random.choice(steps)())
+            yield self.random.choice(steps)()
             if number % 4 == 0:
-                answers.append(stored(self.live))
-        return answers
+                yield stored(self.live)
 
     def _project(self, number: int, priorities: Sequence[int]) -> LiveProject:
         pick = self.random.choice
@@ -138,18 +136,19 @@ def stored(live: LiveEngine) -> dict[str, object]:
     return dict(zip(names, live.pipeline(*calls), strict=True))
 
 
-def alike(live: LiveEngine, other: LiveEngine, seeds: Sequence[int] = range(40)) -> None:
-    """Both answer and store the same, step by step."""
-    for seed in seeds:
-        for mine, its in zip(Walk(live, seed).take(), Walk(other, seed).take(), strict=True):
+def alike(live: LiveEngine, long_way: Callable[[int], Sequence[object]]) -> None:
+    """The engine answers and stores what the long way does, step by step, on forty walks."""
+    for seed in range(40):
+        for mine, its in zip(Walk(live, seed).take(), long_way(seed), strict=True):
             assert mine == its, seed
 
 
 @pytest.fixture(scope="module")
 def long_way(engine_url):
+    """What the long way answers and stores on the walk of a seed; each is taken once."""
     with live_engine(engine_url) as live:
         live.mutate(THE_LONG_WAY)
-        yield live
+        yield cache(lambda seed: tuple(Walk(live, seed).take()))
 
 
 @pytest.mark.parametrize(
