@@ -1,13 +1,14 @@
 """Rows to values, and the catalog: everything configured, as of one revision."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from keypool_cli.core.model import (
-    DIMENSIONS,
     Catalog,
     Client,
     Event,
@@ -39,6 +40,15 @@ KEY_COLUMNS = tuple(column for column in keys.c if column.name not in ("uid", "s
 """All of a key but what only the vault needs."""
 
 
+def _columns(kind: type[Any], *, after: int = 0) -> Callable[[Row[Any]], tuple[Any, ...]]:
+    """Reads the columns named as a value's fields, those after its first few, in their order."""
+    return attrgetter(*(each.name for each in fields(kind)[after:]))
+
+
+_PROJECT, _EVENT = _columns(Project), _columns(Event)
+_QUOTA, _MARK = _columns(QuotaRow, after=1), _columns(Mark, after=2)
+
+
 def revision(connection: Connection) -> int:
     """The number of the newest change of the catalog."""
     return int(connection.execute(select(registry.c.revision)).scalar_one())
@@ -60,18 +70,7 @@ def load(connection: Connection) -> Catalog:
 
 def project_of(row: Row[Any]) -> Project:
     """A project from its row."""
-    return Project(
-        id=row.id,
-        name=row.name,
-        tier=row.tier,
-        priority=row.priority,
-        billing_account=row.billing_account,
-        labels=row.labels,
-        enabled=row.enabled,
-        reset_at_ms=row.reset_at_ms,
-        egress_proxy=row.egress_proxy,
-        egress_sealed=row.egress_sealed,
-    )
+    return Project(*_PROJECT(row))
 
 
 def key_of(row: Row[Any]) -> Key:
@@ -103,32 +102,12 @@ def pool_of(row: Row[Any], project_ids: frozenset[int]) -> Pool:
 
 def quota_of(row: Row[Any]) -> QuotaRow:
     """A quota row from its row."""
-    return QuotaRow(
-        provenance=Provenance(row.provenance),
-        tier=row.tier,
-        project_id=row.project_id,
-        model=row.model,
-        at_ms=row.at_ms,
-        **{dimension: getattr(row, dimension) for dimension in DIMENSIONS},
-    )
+    return QuotaRow(Provenance(row.provenance), *_QUOTA(row))
 
 
 def mark_of(row: Row[Any]) -> Mark:
     """A mark from its row."""
-    return Mark(
-        scope=MarkScope(row.scope),
-        kind=MarkKind(row.kind),
-        rule=row.rule,
-        reason=row.reason,
-        at_ms=row.at_ms,
-        granted_at_ms=row.granted_at_ms,
-        project_id=row.project_id,
-        model=row.model,
-        billing_account=row.billing_account,
-        until_at_ms=row.until_at_ms,
-        source=row.source,
-        lease_id=row.lease_id,
-    )
+    return Mark(MarkScope(row.scope), MarkKind(row.kind), *_MARK(row))
 
 
 def client_of(row: Row[Any]) -> Client:
@@ -151,16 +130,7 @@ def client_of(row: Row[Any]) -> Client:
 
 def event_of(row: Row[Any]) -> Event:
     """An event from its row."""
-    return Event(
-        id=row.id,
-        at_ms=row.at_ms,
-        kind=row.kind,
-        actor=row.actor,
-        host=row.host,
-        subject=row.subject,
-        reason=row.reason,
-        detail=row.detail,
-    )
+    return Event(*_EVENT(row))
 
 
 def members(connection: Connection, pool_id: int) -> frozenset[int]:

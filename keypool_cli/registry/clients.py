@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 from sqlalchemy import insert, select, update
 
@@ -96,26 +97,16 @@ def _checked(new: NewClient) -> NewClient:
         raise UsageError("a client's limits are not negative")
     if new.name in _RESERVED:
         raise UsageError(f"no client can be named {new.name!r}: records say it of keypool itself")
-    return NewClient(
+    return replace(
+        new,
         name=checked_name(new.name, "client"),
         pools=None if new.pools is None else tuple(checked_name(p, "pool") for p in new.pools),
         models=None if new.models is None else tuple(map(checked_model, new.models)),
         scopes=tuple(new.scopes),
-        rpm=new.rpm,
-        tpm=new.tpm,
-        reports=new.reports,
-        expires_at_ms=new.expires_at_ms,
     )
 
 
 def _row(new: NewClient) -> dict[str, object]:
-    return {
-        "name": new.name,
-        "pools": None if new.pools is None else list(new.pools),
-        "models": None if new.models is None else list(new.models),
-        "scopes": list(new.scopes),
-        "rpm": new.rpm,
-        "tpm": new.tpm,
-        "reports": new.reports,
-        "expires_at_ms": new.expires_at_ms,
-    }
+    """Lists in place of tuples: the log keeps it as JSON, and shows it as it will be read."""
+    values = asdict(new).items()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}

@@ -1,6 +1,7 @@
 """Requests per project, model and day: written now and then, read when the live store is lost."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 
 from sqlalchemy import delete, select
 
@@ -62,10 +63,4 @@ class DayCounts:
 
 
 def _row(count: DayCount, emptied_at_ms: int) -> dict[str, object]:
-    return {
-        "project_id": count.project_id,
-        "model": count.model,
-        "day": count.day,
-        "requests": count.requests,
-        "emptied_at_ms": emptied_at_ms,
-    }
+    return {**asdict(count), "emptied_at_ms": emptied_at_ms}
