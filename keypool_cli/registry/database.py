@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keypool_cli.config.urls import masked_url
 from keypool_cli.errors import ConflictError, UnreachableError, UsageError
-from keypool_cli.registry.filelock import file_lock
+from keypool_cli.registry.file_lock import file_lock
 
 BUSY_MS = 2000
 """How long a statement waits for another writer before the database counts as unreachable."""

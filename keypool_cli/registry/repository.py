@@ -5,13 +5,14 @@ from collections.abc import Callable
 from keypool_cli.core.model import Catalog
 from keypool_cli.errors import KeypoolError
 from keypool_cli.registry import catalog, database, schema
+from keypool_cli.registry.calibrations import Calibrations
 from keypool_cli.registry.clients import Clients
-from keypool_cli.registry.daycounts import DayCounts
+from keypool_cli.registry.day_counts import DayCounts
 from keypool_cli.registry.events import Events
 from keypool_cli.registry.keys import Keys
+from keypool_cli.registry.live_epochs import LiveEpochs
 from keypool_cli.registry.lockbox import Lockbox
 from keypool_cli.registry.marks import Marks
-from keypool_cli.registry.memory import Calibrations, LiveEpochs
 from keypool_cli.registry.pools import Pools
 from keypool_cli.registry.projects import Projects
 from keypool_cli.registry.quotas import Quotas

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from keypool_cli.errors import ConflictError
 from keypool_cli.registry.database import Database, errors_as_ours
-from keypool_cli.registry.filelock import file_lock
+from keypool_cli.registry.file_lock import file_lock
 
 HEAD = "0002"
 """The newest migration's revision; revisions are numbers that sort as text."""

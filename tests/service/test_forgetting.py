@@ -9,7 +9,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.forgetting import is_over
 from keypool_cli.engine.types import Acquired, Demand, Grant, Settlement
 from keypool_cli.errors import UnreachableError
-from keypool_cli.registry.memory import LiveEpochs
+from keypool_cli.registry.live_epochs import LiveEpochs
 from keypool_cli.registry.values import NewClient, NewKey, QuotaScope, Refusal
 from keypool_cli.service import forgetting
 from keypool_cli.service.bookkeeping import Bookkeeping

@@ -1,9 +1,9 @@
-"""What outlives the live store: day counts, epochs, calibrations."""
+"""Day counts: the larger one of a day stays, and what was emptied stays empty."""
 
 import pytest
 
 from keypool_cli.core.model import Secret
-from keypool_cli.registry.values import Calibration, DayCount, LiveEpoch, NewKey
+from keypool_cli.registry.values import DayCount, NewKey
 from tests.support.registry import BY
 
 DAY = "2026-11-22"
@@ -56,45 +56,3 @@ def test_counting_makes_no_revision(registry, project_id):
     registry.live_epochs.set("m", "e", at_ms=1)
     registry.live_epochs.note_use("m", at_ms=2)
     assert registry.revision() == before
-
-
-def test_a_model_has_no_epoch_until_one_is_set(registry):
-    assert registry.live_epochs.get("m") is None
-    registry.live_epochs.set("m", "one", at_ms=1)
-    registry.live_epochs.set("m", "two", at_ms=2)
-    registry.live_epochs.set("n", "three", at_ms=3)
-    assert registry.live_epochs.get("m") == LiveEpoch("two", 2)
-    assert registry.live_epochs.all() == {"m": "two", "n": "three"}
-
-
-def test_the_newest_calibration_of_a_model_is_kept(registry, clock):
-    registry.calibrations.save("m", {"arabic": 0.4}, by=BY)
-    registry.calibrations.save("m", {"arabic": 0.5}, by=BY)
-    assert registry.calibrations.all() == {"m": Calibration("m", {"arabic": 0.5}, clock.now_ms)}
-
-
-def test_what_is_kept_beside_a_calibration_is_no_new_calibration(registry, clock):
-    registry.calibrations.save("m", {"arabic": 0.4}, by=BY)
-    saved_at, revision = clock.now_ms, registry.revision()
-    logged = registry.events.read()
-    clock.now_ms += 5000
-    registry.calibrations.keep("m", {"arabic": 0.4, "pending": 1})
-    found = registry.calibrations.get("m")
-    assert found == Calibration("m", {"arabic": 0.4, "pending": 1}, saved_at)
-    assert registry.revision() == revision
-    assert registry.events.read() == logged
-
-
-def test_a_model_without_anything_kept_has_none(registry):
-    assert registry.calibrations.get("m") is None
-    registry.calibrations.keep("m", {"pending": 1})
-    assert registry.calibrations.get("m").payload == {"pending": 1}
-
-
-def test_a_use_is_only_noted_later_than_the_last(registry):
-    registry.live_epochs.note_use("m", at_ms=5)
-    assert registry.live_epochs.get("m") is None
-    registry.live_epochs.set("m", "one", at_ms=10)
-    for at_ms in (20, 15):
-        registry.live_epochs.note_use("m", at_ms=at_ms)
-    assert registry.live_epochs.get("m") == LiveEpoch("one", 20)
