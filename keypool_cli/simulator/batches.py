@@ -8,8 +8,9 @@ from keypool_cli.http.message import answer_json
 from keypool_cli.simulator.admitting import admitted
 from keypool_cli.simulator.caller import Caller, unknown_model
 from keypool_cli.simulator.openai import completion
-from keypool_cli.simulator.reply import Json, answers, reply_to, usage
-from keypool_cli.simulator.request import read_body, read_json, read_prompt
+from keypool_cli.simulator.refusals import Json
+from keypool_cli.simulator.reply import answers, reply_to, usage
+from keypool_cli.simulator.request import read_prompt
 from keypool_cli.simulator.shelf import Content, check_mentions, instant, keep_file, new_id, wrong
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import Prompt, count_prompt
@@ -19,7 +20,7 @@ _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContent
 
 async def make(state: State, caller: Caller) -> None:
     """A batch of inline requests, or of those in a file."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     if not state.has_model(caller.model):
         raise unknown_model(caller)
     batch = body.get("batch")
@@ -94,7 +95,7 @@ def _answer(state: State, request: Json) -> Json:
 
 async def predict_long(state: State, caller: Caller) -> None:
     """A video, to be asked for later; it books one request."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     instances = body.get("instances")
     if not isinstance(instances, list) or not instances:
         raise wrong("instances")

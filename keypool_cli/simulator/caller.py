@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from keypool_cli.http.message import query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.simulator.faults import Fault, Target
-from keypool_cli.simulator.refusals import GeminiError, model_unknown
-from keypool_cli.simulator.request import Call
+from keypool_cli.simulator.refusals import GeminiError, Json, model_unknown
+from keypool_cli.simulator.request import Call, read_body, read_json
 from keypool_cli.simulator.state import Project, State
 
 
@@ -24,6 +24,10 @@ class Caller:
     def model(self) -> str:
         """The model the path names, or nothing."""
         return self.call.model or ""
+
+    async def json(self) -> Json:
+        """The body as an object; raises GeminiError for any other."""
+        return read_json(await read_body(self.scope, self.exchange))
 
 
 def take_faults(state: State, caller: Caller, on: str) -> list[Fault]:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from keypool_cli.http.message import answer_json
 from keypool_cli.simulator.admitting import admitted, prompt_of
 from keypool_cli.simulator.caller import Caller
-from keypool_cli.simulator.refusals import invalid_argument
-from keypool_cli.simulator.reply import Json
-from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.refusals import Json, invalid_argument
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import Prompt
 
@@ -20,7 +18,7 @@ _SIZE = 8
 
 async def embed(state: State, caller: Caller) -> None:
     """One embedding."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     prompt = prompt_of([body.get("content")])
     await admitted(state, caller, [prompt])
     answer_json(caller.exchange, 200, {"embedding": {"values": vector(prompt)}})
@@ -28,7 +26,7 @@ async def embed(state: State, caller: Caller) -> None:
 
 async def batch_embed(state: State, caller: Caller) -> None:
     """Several embeddings, in their order."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     items = body.get("requests")
     if not isinstance(items, list) or not 0 < len(items) <= MOST_ITEMS:
         raise invalid_argument(f"at most {MOST_ITEMS} requests can be in one batch")
@@ -41,7 +39,7 @@ async def batch_embed(state: State, caller: Caller) -> None:
 
 async def predict(state: State, caller: Caller) -> None:
     """One prediction: an image that is none."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     instances = body.get("instances")
     if not isinstance(instances, list) or not instances:
         raise invalid_argument("instances is not specified")

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.simulator import agents, batches, openai, openai_kept, resources, uploads
+from keypool_cli.simulator import batches, openai, openai_kept, resources, uploads
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.embeddings import batch_embed, embed, predict
 from keypool_cli.simulator.generate import MOST_TOKENS, generate
 from keypool_cli.simulator.interactions import interact
 from keypool_cli.simulator.paging import page_of
-from keypool_cli.simulator.refusals import GeminiError, key_invalid
-from keypool_cli.simulator.reply import Json, modalities
+from keypool_cli.simulator.refusals import GeminiError, Json, key_invalid
+from keypool_cli.simulator.reply import modalities
 from keypool_cli.simulator.request import read_body, read_counted, read_json, read_key, read_path
 from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.sending import send_error
@@ -171,7 +171,7 @@ _HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
     "POST cachedContents": resources.make_cache,
     "PATCH cachedContents/*": resources.put_off,
     "POST fileSearchStores": resources.make_store,
-    "POST agents": agents.make,
+    "POST agents": resources.make_agent,
     "POST batches/*:cancel": resources.cancelled,
     "POST interactions/*:cancel": resources.cancelled,
     "batchGenerateContent": batches.make,

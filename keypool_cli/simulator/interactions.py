@@ -4,9 +4,8 @@ import msgspec
 
 from keypool_cli.simulator.admitting import admitted
 from keypool_cli.simulator.caller import Caller
-from keypool_cli.simulator.refusals import invalid_argument
-from keypool_cli.simulator.reply import Json, in_chunks, reply_to
-from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.refusals import Json, invalid_argument
+from keypool_cli.simulator.reply import in_chunks, reply_to
 from keypool_cli.simulator.sending import send_stream, send_whole
 from keypool_cli.simulator.shelf import check_mentions, new_id
 from keypool_cli.simulator.state import State
@@ -15,7 +14,7 @@ from keypool_cli.simulator.tokens import Prompt
 
 async def interact(state: State, caller: Caller) -> None:
     """Answer one input."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     model, given = _model(state, caller, body), body.get("input")
     if not isinstance(model, str) or not given:
         raise invalid_argument("model and input must be specified")

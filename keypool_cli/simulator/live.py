@@ -14,8 +14,8 @@ from keypool_cli.http.connection import drop_client
 from keypool_cli.http.rsgi import ClientGone, Scope
 from keypool_cli.http.websocket import Handshake, Peer
 from keypool_cli.simulator.faults import Fault, Kind, Target
-from keypool_cli.simulator.refusals import GeminiError, key_invalid, model_unknown
-from keypool_cli.simulator.reply import Json, usage
+from keypool_cli.simulator.refusals import GeminiError, Json, key_invalid, model_unknown
+from keypool_cli.simulator.reply import usage
 from keypool_cli.simulator.request import read_json, read_key, read_prompt
 from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.state import Project, State

@@ -9,9 +9,8 @@ from keypool_cli.http.message import answer_json
 from keypool_cli.simulator.admitting import admitted
 from keypool_cli.simulator.caller import Caller
 from keypool_cli.simulator.embeddings import MOST_ITEMS, embedding_json, vector
-from keypool_cli.simulator.refusals import invalid_argument
-from keypool_cli.simulator.reply import Json, in_chunks, reply_to
-from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.refusals import Json, invalid_argument
+from keypool_cli.simulator.reply import in_chunks, reply_to
 from keypool_cli.simulator.sending import send_stream, send_whole
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import Prompt, count_prompt
@@ -21,7 +20,7 @@ _ID = "chatcmpl-simulated"
 
 async def chat(state: State, caller: Caller) -> None:
     """One chat completion, whole or as a stream that ends with ``[DONE]``."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     model, prompt = _model(body), _prompt(body)
     (counted,), shape = await admitted(state, caller, [prompt], model=model)
     if body.get("stream") is True:
@@ -52,7 +51,7 @@ def _completion(state: State, model: str, prompt: Prompt, tokens: int) -> Json:
 
 async def embeddings(state: State, caller: Caller) -> None:
     """Embeddings of one text or of several."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     given = body.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not 0 < len(texts) <= MOST_ITEMS:

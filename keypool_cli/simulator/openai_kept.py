@@ -9,9 +9,8 @@ from datetime import datetime
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.simulator.batches import further
 from keypool_cli.simulator.caller import Caller
-from keypool_cli.simulator.refusals import invalid_argument
-from keypool_cli.simulator.reply import Json
-from keypool_cli.simulator.request import read_body, read_json
+from keypool_cli.simulator.refusals import Json, invalid_argument
+from keypool_cli.simulator.request import read_body
 from keypool_cli.simulator.shelf import Content, check_mentions, instant, keep_file, new_id, wrong
 from keypool_cli.simulator.state import State
 
@@ -38,7 +37,7 @@ async def upload(state: State, caller: Caller) -> None:
 
 async def make(state: State, caller: Caller) -> None:
     """A batch of the requests in a file."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     given = body.get("input_file_id")
     if not isinstance(given, str):
         raise wrong("input_file_id")

@@ -3,8 +3,8 @@
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
+from keypool_cli.simulator.refusals import Json
 from keypool_cli.simulator.tokens import Counted, Prompt
 
 _ARABIC = re.compile(r"[\u0600-\u06ff]")
@@ -18,8 +18,6 @@ _ENGLISH_REPLIES = (
     "Thank you for the message, everything works here as it should.",
     "This reply is always the same, good for tests and nothing else.",
 )
-
-Json = dict[str, Any]
 
 
 def reply_to(prompt: Prompt) -> str:

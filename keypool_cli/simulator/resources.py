@@ -1,13 +1,12 @@
-"""Files, caches, stores, interactions and operations: shown, listed, changed, removed."""
+"""What a project keeps, over HTTP: made where that takes no quota, shown, listed, removed."""
 
 from collections.abc import Mapping
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.simulator.caller import Caller
 from keypool_cli.simulator.paging import page_of
-from keypool_cli.simulator.refusals import foreign
-from keypool_cli.simulator.reply import Json
-from keypool_cli.simulator.request import read_body, read_json, read_prompt
+from keypool_cli.simulator.refusals import Json, foreign
+from keypool_cli.simulator.request import read_prompt
 from keypool_cli.simulator.shelf import CACHE_S, check_mentions, instant, new_id, wrong
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import count_prompt
@@ -48,7 +47,7 @@ async def download(_state: State, caller: Caller) -> None:
 
 async def make_cache(state: State, caller: Caller) -> None:
     """A cache of contents."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     if not body.get("model"):
         raise wrong("model")
     check_mentions(caller.project.shelf, body)
@@ -68,7 +67,7 @@ async def make_cache(state: State, caller: Caller) -> None:
 
 async def put_off(state: State, caller: Caller) -> None:
     """Change a cache's end."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     item = caller.project.shelf.get(caller.call.resource)
     item["expireTime"] = instant(state.now_ms(), _ttl_s(body))
     answer_json(caller.exchange, 200, item)
@@ -76,7 +75,7 @@ async def put_off(state: State, caller: Caller) -> None:
 
 async def make_store(state: State, caller: Caller) -> None:
     """A file search store."""
-    body = read_json(await read_body(caller.scope, caller.exchange))
+    body = await caller.json()
     name = f"fileSearchStores/{new_id()}"
     item = {
         "name": name,
@@ -84,6 +83,15 @@ async def make_store(state: State, caller: Caller) -> None:
         "createTime": instant(state.now_ms()),
     }
     answer_json(caller.exchange, 200, caller.project.shelf.put(name, item))
+
+
+async def make_agent(_state: State, caller: Caller) -> None:
+    """An agent, under the id that its maker chose."""
+    body = await caller.json()
+    own = body.get("id")
+    if not isinstance(own, str) or not own:
+        raise wrong("id")
+    answer_json(caller.exchange, 200, caller.project.shelf.put(f"agents/{own}", body))
 
 
 async def cancelled(_state: State, caller: Caller) -> None:

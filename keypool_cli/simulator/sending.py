@@ -1,15 +1,14 @@
 """Send answers as Gemini frames them, as slowly or as broken as a fault wants."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from keypool_cli.http.connection import drop_client
 from keypool_cli.http.message import JSON_TYPE, answer_json
 from keypool_cli.http.rsgi import Exchange, Header, Scope
-from keypool_cli.simulator.refusals import GeminiError
-from keypool_cli.simulator.reply import Json
+from keypool_cli.simulator.refusals import GeminiError, Json
 from keypool_cli.simulator.scripted import Shape
 
 _TIER: Header = ("x-gemini-service-tier", "standard")
@@ -67,11 +66,7 @@ def sse_frames(answers: Sequence[Json]) -> list[bytes]:
 
 def array_frames(answers: Sequence[Json]) -> list[bytes]:
     """One JSON array, sent element by element."""
-    return list(_array_frames(answers))
-
-
-def _array_frames(answers: Sequence[Json]) -> Iterator[bytes]:
-    last = len(answers) - 1
-    for number, answer in enumerate(answers):
-        before = b"[" if number == 0 else b",\r\n"
-        yield before + msgspec.json.encode(answer) + (b"]" if number == last else b"\n")
+    frames = [b",\r\n%b\n" % msgspec.json.encode(answer) for answer in answers]
+    frames[0] = b"[" + frames[0].removeprefix(b",\r\n")
+    frames[-1] = frames[-1].removesuffix(b"\n") + b"]"
+    return frames

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from keypool_cli.simulator.refusals import (
     GeminiError,
+    Json,
     foreign,
     invalid_argument,
     name_taken,
 )
-from keypool_cli.simulator.reply import Json
 
 _HOST = "https://generativelanguage.googleapis.com/v1beta/"
 _KEPT = 1024 * 1024

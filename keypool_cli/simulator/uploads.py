@@ -8,8 +8,7 @@ from keypool_cli.http.connection import has_hung_up
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.simulator.caller import Caller
-from keypool_cli.simulator.refusals import GeminiError, invalid_argument, path_unknown
-from keypool_cli.simulator.reply import Json
+from keypool_cli.simulator.refusals import GeminiError, Json, invalid_argument, path_unknown
 from keypool_cli.simulator.request import read_body, read_json
 from keypool_cli.simulator.shelf import Content, keep_file
 from keypool_cli.simulator.state import Project, State
