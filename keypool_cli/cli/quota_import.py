@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from keypool_cli.registry.values import Actor
     from keypool_cli.service.ports import Ports
 
-DIMENSIONS = ("rpm", "tpm", "rpd")
-
 
 def import_(
     ctx: typer.Context,
@@ -103,6 +101,8 @@ def _report(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from keypool_cli.cli.quota_table import DIMENSIONS
+
     done = "would set" if dry_run else "set"
     table = [
         (

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from keypool_cli.errors import NoCapacityError, UsageError
+from keypool_cli.service.standing import STATES
 
 if TYPE_CHECKING:
     from keypool_cli.service.configured import Configured
     from keypool_cli.service.standing import ModelStatus, PoolStatus, Status
 
-_STATES = ("ready", "full", "cooling", "excluded", "disabled", "dead")
 DIMENSIONS = ("rpm", "tpm", "rpd")
 
 
@@ -67,7 +67,7 @@ def filtered(found: "Status", shown: Shown) -> "Status":
 
 def hides_all(found: "Status") -> bool:
     """Whether there are projects, but none of them was chosen."""
-    there = any(getattr(pool, state) for pool in found.pools for state in _STATES)
+    there = any(getattr(pool, state) for pool in found.pools for state in STATES)
     return there and not any(pool.projects for pool in found.pools)
 
 

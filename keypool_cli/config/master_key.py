@@ -14,8 +14,8 @@ from keypool_cli.errors import NotPermittedError, UsageError
 KEY_BYTES = 32
 KEY_FILE = "master.key"
 
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_OTHERS_MAY_USE = stat.S_IRWXG | stat.S_IRWXO
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_MAY_USE = stat.S_IRWXG | stat.S_IRWXO
 # A mounted secret of a container often belongs to root and is read through its group.
 _STRANGERS_MAY_USE = stat.S_IWGRP | stat.S_IRWXO
 
@@ -33,7 +33,7 @@ def ensure_home(home: Path) -> Path:
             f"the data folder {home} cannot be made: {err.strerror}",
             hint="name another with KEYPOOL_HOME",
         ) from err
-    if mode & _OTHERS_MAY_WRITE:
+    if mode & OTHERS_MAY_WRITE:
         raise NotPermittedError(
             f"others may write in the data folder {home}",
             hint=f"run: chmod 700 '{home}' (or name a folder of its own with KEYPOOL_HOME)",
@@ -61,7 +61,7 @@ def master_key(settings: Settings) -> bytes:
     file = ensure_home(settings.home) / KEY_FILE
     if not file.exists():
         _create(file)
-    return _decoded(_read(file, _OTHERS_MAY_USE), str(file))
+    return _decoded(_read(file, OTHERS_MAY_USE), str(file))
 
 
 def _decoded(text: str, origin: str) -> bytes:

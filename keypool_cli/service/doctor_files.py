@@ -7,14 +7,14 @@ from shlex import quote
 
 import platformdirs
 
-from keypool_cli.config import Settings
+from keypool_cli.config import KEY_FILE, Settings
+from keypool_cli.config.loading import FILE_NAME
+from keypool_cli.config.master_key import OTHERS_MAY_USE, OTHERS_MAY_WRITE
 from keypool_cli.errors import ExitCode
 from keypool_cli.service.doctor_finding import Finding, ok, problem, warning
 
 CHECK = "files"
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_PRIVATE = ("master.key", "keypool.db", "keypool.db-wal", "keypool.db-shm")
+_PRIVATE = (KEY_FILE, "keypool.db", "keypool.db-wal", "keypool.db-shm")
 
 
 def file_findings(settings: Settings) -> list[Finding]:
@@ -25,10 +25,10 @@ def file_findings(settings: Settings) -> list[Finding]:
 
 def _home(home: Path) -> Iterator[Finding]:
     mode = _mode(home)
-    if mode is None or not mode & _OTHERS:
+    if mode is None or not mode & OTHERS_MAY_USE:
         return
     remedy = f"run: chmod 700 {quote(str(home))}"
-    if mode & _OTHERS_MAY_WRITE:
+    if mode & OTHERS_MAY_WRITE:
         text = f"others may write in {home} (mode {mode:04o})"
         yield problem(CHECK, text, remedy, ExitCode.NOT_PERMITTED)
     else:
@@ -39,16 +39,16 @@ def _in_home(home: Path) -> Iterator[Finding]:
     folder = home / "valkey"
     for path, right in [*((home / name, "600") for name in _PRIVATE), (folder, "700")]:
         mode = _mode(path)
-        if mode is not None and mode & _OTHERS:
+        if mode is not None and mode & OTHERS_MAY_USE:
             text = f"others may read or change {path} (mode {mode:04o})"
             yield problem(CHECK, text, f"run: chmod {right} '{path}'", ExitCode.NOT_PERMITTED)
 
 
 def _config_file() -> Iterator[Finding]:
     """The user's own settings may hold a master key, or a database's password."""
-    file = platformdirs.user_config_path("keypool") / "keypool.toml"
+    file = platformdirs.user_config_path("keypool") / FILE_NAME
     mode = _mode(file)
-    if mode is not None and mode & _OTHERS:
+    if mode is not None and mode & OTHERS_MAY_USE:
         yield warning(
             CHECK, f"others may read {file} (mode {mode:04o})", f"run: chmod 600 '{file}'"
         )

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from keypool_cli.core.accuracy import Counted, Probe
-from keypool_cli.core.calibration import Fitted, calibrate
+from keypool_cli.core.calibration import Fitted, calibrate, to_json
 from keypool_cli.core.drift import check as judge
 from keypool_cli.core.estimator import DEFAULT
 from keypool_cli.registry.values import Actor
@@ -26,8 +26,6 @@ from keypool_cli.service.probing_memory import (
 from keypool_cli.service.probing_report import (
     CheckReport,
     ProbeReport,
-    calibrated_at,
-    calibration_view,
     check_views,
     errors_reached,
     probe_views,
@@ -127,7 +125,7 @@ async def check(ports: Ports, job: Job) -> CheckReport:
         at=iso(_now_ms()),
         source=job.source.name,
         ok=not drift.fails,
-        calibrated_at=calibrated_at(memory.at_ms, known=memory.calibration is not None),
+        calibrated_at=iso(memory.at_ms) if memory.calibration is not None else None,
         samples=len(tally.counts),
         shifts=shifts,
         findings=findings,
@@ -214,7 +212,7 @@ def _report(job: Job, fitted: Fitted, *, samples: int, resumed: int) -> ProbeRep
         classes=classes,
         strata=strata,
         all=every,
-        calibration=calibration_view(fitted),
+        calibration=to_json(fitted.calibration),
     )
 
 

@@ -6,9 +6,8 @@ from typing import Final
 import msgspec
 
 from keypool_cli.core.accuracy import STRATA, Accuracy, together
-from keypool_cli.core.calibration import Fitted, Gain, to_json
+from keypool_cli.core.calibration import Fitted, Gain
 from keypool_cli.core.drift import Drift, Finding, Severity, Shift
-from keypool_cli.service.instants import iso
 
 ALL: Final = "all"
 
@@ -121,19 +120,9 @@ def errors_reached(report: Mapping[str, object] | None) -> dict[str, float]:
     return {each.name: each.after.error for each in strata}
 
 
-def calibration_view(fitted: Fitted) -> dict[str, object]:
-    """The fitted numbers."""
-    return to_json(fitted.calibration)
-
-
 def check_views(drift: Drift) -> tuple[list[ShiftView], list[FindingView]]:
     """Shifts and findings of a check."""
     return [_shift(each) for each in drift.shifts], [_finding(each) for each in drift.findings]
-
-
-def calibrated_at(at_ms: int, *, known: bool) -> str | None:
-    """When a model was calibrated, if it was."""
-    return iso(at_ms) if known else None
 
 
 def _by_stratum(gains: Iterable[Gain]) -> dict[str, list[Gain]]:
