@@ -18,7 +18,8 @@ _LABELLED = re.compile(
     r"|\bBearer\s+)[^\s\"'&,;<>(){}\[\]\\]+",
     re.IGNORECASE,
 )
-# Published shapes: AIza + 35 characters, and AQ. (gemini-facts 8); kp_ is keypool's own token.
+# Shapes that Google publishes (https://ai.google.dev/gemini-api/docs/api-key): AIza + 35
+# characters, and AQ.; kp_ is keypool's own token.
 # Shorter tails count too, so that a key cut off in the middle is not shown either.
 _SHAPED = re.compile(r"(?:AIza|AQ\.|kp_)[0-9A-Za-z_.-]{16,}")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")

@@ -1,7 +1,7 @@
 """What an upstream refusal means: whose fault, which scope, what to do, until when, by which rule.
 
-The verdicts are those of design section 6; :mod:`keypool_cli.core.refusal_rules` holds them as a
-table, :mod:`keypool_cli.core.refusal_parse` reads the bodies, and this module weighs the evidence.
+:mod:`keypool_cli.core.refusal_rules` holds the verdicts as a table,
+:mod:`keypool_cli.core.refusal_parse` reads the bodies, and this module weighs the evidence.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ __all__ = [
     "classify",
 ]
 
-# RetryInfo on a per-day refusal comes in two kinds (gemini-facts 2.1): seconds to the next minute,
-# which mislead, and true hours. No day is longer than 25 hours.
+# RetryInfo on a per-day refusal was seen in two kinds, 2025 to October 2026: seconds to the next
+# minute, which mislead, and true hours. No day is longer than 25 hours.
 _LONG_HINT_MS = 10 * 60 * 1000
 _LONGEST_MS = 25 * 3600 * 1000
 # Hints of one day end were seen up to 13 s apart; the day ends in question lie hours apart.

@@ -1,7 +1,9 @@
 """Opening whatever wrapping an upstream error came in, down to the error itself.
 
 Bodies are untrusted: any JSON value, or text that is none, is opened without an error, and at
-most 64 KiB of any text is read. Wrappings and their sources: gemini-facts 2.3 (late 2026).
+most 64 KiB of any text is read. Wrappings seen until late 2026: an array around the error (streams
+without SSE, and the OpenAI-compatible paths: github.com/n4ze3m/page-assist/issues/406), an error as
+text inside another's message, an event of a stream, and the Interactions API's code and message.
 """
 
 import json
@@ -16,8 +18,8 @@ _MAX_ITEMS = 100
 _UNREADABLE = 502  # an error inside a 2xx that does not say which: the fault of whoever answered
 
 _FIELDS = ("code", "status", "message", "details")
-# The Interactions API's codes (gemini-facts 2.3), the canonical names, and the numbers that
-# long-running operations carry (google/rpc/code.proto of googleapis).
+# The Interactions API's codes as its answers had them in 2026, the canonical names, and the numbers
+# that long-running operations carry (google/rpc/code.proto of googleapis).
 _CODES_OF_STATUS: dict[int, tuple[str | int, ...]] = {
     400: ("invalid_request", "invalid_argument", "parameter_unknown", "failed_precondition", 3, 9),
     401: ("authentication", "unauthenticated", 16),

@@ -1,7 +1,9 @@
 """Reading what an upstream error says: windows, limits, reasons, when to come back.
 
-Nothing is decided here: :mod:`keypool_cli.core.refusal` does that. Shapes and their sources:
-gemini-facts sections 2 and 3 (Gemini Developer API, late 2026).
+Nothing is decided here: :mod:`keypool_cli.core.refusal` does that. Shapes as the Gemini Developer
+API had them in late 2026: https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the bodies in
+packages/core/src/utils/googleErrors.test.ts of github.com/google-gemini/gemini-cli, and refusals
+that users published; ``tests/support/bodies.py`` holds one of each.
 """
 
 import math
@@ -24,7 +26,7 @@ _LIMIT_ZERO = re.compile(r"limit:\s*0(?!\d|\.\d)")
 _COUNT = re.compile(r"[0-9]{1,13}")
 _CONSUMER = re.compile(r"projects/([0-9]{1,20})")
 
-# Go durations leave zero parts out: 21h59.998s is 21 h 0 min 59.998 s (gemini-facts 2.1).
+# Go durations leave zero parts out: 21h59.998s is 21 h 0 min 59.998 s.
 _PART = r"([0-9]{1,9}(?:\.[0-9]{1,18})?)(h|ms|m|s)"
 _PARTS = re.compile(_PART)
 _DURATION = re.compile(rf"(?:{_PART})+")
@@ -185,7 +187,7 @@ def _hint_ms(text: str, details: Sequence[dict[str, object]]) -> int | None:
     match = _SPOKEN_DELAY.search(text)
     said = _seconds(match[1]) if match else None
     # RetryInfo is cut to whole seconds where the message keeps the fraction: "75659s" came with
-    # "21h59.998565413s" (gemini-facts 2.1), and coming back early is refused again.
+    # "21h59.998565413s" (July 2026), and coming back early is refused again.
     if told is None or (said is not None and told <= said < told + 1):
         told = said
     return None if told is None else math.ceil(told * 1000)

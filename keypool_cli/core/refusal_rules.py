@@ -1,7 +1,8 @@
 """The rules of refusal: what each kind of evidence says about fault, scope and action.
 
-The table follows design section 6, "Verdicts"; the texts and reasons are those of gemini-facts
-sections 2.3 and 3. Rule names are stable: they are stored, shown and filtered by.
+Texts and reasons: https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the enum ErrorReason of
+google/api/error_reason.proto in github.com/googleapis/googleapis, and refusals that users published
+until October 2026. Rule names are stable: they are stored, shown and filtered by.
 """
 
 import re
@@ -129,11 +130,12 @@ PROJECT_CAP = _cool(
 ACCOUNT_CAP = _cool(
     "account-spend-cap", Scope.BILLING, Hold.DAY_END, "The billing account's spend cap is reached"
 )
-# The limit looks at the last 10 minutes of spending (gemini-facts 1.2).
+# The limit looks at the last 10 minutes of spending.
+# Source: https://ai.google.dev/gemini-api/docs/rate-limits
 SPEND_RATE = _cool(
     "spend-rate", Scope.BILLING, 10 * _MINUTE, "The billing account spends faster than it may"
 )
-# A top-up or the end of a false report (gemini-facts 2.3 knows both) must not wait for long, and
+# A top-up or the end of a false report (discuss.ai.google.dev/t/183654) must not wait for long, and
 # one refused call an hour costs nothing: hence neither a day nor growth.
 NO_CREDIT = _cool("no-credit", Scope.BILLING, _HOUR, "The billing account has no credit left")
 

@@ -20,8 +20,9 @@ _DAY_S = 24 * 3600
 _AFTER_ITS_END_S = 30 * _DAY_S
 """A cache's end may be put off; what ends and cannot be put off is forgotten late too."""
 
-# Days until upstream has surely forgotten; files last two (gemini-facts 6), the others are a guess
-# on the safe side. Collections that are not here last until they are deleted.
+# Days until upstream has surely forgotten; files last two, the others are a guess on the safe side.
+# Collections that are not here last until they are deleted.
+# Source: https://ai.google.dev/gemini-api/docs/files
 _LASTS_DAYS = {"files": 3, "interactions": 90, "batches": 90, "operations": 90, "models": 90}
 
 

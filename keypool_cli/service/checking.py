@@ -2,7 +2,8 @@
 
 That a key may list models proves that upstream knows it and lets it in; that it may count tokens
 of a model, that the model can be named with it. Neither proves that it can generate: billing, a
-limit of 0 and a spent day show only then (gemini-facts 3).
+limit of 0 and a spent day show only then. Calls that count tokens or list are free:
+https://ai.google.dev/gemini-api/docs/billing (FAQ).
 """
 
 import asyncio

@@ -20,7 +20,7 @@ log = logging.getLogger("keypool.proxy")
 class ForeignResourceError(NotPermittedError):
     """Gemini's own refusal of what is another project's, or does not exist; so ours reads alike.
 
-    Words: gemini-facts 3.
+    Its words as users met them: github.com/snailyp/gemini-balance/issues/401.
     """
 
     def __init__(self, name: str) -> None:

@@ -14,7 +14,10 @@ from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.forward import Forwarder, Outgoing
 
 LASTS_S = 48 * 3600
-"""How long an upload may take; what it makes lasts as long (gemini-facts 6)."""
+"""How long an upload may take; what it makes lasts as long.
+
+Source: https://ai.google.dev/gemini-api/docs/files
+"""
 
 _PURPOSE = "upload"
 _LONGEST_TOKEN = 8192

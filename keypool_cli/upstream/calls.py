@@ -1,6 +1,7 @@
 """Gemini's surface as the proxy sees it: which call a method and path stand for.
 
-Paths: gemini-facts 7. A call that is not listed here is not forwarded.
+Paths: https://ai.google.dev/api and those that google-genai 3.4 calls. A call that is not listed
+here is not forwarded.
 """
 
 import re

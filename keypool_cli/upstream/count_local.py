@@ -20,7 +20,8 @@ GOOGLE: Final = "google"
 """Stands for google-genai's own LocalTokenizer, which fetches the vocabulary of a model once."""
 
 GEMMA3_SHA256: Final = "1299c11d7cf632ef3b4e11937501358ada021bbdf7c47638d13c0ee982f2e79c"
-"""Of Gemma 3's tokenizer.model, the vocabulary of Gemini 2.0 to 3 preview (gemini-facts 5)."""
+"""Of Gemma 3's tokenizer.model, the vocabulary of Gemini 2.0 to 3 preview, as
+google-genai has both in ``google/genai/_local_tokenizer_loader.py``."""
 
 _FORMS: Final = f"give a tokenizer.model (SentencePiece), a tokenizer.json, or {GOOGLE!r}"
 

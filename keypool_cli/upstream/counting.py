@@ -1,6 +1,7 @@
 """Gemini's own token counts: countTokens with google-genai, raw where it refuses a body.
 
-The call is free and spends no quota for generating (gemini-facts 4.1).
+The call is free and spends no quota for generating.
+Source: https://ai.google.dev/gemini-api/docs/billing (FAQ)
 """
 
 from collections.abc import Mapping

@@ -21,8 +21,8 @@ _HOP_BY_HOP = frozenset(
 )
 
 # What names or proves an identity: upstream gets the key of the lease and nothing else beside it,
-# for it refuses calls with two credentials (gemini-facts 7). Its front end would also let
-# x-http-method-override turn one call into another.
+# for it refuses calls with two credentials ("Multiple authentication credentials received"). Its
+# front end would also let x-http-method-override turn one call into another.
 _CLIENTS_OWN = frozenset(
     {
         "accept-encoding",

@@ -1,6 +1,7 @@
 """Names of what upstream keeps in one project, and where requests and answers mention them.
 
-Sources: gemini-facts 6, and the paths and fields that google-genai 3.4 uses.
+Sources: https://ai.google.dev/gemini-api/docs/files, …/caching and …/batch-api, and the paths
+and fields that google-genai 3.4 uses.
 """
 
 import posixpath

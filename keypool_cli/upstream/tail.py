@@ -20,8 +20,8 @@ _BEGINS_WITH_ERROR = re.compile(
     rb'[\s\[]*(?:event:[^\n]*\n)?(?:data:)?[\s\[]*\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")'
 )
 
-# Interactions and the OpenAI-compatible paths name the prompt's tokens their own way
-# (gemini-facts 4.2).
+# Interactions and the OpenAI-compatible paths name the prompt's tokens their own way: the fields of
+# ``usage`` in the types of google-genai and of openai.
 _NAMES = (
     (
         "promptTokenCount",

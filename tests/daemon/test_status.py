@@ -67,7 +67,7 @@ class Pool(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Status(msgspec.Struct, forbid_unknown_fields=True):
-    """What design section 5 promises, and nothing beside it."""
+    """What the API promises, and nothing beside it."""
 
     schema: int
     at: datetime

@@ -1,7 +1,7 @@
-"""Upstream's quota refusals as recorded (gemini-facts 2), one constant or builder each.
+"""Upstream's quota refusals as users published them until October 2026, a name for each.
 
-Sources are sections of gemini-facts and the ids it cites; where a text was recorded without its
-frame, the frame is that of section 2.1.
+The frame is that of packages/core/src/utils/googleErrors.test.ts in github.com/google-gemini/
+gemini-cli, also around texts that were published without theirs.
 """
 
 import json
@@ -72,7 +72,7 @@ def error_info(reason, **metadata):
 
 
 def exhausted(*violations, delay=None, said=""):
-    """A 429 in the current full form (gemini-facts 2.1)."""
+    """A 429 in the full form of 2026."""
     lines = "".join(
         f"\n* Quota exceeded for metric: {v['quotaMetric']}, limit: {v.get('quotaValue', 0)}, "
         f"model: {v['quotaDimensions']['model']}"
@@ -83,7 +83,7 @@ def exhausted(*violations, delay=None, said=""):
     return error(429, QUOTA_TEXT + lines + spoken, "RESOURCE_EXHAUSTED", details)
 
 
-# --- 2.1 the current full form
+# --- the current full form
 FREE_DAY = exhausted(violation(DAY_ID, FREE_REQUESTS, value="20"), delay="21s", said="21.04569123s")
 FREE_MINUTE = exhausted(
     violation(MINUTE_ID, FREE_REQUESTS, value="5"), delay="45s", said="45.837906927s"
@@ -103,19 +103,17 @@ PAID_TIER_2_TOKENS = exhausted(
     ),
     delay="7s",
 )
-# id53641689996
 PAID_DAY = exhausted(
     violation(PAID_DAY_ID, PER_MODEL_PER_DAY, model="gemini-3.1-pro", value="250"),
     delay="18237s",
     said="5h3m57.766294982s",
 )
-# id56854174734: sent at 02:59:02 UTC, pointing at 00:00:00 UTC
+# sent at 02:59:02 UTC, pointing at 00:00:00 UTC
 PAID_DAY_TO_UTC_MIDNIGHT = exhausted(
     violation(PAID_DAY_ID, PER_MODEL_PER_DAY, value="10000"),
     delay="75659s",
     said="21h59.998565413s",
 )
-# id59770629507, id61910064956
 FREE_DAY_MISLEADING_HINT = exhausted(
     violation(DAY_ID, FREE_REQUESTS, model="gemini-3.1-flash-lite", value="500"), delay="29s"
 )
@@ -143,7 +141,7 @@ PREDICT_DAY = exhausted(
         value="70",
     )
 )
-# quotaValue may be absent (2.1); then nothing is taught
+# quotaValue may be absent; then nothing is taught
 NO_VALUE = error(
     429, QUOTA_TEXT, "RESOURCE_EXHAUSTED", [quota_failure(violation(MINUTE_ID, FREE_REQUESTS))]
 )
@@ -161,7 +159,7 @@ MINUTE_2025 = error(
     ],
 )
 
-# --- 2.2 limit 0: continuedev/continue#10062, id56845250614, id70261093285
+# --- limit 0: continuedev/continue#10062
 LIMIT_ZERO_FREE = exhausted(
     violation(TOKENS_ID, FREE_TOKENS, model="gemini-2.5-pro"),
     violation(MINUTE_ID, FREE_REQUESTS, model="gemini-2.5-pro"),
@@ -186,7 +184,7 @@ LIMIT_ZERO_VALUE = error(
     [quota_failure(violation(DAY_ID, FREE_REQUESTS, value="0")), retry_info("9s")],
 )
 
-# --- 2.3 other 429 and 402 variants
+# --- other 429 and 402 variants
 CHECK_QUOTA = error(429, "Resource has been exhausted (e.g. check quota).", "RESOURCE_EXHAUSTED")
 CAPACITY = error(429, "Resource exhausted. Please try again later.", "RESOURCE_EXHAUSTED")
 CAPACITY_REASON = error(
@@ -217,18 +215,15 @@ OLD_ERROR_INFO = error(
         )
     ],
 )
-# id70836263025
 SPEND_RATE = error(
     429,
     "You exceeded your spend-based rate limit. Your spending rate has exceeded the allowed limit "
     "for your account's billing history and tier.",
     "RESOURCE_EXHAUSTED",
 )
-# id55065704051
 ACCOUNT_CAP = error(
     429, "Your billing account has exceeded its monthly spending cap", "RESOURCE_EXHAUSTED"
 )
-# id55723157786
 PROJECT_CAP = error(429, "Your project has exceeded its monthly spending cap", "RESOURCE_EXHAUSTED")
 CREDIT_TEXT = (
     "Your prepayment credits are depleted. Please go to AI Studio at https://ai.studio/projects "
@@ -237,7 +232,7 @@ CREDIT_TEXT = (
 NO_CREDIT = error(402, CREDIT_TEXT, "RESOURCE_EXHAUSTED")
 NO_CREDIT_AS_429 = error(429, CREDIT_TEXT, "RESOURCE_EXHAUSTED")
 
-# --- 2.3 wrappers
+# --- wrappers
 ARRAY = [FREE_MINUTE]
 IN_A_STREAM_ARRAY = [{"candidates": [{"content": {}}]}, {"usageMetadata": {}}, FREE_MINUTE]
 AS_TEXT = json.dumps(FREE_MINUTE)
@@ -245,17 +240,15 @@ AS_EVENT = 'event: error\ndata: {"candidates": []}\n\ndata: ' + json.dumps(FREE_
 REWRAPPED = error(429, json.dumps(FREE_MINUTE), "Too Many Requests")
 
 
-# --- 2.3 the Interactions API
+# --- the Interactions API
 def interactions(message, code="too_many_requests"):
     return {"error": {"message": message, "code": code}}
 
 
-# id70460888455
 INTERACTIONS_DAY = interactions(
     "Rate limit exceeded for model gemini-3.6-flash (limit: 20 requests per day on Free Tier). "
     "Please retry in 15h26m48s or upgrade your tier at https://ai.dev/rate-limit."
 )
-# id71109183557
 INTERACTIONS_DAY_MISLEADING = interactions(
     "Rate limit exceeded for model gemini-3.5-flash-lite (limit: 500 requests per day on Free "
     "Tier). Please retry in 29s or upgrade your tier at https://ai.dev/rate-limit."

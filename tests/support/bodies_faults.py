@@ -1,6 +1,7 @@
-"""Upstream's refusals beyond quota as recorded (gemini-facts 3): whose fault is it?
+"""Upstream's refusals beyond quota as users published them: whose fault is it?
 
-Where a text was recorded without its frame, the frame is that of section 2.1. Keys are invented.
+Where a text was published without its frame, it has that of :mod:`tests.support.bodies`. Keys are
+invented.
 """
 
 from tests.support.bodies import error, error_info
