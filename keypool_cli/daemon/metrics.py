@@ -14,8 +14,8 @@ from keypool_cli.daemon.metrics_families import Seen, families
 from keypool_cli.engine.types import View
 from keypool_cli.errors import UnreachableError
 from keypool_cli.http.rsgi import Exchange, Header, Scope
-from keypool_cli.service.counting import Counts
-from keypool_cli.service.counting_shared import EVERY_S, Seat, added_up, tally_of
+from keypool_cli.service.counters import Counts
+from keypool_cli.service.counters_shared import EVERY_S, Seat, added_up, tally_of
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch

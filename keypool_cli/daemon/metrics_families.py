@@ -15,7 +15,7 @@ from prometheus_client.core import (
 
 from keypool_cli.engine.types import View
 from keypool_cli.service.configured import Configured
-from keypool_cli.service.counting import BOUNDS_S, Counts, Histogram, Use, UseName
+from keypool_cli.service.counters import BOUNDS_S, Counts, Histogram, Use, UseName
 
 MOST_SERIES = 1000
 """Label values of one family; what is beyond is added up under ``other``."""

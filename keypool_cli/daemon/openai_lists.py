@@ -12,7 +12,7 @@ import msgspec
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, Pages, RefusedPageError
+from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -44,7 +44,7 @@ _item = msgspec.json.Decoder(_Item)
 class OpenAiLists:
     """Handles GET of ``openai/files`` and ``openai/batches``."""
 
-    def __init__(self, ordering: Ordering, pages: Pages, places: Places) -> None:
+    def __init__(self, ordering: Ordering, pages: ListPages, places: Places) -> None:
         self._ordering = ordering
         self._pages = pages
         self._places = places

@@ -14,7 +14,7 @@ from keypool_cli.daemon.metrics import Counting, Metrics
 from keypool_cli.daemon.openapi import show_description
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
-from keypool_cli.service.counting import Counts
+from keypool_cli.service.counters import Counts
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing

@@ -8,7 +8,7 @@ from keypool_cli.daemon.openai_lists import OpenAiLists
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, Pages, RefusedPageError
+from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -34,7 +34,7 @@ class Lists:
     ) -> None:
         self._ordering = ordering
         self._places = places
-        self._pages = Pages(proxying, tickets)
+        self._pages = ListPages(proxying, tickets)
         self._openai = OpenAiLists(ordering, self._pages, places)
 
     async def answer(self, asked: Asked, proto: Exchange) -> None:

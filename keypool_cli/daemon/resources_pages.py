@@ -25,7 +25,7 @@ class RefusedPageError(Exception):
         await relay(self._attempt.answer, scope, proto, marks=marks)
 
 
-class Pages:
+class ListPages:
     """Reads pages."""
 
     def __init__(self, proxying: Proxying, tickets: Ticketing) -> None:

@@ -30,7 +30,7 @@ from keypool_cli.http.server import serve
 from keypool_cli.http.tls import Tls
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
-from keypool_cli.service.counting_shared import Seat, seats
+from keypool_cli.service.counters_shared import Seat, seats
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.holding import Holding
 from keypool_cli.service.instances import Reporting

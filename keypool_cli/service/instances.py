@@ -13,7 +13,7 @@ import msgspec
 from keypool_cli.core.refusal import Verdict
 from keypool_cli.engine.engine import Engine
 from keypool_cli.errors import UnreachableError
-from keypool_cli.service.counting import Counts
+from keypool_cli.service.counters import Counts
 from keypool_cli.service.instants import iso
 from keypool_cli.service.waiting import Waiting
 

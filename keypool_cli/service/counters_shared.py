@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from keypool_cli.service.counting import Counts, Histogram
+from keypool_cli.service.counters import Counts, Histogram
 
 EVERY_S = 1.0
 """How old another worker's word may be."""

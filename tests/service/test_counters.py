@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 import pytest
 
-from keypool_cli.service.counting import BOUNDS_S, MOST_USES, REST, Counts, Histogram
+from keypool_cli.service.counters import BOUNDS_S, MOST_USES, REST, Counts, Histogram
 
 
 def test_uses_are_told_apart_by_client_project_key_and_model():

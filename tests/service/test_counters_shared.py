@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from keypool_cli.service.counting import Counts
-from keypool_cli.service.counting_shared import added_up, seats, tally_of
+from keypool_cli.service.counters import Counts
+from keypool_cli.service.counters_shared import added_up, seats, tally_of
 
 USE = (1, 2, 3, "m")
 
