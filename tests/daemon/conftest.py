@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.daemon import APool, a_home
+from tests.support.proxy import a_proxy
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,13 @@ def other(house, daemon):  # noqa: ARG001 - the first one starts first
 @pytest.fixture
 def pool(house):
     return APool(house)
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    """A daemon before a simulator of its own, one for each file."""
+    with a_proxy(tmp_path_factory.mktemp("proxy") / "home") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,6 @@ from tests.support.daemon import BY, FLASH, eventually, secret_of, unique
 from tests.support.proxy import COUNT, GENERATE, STREAM, a_body, a_proxy
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
-    with a_proxy(tmp_path_factory.mktemp("proxy") / "home") as running:
-        yield running
-
-
 @pytest.fixture
 def pool(proxy):
     proxy.sim.clear_faults()

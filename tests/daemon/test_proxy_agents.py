@@ -3,15 +3,8 @@
 import pytest
 
 from tests.support.daemon import FLASH
-from tests.support.proxy import a_proxy
 
 INTERACTIONS = "/v1beta/interactions"
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
-    with a_proxy(tmp_path_factory.mktemp("agents") / "home") as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,15 +8,8 @@ import openai
 import pytest
 
 from tests.support.daemon import FLASH, secret_of
-from tests.support.proxy import a_proxy
 
 OPENAI = "/v1beta/openai"
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
-    with a_proxy(tmp_path_factory.mktemp("openai") / "home") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

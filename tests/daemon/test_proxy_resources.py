@@ -9,16 +9,10 @@ import pytest
 from keypool_cli.core.model import Secret
 from tests.support.daemon import BY, FLASH, eventually, secret_of
 from tests.support.egress import egress_proxy
-from tests.support.proxy import COUNT, GENERATE, a_body, a_proxy
+from tests.support.proxy import COUNT, GENERATE, a_body
 
 UPLOAD = "/upload/v1beta/files"
 FILE = "generativelanguage.googleapis.com/v1beta"
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
-    with a_proxy(tmp_path_factory.mktemp("resources") / "home") as running:
-        yield running
 
 
 @pytest.fixture

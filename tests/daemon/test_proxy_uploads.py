@@ -11,17 +11,10 @@ import httpx2
 import pytest
 
 from tests.support.daemon import BY, eventually
-from tests.support.proxy import a_proxy
 
 UPLOAD = "/upload/v1beta/files"
 START = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
 END = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory):
-    with a_proxy(tmp_path_factory.mktemp("uploads") / "home") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,35 +13,12 @@ from tests.support.examples import (
     ASKING,
     EXAMPLES,
     VERBS,
-    copy_home,
     ends_well,
-    make_home,
     runs_on,
-    world,
 )
 from tests.support.schemas import check, schemas, text_of
-from tests.support.simulator import simulator
 
 NAMES = {"-".join(words) for words, _ in VERBS}
-
-
-@pytest.fixture(scope="module")
-def example_home(tmp_path_factory):
-    """A home in which everything exists that the examples speak of."""
-    return make_home(tmp_path_factory.mktemp("examples") / "home")
-
-
-@pytest.fixture
-def home(example_home, tmp_path, monkeypatch):
-    """A copy of that home, and the files that the examples read."""
-    return copy_home(example_home, tmp_path, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def gemini():
-    """A simulator that knows the examples' keys."""
-    with simulator(world()) as running:
-        yield running
 
 
 def test_every_verb_has_a_schema_and_every_schema_a_verb():
