@@ -98,7 +98,7 @@ def _print_what_it_says(ctx: typer.Context, found: "Sequence[Checked]") -> None:
     for says in dict.fromkeys(each.says for each in found):
         names = some([each.key for each in found if each.says == says])
         text = output.clean(f"  {names}: {says}")
-        for line in folded(text, terminal.width, indent="    "):
+        for line in folded(text, terminal.width):
             terminal.print(line)
 
 

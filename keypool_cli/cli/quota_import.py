@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keypool_cli.cli import asking, output, wiring
-from keypool_cli.cli.options import UNLIMITED_WORD, Json, Yes, examples
+from keypool_cli.cli.options import Json, Yes, examples
 from keypool_cli.errors import KeypoolError, PartlyDoneError, UsageError
 
 if TYPE_CHECKING:
@@ -102,13 +102,14 @@ def _report(
     as_json: bool,
 ) -> None:
     from keypool_cli.cli.quota_table import DIMENSIONS
+    from keypool_cli.core.quota import shown
 
     done = "would set" if dry_run else "set"
     table = [
         (
             row.number,
             row.model,
-            *(_shown(row.values.get(name)) for name in DIMENSIONS),
+            *(shown(row.values.get(name)) for name in DIMENSIONS),
             "refused" if row.number in problems else done,
             problems.get(row.number),
         )
@@ -122,10 +123,6 @@ def _report(
         return
     output.print_table(ctx, ("LINE", "MODEL", "RPM", "TPM", "RPD", "OUTCOME", "REASON"), table)
     output.say(ctx, f"{done}: {counts['set']}, refused: {counts['refused']}")
-
-
-def _shown(value: int | None) -> int | str | None:
-    return UNLIMITED_WORD if value == -1 else value
 
 
 def register(group: typer.Typer) -> None:

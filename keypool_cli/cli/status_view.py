@@ -158,7 +158,7 @@ def reason_lines(start: str, told: str, width: int) -> Iterator[Text]:
     whole = cell(start + told)
     if whole.cell_len > width:
         whole = cell(start + status_text.short_reason(told))
-    yield from [whole] if whole.cell_len <= width else folded(whole.plain, width, indent="    ")
+    yield from [whole] if whole.cell_len <= width else folded(whole.plain, width)
 
 
 def cell(text: str) -> Text:

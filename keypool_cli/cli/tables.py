@@ -82,10 +82,10 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + (f", +{more}" if more > 0 else "")
 
 
-def folded(text: str, width: int, *, indent: str) -> Iterator[Text]:
+def folded(text: str, width: int) -> Iterator[Text]:
     """Text as lines that fit; those after the first are indented."""
     room = max(width, MOST_NARROW)
-    lines = wrap(text, room, subsequent_indent=indent, break_on_hyphens=False)
+    lines = wrap(text, room, subsequent_indent="    ", break_on_hyphens=False)
     yield from (Text(each, no_wrap=True, overflow="ellipsis") for each in lines)
 
 

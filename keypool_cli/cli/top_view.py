@@ -181,7 +181,7 @@ def _details(project: ProjectStatus, width: int) -> Iterator[Text]:
 
 
 def _indented(text: str, width: int) -> Iterator[Text]:
-    return folded(f"  {clean(text)}", width, indent="    ")
+    return folded(f"  {clean(text)}", width)
 
 
 def table_of(

@@ -1,7 +1,7 @@
 """Reading what an upstream error says: windows, limits, reasons, when to come back.
 
-Nothing is decided here: :mod:`keypool_cli.core.refusal` does that. Shapes as the Gemini Developer
-API had them in late 2026: https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the bodies in
+Nothing is decided here: :mod:`keypool_cli.core.refusal` does that. Shapes are those of late 2026:
+https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the bodies in
 packages/core/src/utils/googleErrors.test.ts of github.com/google-gemini/gemini-cli, and refusals
 that users published; ``tests/support/bodies.py`` holds one of each.
 """

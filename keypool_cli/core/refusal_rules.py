@@ -1,8 +1,8 @@
 """The rules of refusal: what each kind of evidence says about fault, scope and action.
 
-Texts and reasons: https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the enum ErrorReason of
-google/api/error_reason.proto in github.com/googleapis/googleapis, and refusals that users published
-until October 2026. Rule names are stable: they are stored, shown and filtered by.
+Texts and reasons: https://ai.google.dev/gemini-api/docs/generate-content/api-errors, the enum
+ErrorReason of google/api/error_reason.proto in github.com/googleapis/googleapis, and refusals that
+users published until October 2026. Rule names are stable: they are stored, shown and filtered by.
 """
 
 import re

@@ -19,6 +19,7 @@ EVERY_S = 1.0
 """How old another worker's word may be."""
 
 _HEAD = struct.Struct("<II")
+_ATTEMPTS = 20
 _HISTOGRAMS = ("lease_s", "settle_s", "proxied_s")
 
 
@@ -65,8 +66,8 @@ def _unnamed_file() -> int:
         return os.dup(made.fileno())
 
 
-def _read_whole(file: int, attempts: int = 20) -> Tally | None:
-    for _ in range(attempts):
+def _read_whole(file: int) -> Tally | None:
+    for _ in range(_ATTEMPTS):
         size = os.fstat(file).st_size
         data = os.pread(file, size, 0)
         if len(data) < _HEAD.size:

@@ -9,10 +9,8 @@ from keypool_cli.core.request_shape import read_request
 from keypool_cli.errors import NotFoundError
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing import UPSTREAM
-from keypool_cli.service.probing_count import Counting
+from keypool_cli.service.probing_count import Counting, Heard
 from keypool_cli.service.probing_memory import recall
-
-Heard = Callable[[Probe, int], None]
 
 
 @dataclass(frozen=True, slots=True)
