@@ -6,7 +6,7 @@ import pytest
 
 from keypool_cli.core.refusal import Action, Backoff
 from tests.support import bodies, bodies_faults
-from tests.support.refusals import BILLING_COOL, NOW, PM_COOL, judge, limits, ruled
+from tests.support.refusals import BILLING, COOL, NOW, judge, limits, ruled
 
 OPAQUE_BACKOFF = Backoff(base_ms=5000, cap_ms=60_000)
 
@@ -131,7 +131,7 @@ COOLDOWNS = [
 @pytest.mark.parametrize(("body", "rule", "seconds", "taught"), COOLDOWNS)
 def test_a_used_up_quota_cools_the_project_for_the_model(body, rule, seconds, taught):
     verdict = judge(429, body)
-    assert (ruled(verdict), verdict.rule) == (PM_COOL, rule)
+    assert (ruled(verdict), verdict.rule) == (COOL, rule)
     assert verdict.until_at_ms - NOW == pytest.approx(seconds * 1000, abs=1)
     assert verdict.backoff is None
     assert verdict.limits == taught
@@ -155,17 +155,17 @@ def test_a_used_up_quota_cools_the_project_for_the_model(body, rule, seconds, ta
 )
 def test_a_429_without_limit_or_time_backs_off(body):
     verdict = judge(429, body)
-    assert (ruled(verdict), verdict.rule) == (PM_COOL, "opaque")
+    assert (ruled(verdict), verdict.rule) == (COOL, "opaque")
     assert (verdict.until_at_ms, verdict.backoff) == (None, OPAQUE_BACKOFF)
 
 
 MONEY = [
     pytest.param(
-        429, bodies.SPEND_RATE, BILLING_COOL, "spend-rate", 600.1,
+        429, bodies.SPEND_RATE, BILLING, "spend-rate", 600.1,
         id="the spend rate looks at ten minutes",
     ),
     pytest.param(
-        429, bodies.ACCOUNT_CAP, BILLING_COOL, "account-spend-cap", 5 * 3600,
+        429, bodies.ACCOUNT_CAP, BILLING, "account-spend-cap", 5 * 3600,
         id="an account's cap is tried again each day",
     ),
     pytest.param(
@@ -173,20 +173,20 @@ MONEY = [
         id="a project's cap is tried again each day",
     ),
     pytest.param(
-        402, bodies.NO_CREDIT, BILLING_COOL, "no-credit", 3600.1,
+        402, bodies.NO_CREDIT, BILLING, "no-credit", 3600.1,
         id="spent credit is tried again each hour",
     ),
     pytest.param(
-        429, bodies.NO_CREDIT_AS_429, BILLING_COOL, "no-credit", 3600.1,
+        429, bodies.NO_CREDIT_AS_429, BILLING, "no-credit", 3600.1,
         id="spent credit came as 429 before August 2026",
     ),
-    pytest.param(402, None, BILLING_COOL, "no-credit", 3600.1, id="a 402 without a body"),
+    pytest.param(402, None, BILLING, "no-credit", 3600.1, id="a 402 without a body"),
     pytest.param(
-        402, bodies.ACCOUNT_CAP, BILLING_COOL, "account-spend-cap", 5 * 3600,
+        402, bodies.ACCOUNT_CAP, BILLING, "account-spend-cap", 5 * 3600,
         id="a cap told by a 402",
     ),
     pytest.param(
-        200, bodies.interactions_event("payment_required"), BILLING_COOL, "no-credit", 3600.1,
+        200, bodies.interactions_event("payment_required"), BILLING, "no-credit", 3600.1,
         id="a 402 told by an event",
     ),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from keypool_cli.core.refusal import Scope
 from tests.support import bodies, bodies_faults
-from tests.support.refusals import PM_COOL, judge, ruled
+from tests.support.refusals import COOL, judge, ruled
 
 UNTIMED = [
     # 2.2 limit 0
@@ -139,18 +139,18 @@ def test_a_yes_is_no_refusal(status, body):
         ("already_exists", "request/none/return"),
         ("aborted", "request/none/return"),
         ("out_of_range", "request/none/return"),
-        ("rate_limit_exceeded", PM_COOL),
-        ("quota_exceeded", PM_COOL),
-        ("too_many_requests", PM_COOL),
+        ("rate_limit_exceeded", COOL),
+        ("quota_exceeded", COOL),
+        ("too_many_requests", COOL),
         ("cancelled", "request/none/return"),
         ("api_error", "model/model/retry"),
         ("unimplemented", "upstream/none/retry"),
         ("service_unavailable", "model/model/retry"),
         ("deadline_exceeded", "request/none/return"),
-        ("RESOURCE_EXHAUSTED", PM_COOL),
-        (429, PM_COOL),
+        ("RESOURCE_EXHAUSTED", COOL),
+        (429, COOL),
         (503, "model/model/retry"),
-        (8, PM_COOL),
+        (8, COOL),
         (14, "model/model/retry"),
         (3, "request/none/return"),
         (16, "request/none/return"),

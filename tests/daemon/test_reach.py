@@ -4,14 +4,9 @@ import pytest
 
 from tests.support import bodies, bodies_faults
 from tests.support.daemon import FLASH, eventually, unique
+from tests.support.refusals import BILLING, KEY, ruled
 
 pytestmark = pytest.mark.e2e
-
-BILLING, KEY = "billing/billing/cool", "key/key/disable"
-
-
-def ruled(verdict):
-    return f"{verdict['fault']}/{verdict['scope']}/{verdict['action']}"
 
 
 def test_one_clients_word_binds_no_billing_account(daemon, other, house, pool):

@@ -8,18 +8,11 @@ from keypool_cli.service.resetting import ResetRequest, reset
 from keypool_cli.service.sync import read_configured
 from tests.support import bodies, bodies_faults
 from tests.support.daemon import API, BY, FLASH, secret_of, unique
+from tests.support.refusals import COOL, ruled
 
 pytestmark = pytest.mark.e2e
 
 USAGE = {"promptTokenCount": 7, "candidatesTokenCount": 100, "totalTokenCount": 107}
-COOL, EXCLUDE = "project/project_model/cool", "project/project_model/exclude_model"
-BILLING = "billing/billing/cool"
-KEY, PROJECT = "key/key/disable", "project/project/disable"
-RETURN, MODEL = "request/none/return", "model/model/retry"
-
-
-def ruled(verdict):
-    return f"{verdict['fault']}/{verdict['scope']}/{verdict['action']}"
 
 
 def reset_project(home, name):

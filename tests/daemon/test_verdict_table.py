@@ -7,17 +7,9 @@ import pytest
 from keypool_cli.core.day import day_end_ms
 from keypool_cli.service.instants import iso
 from tests.support import bodies, bodies_faults
+from tests.support.refusals import BILLING, COOL, EXCLUDE, KEY, MODEL, PROJECT, RETURN, ruled
 
 pytestmark = pytest.mark.e2e
-
-COOL, EXCLUDE = "project/project_model/cool", "project/project_model/exclude_model"
-BILLING = "billing/billing/cool"
-KEY, PROJECT = "key/key/disable", "project/project/disable"
-RETURN, MODEL = "request/none/return", "model/model/retry"
-
-
-def ruled(verdict):
-    return f"{verdict['fault']}/{verdict['scope']}/{verdict['action']}"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from keypool_cli.engine.store import connect, errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
 from tests.support.live_engine import a_project
+from tests.support.servers import free_port
 from tests.support.valkey import private_valkey
 
 SECRET = "hunter2"
@@ -41,13 +42,6 @@ def settings(tmp_path):
 def shared_url(tmp_path_factory):
     with private_valkey(tmp_path_factory.mktemp("store")) as url:
         yield url
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

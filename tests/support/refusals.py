@@ -1,4 +1,6 @@
-"""One instant and its calendar, for tests of verdicts."""
+"""Verdicts in tests: at one instant of a calendar, and written as the table of verdicts has them."""
+
+from dataclasses import asdict
 
 from keypool_cli.core.refusal import Dimension, LearnedLimit, classify
 
@@ -6,8 +8,10 @@ NOW = 1_790_000_000_000
 HOUR = 3_600_000
 DAY_END = NOW + 5 * HOUR
 
-PM_COOL = "project/project_model/cool"
-BILLING_COOL = "billing/billing/cool"
+COOL, EXCLUDE = "project/project_model/cool", "project/project_model/exclude_model"
+BILLING = "billing/billing/cool"
+KEY, PROJECT = "key/key/disable", "project/project/disable"
+RETURN, MODEL = "request/none/return", "model/model/retry"
 
 
 def judge(status, body, *, jitter=0.0, day_end_at_ms=DAY_END):
@@ -16,8 +20,9 @@ def judge(status, body, *, jitter=0.0, day_end_at_ms=DAY_END):
 
 
 def ruled(verdict):
-    """Fault, scope and action as the table in the design writes them."""
-    return f"{verdict.fault}/{verdict.scope}/{verdict.action}"
+    """Fault, scope and action, of a verdict or of what the API answers."""
+    told = verdict if isinstance(verdict, dict) else asdict(verdict)
+    return f"{told['fault']}/{told['scope']}/{told['action']}"
 
 
 def limits(**named):

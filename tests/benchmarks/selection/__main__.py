@@ -8,7 +8,6 @@ in the folder named, or a temporary one.
 
 import asyncio
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.types import Acquired, Demand, Grant, LivePool, LiveProject, Refused, Waits
 from keypool_cli.service.batching import Batcher
+from tests.support.servers import free_port
 from tests.support.valkey import private_valkey
 
 HERE = Path(__file__).parent
@@ -79,13 +79,6 @@ async def _acquire(
     answer = await engine.acquire(model, 1, demands, revision=1)
     assert isinstance(answer, Acquired)
     return answer.results
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def main() -> int:
