@@ -1,5 +1,6 @@
 """``completions``: scripts that complete verbs, options and names in bash, zsh and fish."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,15 +50,19 @@ def completions(
 def script_of(shell: str) -> str:
     """The script of a shell, for the command line as it is."""
     from keypool_cli.cli import completion_bash, completion_fish, completion_zsh
-    from keypool_cli.cli.command_tree import entries
+    from keypool_cli.cli.command_tree import entries, holders
     from keypool_cli.cli.verbs import whole
 
-    makers = {
-        "bash": completion_bash.script,
-        "zsh": completion_zsh.script,
-        "fish": completion_fish.script,
-    }
-    return makers[shell](entries(whole()))
+    case, holding = {
+        "bash": (completion_bash.case, completion_bash.holding),
+        "zsh": (completion_zsh.case, completion_zsh.holding),
+        "fish": (completion_fish.case, completion_fish.holding),
+    }[shell]
+    tree = entries(whole())
+    cases = "\n".join(map(case, tree))
+    holds = "\n".join(holding(kind, places) for kind, places in holders(tree).items())
+    script = files("keypool_cli.cli").joinpath(f"completion.{shell}").read_text("utf-8")
+    return script.replace("@TABLE@", cases).replace("@HOLDS@", holds)
 
 
 def _write(folder: Path) -> list[Path]:
