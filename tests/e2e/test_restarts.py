@@ -18,7 +18,8 @@ from keypool_cli.engine.store import ANSWER_S
 from keypool_cli.service.instants import iso
 from keypool_cli.service.riding_out import RIDE_OUT_S
 from tests.support import bodies
-from tests.support.daemon import API, START_S, APool, a_home, eventually
+from tests.support.daemon import API, APool, a_home, eventually
+from tests.support.running import START_S
 from tests.support.servers import sentinel
 from tests.support.valkey import private_valkey
 

@@ -11,11 +11,7 @@ Every process started is ended on leaving, by its pid.
 
 import asyncio
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +25,7 @@ from keypool_cli.registry.values import NewClient, NewKey, QuotaScope
 from keypool_cli.service.changing import changing
 from keypool_cli.service.ports import Ports, open_registry, opened
 from tests.support.registry import BY
-from tests.support.running import API, FLASH, Daemon, eventually, unique
+from tests.support.running import API, FLASH, Daemon, eventually, start, unique
 
 __all__ = [
     "API",
@@ -49,10 +45,6 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"
 """An upstream on loopback that nobody calls: it allows a short window."""
-
-START_S = 30.0
-
-_URL = re.compile(rb"http://[\w.:\[\]]+")
 
 T = TypeVar("T")
 
@@ -174,24 +166,8 @@ class Home:
             running.close()
 
     def _start(self, workers: int, token: str, env: Mapping[str, str]) -> Daemon:
-        log = self.path / f"{unique('daemon')}.log"
         words = ["--workers", str(workers), *([] if token else ["--no-auth"])]
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=dict(env),
-                cwd=self.path,
-                process_group=0,
-            )
-        try:
-            url = _await_url(process, log)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+        process, url, log = start(words, env, self.path, process_group=0)
         return Daemon(process, url, log, token)
 
     @property
@@ -249,18 +225,6 @@ def a_home(path: Path, *, upstream: str = NOWHERE, **settings: object) -> Iterat
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
-
-
-def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        said = log.read_bytes()
-        found = _URL.search(said)
-        if found and b"\n" in said[found.end() :]:
-            return found.group().decode()
-        assert process.poll() is None, f"the daemon did not start: {said.decode()}"
-        time.sleep(0.01)
-    raise AssertionError(f"no daemon within {START_S:g} s: {log.read_text()}")
 
 
 def _is_valkey(pid: int) -> bool:

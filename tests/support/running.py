@@ -1,10 +1,12 @@
 """A running daemon as tests see it: its process, its log, and its API over HTTP."""
 
 import itertools
+import re
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import httpx2
 API = "/keypool/v1"
 FLASH = "gemini-2.5-flash"
 
+START_S = 30.0
+
+_URL = re.compile(rb"^(https?://\S+)\n", re.MULTILINE)
 _numbers = itertools.count(1)
 
 
@@ -30,6 +35,40 @@ def eventually(check: Callable[[], Any], *, within_s: float = 5.0) -> Any:
             return found
         assert time.monotonic() < deadline, f"not within {within_s:g} s"
         time.sleep(0.02)
+
+
+def start(
+    words: Sequence[str], env: Mapping[str, str], folder: Path, *, process_group: int | None = None
+) -> tuple[subprocess.Popen[bytes], str, Path]:
+    """``keypool serve`` on a port that the system chooses: its process, its URL and its log."""
+    log = folder / f"{unique('daemon')}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=dict(env),
+            cwd=folder,
+            process_group=process_group,
+        )
+    try:
+        return process, _await_url(process, log), log
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = _URL.search(log.read_bytes())
+        if found:
+            return found[1].decode()
+        assert process.poll() is None, f"the daemon did not start: {log.read_text()}"
+        time.sleep(0.01)
+    raise AssertionError(f"no daemon within {START_S:g} s: {log.read_text()}")
 
 
 class Daemon:

@@ -4,10 +4,7 @@ with serving(home, "--access-log", "text") as served:
     httpx2.get(served.url + "/healthz")
 """
 
-import re
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.daemon import START_S, Home
-from tests.support.running import unique
-
-_URL = re.compile(r"^(https?://\S+)$", re.MULTILINE)
+from tests.support.daemon import Home
+from tests.support.running import start
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +38,9 @@ class Served:
 @contextmanager
 def serving(home: Home, *words: str, **env: str) -> Iterator[Served]:
     """A daemon on a port that the system chose; ended on leaving."""
-    log = home.path / f"{unique('serving')}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "keypool_cli", "serve", "--port", "0", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env={**home.env, **env},
-            cwd=home.path,
-        )
+    process, url, log = start(words, {**home.env, **env}, home.path)
     try:
-        yield Served(process, _await_url(process, log), log)
+        yield Served(process, url, log)
     finally:
         process.terminate()
         try:
@@ -62,17 +48,6 @@ def serving(home: Home, *words: str, **env: str) -> Iterator[Served]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        found = _URL.search(log.read_text())
-        if found:
-            return found[1]
-        assert process.poll() is None, f"the daemon did not start: {log.read_text()}"
-        time.sleep(0.01)
-    raise AssertionError(f"no daemon within {START_S:g} s: {log.read_text()}")
 
 
 @dataclass(frozen=True, slots=True)
