@@ -24,6 +24,7 @@ from keypool_cli.core.estimator import (
     estimate_text,
 )
 from keypool_cli.core.model import Client
+from keypool_cli.core.usage import is_count
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import Actor
 from keypool_cli.samples import load_shipped
@@ -146,7 +147,7 @@ class Estimating:
     def learn(self, guess: Guess, usage: Mapping[str, object]) -> None:
         """Upstream told what a call cost."""
         tokens = usage.get("promptTokenCount")
-        if not isinstance(tokens, int):
+        if not is_count(tokens):
             return
         shown = observed(guess.text, tokens - guess.rest)
         if shown is not None:

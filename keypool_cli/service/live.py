@@ -15,6 +15,7 @@ import msgspec
 from keypool_cli.core.model import Client, Pool, Project, Secret
 from keypool_cli.core.redact import REDACTED
 from keypool_cli.core.refusal import Scope, classify
+from keypool_cli.core.usage import MOST_BELIEVED, input_tokens
 from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, Trail, next_step, pause_s
 from keypool_cli.service.leasing import (
     Lease,
@@ -121,10 +122,15 @@ class Conversation:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if said.usage_metadata is not None:
-            self._spent = (self._spent or 0) + _prompt_tokens(said.usage_metadata)
+            self._add(input_tokens(said.usage_metadata))
         if said.session_resumption_update is not None:
             handle = said.session_resumption_update.get("newHandle")
             self.handle = handle if isinstance(handle, str) else ""
+
+    def _add(self, tokens: int | None) -> None:
+        """Count a turn; one whose cost is not believable is left out."""
+        if tokens is not None:
+            self._spent = min((self._spent or 0) + tokens, MOST_BELIEVED)
 
     def report(self, client: Client | None) -> Report:
         """What became of it, for the settlement."""
@@ -259,8 +265,3 @@ def _hidden(message: str | bytes, secret: Secret) -> str | bytes:
 
 def _without_secret(closed: Closed, secret: Secret) -> Closed:
     return Closed(closed.code, closed.reason.replace(secret.text, REDACTED))
-
-
-def _prompt_tokens(usage: Mapping[str, object]) -> int:
-    counts = (usage.get(name) for name in ("promptTokenCount", "toolUsePromptTokenCount"))
-    return sum(each for each in counts if isinstance(each, int) and each >= 0)

@@ -16,6 +16,7 @@ from keypool_cli.core.day import day_end_ms
 from keypool_cli.core.model import Client
 from keypool_cli.core.redact import redact, redact_json
 from keypool_cli.core.refusal import Scope, Verdict, classify
+from keypool_cli.core.usage import input_tokens
 from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
 from keypool_cli.errors import ConflictError, NotFoundError
 from keypool_cli.registry.values import Actor, Refusal
@@ -83,11 +84,7 @@ def tokens_of(report: Report) -> int | None:
     """Tokens to settle with; None keeps the reservation, for upstream counts failed calls too."""
     if not 200 <= report.status < 300:
         return 0 if report.status in _ZERO_TOKENS else None
-    usage = report.usage or {}
-    prompt, tools = usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")
-    if not isinstance(prompt, int) or prompt < 0:
-        return None
-    return min(prompt + (tools if isinstance(tools, int) and tools > 0 else 0), 10**12)
+    return input_tokens(report.usage or {})
 
 
 class Settling:

@@ -9,6 +9,8 @@ import re
 from collections import deque
 from collections.abc import Mapping
 
+from keypool_cli.core.usage import is_count
+
 KEPT = 64 * 1024
 """Bytes of an answer that are kept; usage comes last, after the text it counts."""
 
@@ -104,7 +106,7 @@ def _in_gemini_names(usage: Mapping[str, object]) -> Mapping[str, object]:
     for name, spellings in _NAMES:
         for spelling in spellings:
             count = usage.get(spelling)
-            if isinstance(count, int) and count >= 0:
+            if is_count(count):
                 told[name] = count
                 break
     return told

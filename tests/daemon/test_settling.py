@@ -35,6 +35,8 @@ def reset_project(home, name):
         pytest.param({"candidatesTokenCount": 3}, 10, id="a usage without the prompt keeps it"),
         pytest.param({"promptTokenCount": -3}, 10, id="a negative count keeps it"),
         pytest.param({"promptTokenCount": "7"}, 10, id="a count as text keeps it"),
+        pytest.param({"promptTokenCount": 10**20}, 10, id="more than any request has keeps it"),
+        pytest.param({"promptTokenCount": True}, 10, id="no number keeps it"),
     ],
 )
 def test_a_success_settles_the_tokens_of_its_usage(daemon, pool, usage, settled):

@@ -151,7 +151,11 @@ async def test_what_was_not_settled_is_forgotten_in_time(ports):
     assert made._correcting._fresh == {}
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"promptTokenCount": "many"}])
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, {"promptTokenCount": "many"}, {"promptTokenCount": 10**400}],
+    ids=["nothing", "an empty one", "text", "more than a float can hold"],
+)
 async def test_a_settlement_without_a_count_teaches_nothing(ports, usage):
     made = await estimating(ports)
     made.expect("lease", made.of(None).request(BODY, model=FLASH), model=FLASH, client=None)

@@ -43,6 +43,10 @@ ERROR = '{"error": {"code": 429, "message": "m"}}'
             '{"text": "\\"usageMetadata\\": {\\"promptTokenCount\\": 3}"}', None, id="quoted"
         ),
         pytest.param('{"usageMetadata": {"promptTokenCount": "many"}}', None, id="no number"),
+        pytest.param('{"usageMetadata": {"promptTokenCount": NaN}}', None, id="NaN"),
+        pytest.param(
+            f'{{"usageMetadata": {{"promptTokenCount": 1{"0" * 400}}}}}', None, id="absurdly many"
+        ),
         pytest.param("<html>", None, id="no JSON"),
         pytest.param("", None, id="nothing"),
     ],
