@@ -42,9 +42,8 @@ def upstream_path(path: str) -> str | None:
 def live_token(scope: Scope) -> str | None:
     """The client token, from where Gemini's clients put their key; browsers have only the query."""
     tokens = {v.strip() for n, v in query_pairs(scope.query_string) if n == "access_token"}
-    named = token_of(scope)
-    if named is not None:
-        tokens.add(named)
+    tokens.add(token_of(scope) or "")
+    tokens.discard("")
     if len(tokens) > 1:
         raise UsageError(
             "Multiple authentication credentials received. Please pass only one.",

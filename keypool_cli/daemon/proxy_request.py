@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 def token_of(scope: Scope) -> str | None:
     """The client token, from where Gemini's clients put their key; None where there is none.
 
-    Raises UsageError for two that differ, as Gemini does.
+    An empty one is none. Raises UsageError for two that differ, as Gemini does.
     """
     headers = scope.headers
     tokens = headers.get_all("x-goog-api-key")
@@ -35,10 +35,10 @@ def token_of(scope: Scope) -> str | None:
         tokens += [value for name, value in query_pairs(query) if name == "key"]
     for value in headers.get_all("authorization"):
         kind, _, token = value.partition(" ")
-        tokens.append(token if kind.lower() == "bearer" else "")
+        tokens.append(token if kind.lower() == "bearer" else value)
     if len(tokens) == 1:
         return tokens[0].strip()
-    found = {each.strip() for each in tokens}
+    found = {each.strip() for each in tokens} - {""}
     if len(found) > 1:
         raise UsageError(
             "Multiple authentication credentials received. Please pass only one.",

@@ -49,6 +49,9 @@ KEY, BEARER = ("x-goog-api-key", "kp_a"), ("authorization", "bearer kp_a")
         pytest.param([], "alt=sse&key=kp_a", "kp_a", id="the query"),
         pytest.param([KEY, BEARER], "key=kp_a", "kp_a", id="the same everywhere"),
         pytest.param([], "", None, id="none"),
+        pytest.param([KEY], "key=", "kp_a", id="an empty one beside it"),
+        pytest.param([("x-goog-api-key", " "), BEARER], "", "kp_a", id="an empty header"),
+        pytest.param([KEY, ("authorization", "Bearer ")], "", "kp_a", id="an empty bearer token"),
     ],
 )
 def test_the_token(headers, query, expected):
