@@ -58,6 +58,15 @@ class Refused(msgspec.Struct, frozen=True):
         """Whether it is known what happens at ``retry_at_ms``."""
         return self.project_id != 0 or self.limit in {"client", "queue", "none"}
 
+    def wait_ms(self, now_ms: int) -> int:
+        """How long a client waits from ``now_ms`` on; never nothing, and not for ``None``.
+
+        A second for ASK_AGAIN: whoever still hears that has been asking for long.
+        """
+        if self.retry_at_ms is None:
+            raise ValueError("there will never be room")
+        return 1000 if self.retry_at_ms == ASK_AGAIN else max(self.retry_at_ms - now_ms, 1)
+
 
 ASK_AGAIN = -1
 

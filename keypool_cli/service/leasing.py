@@ -251,7 +251,7 @@ class Leasing:
         may_take, asked = self._watch.configured.may_take, (request.requests, request.tokens)
         sure = refused.is_sure or may_take(pool.id, model, *asked)
         if sure and refused.retry_at_ms is not None:
-            wait_s = max(refused.retry_at_ms - await self._waiting.now_ms(), 1) / 1000
+            wait_s = refused.wait_ms(await self._waiting.now_ms()) / 1000
             return PoolExhaustedError(pool.name, refused.limit, retry_after_s=wait_s)
         if refused.limit == "client":
             return TooLargeError(
