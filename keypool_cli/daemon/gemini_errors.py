@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
-from keypool_cli.daemon.problems import RETRY_S, UnauthenticatedError
+from keypool_cli.daemon.problems import UnauthenticatedError, retry_s
 from keypool_cli.daemon.proxy_body import READ, UnreadableCodingError
 from keypool_cli.errors import (
     ConflictError,
@@ -74,7 +74,7 @@ def meaning_of(err: KeypoolError) -> Meaning:
 
 def answer_gemini_error(proto: Exchange, err: KeypoolError, form: Form) -> int:
     """Answer with an error of ours; returns the status."""
-    meaning, wait_s = meaning_of(err), _wait_s(err)
+    meaning, wait_s = meaning_of(err), retry_s(err)
     headers = [("x-keypool-error", meaning.kind)]
     if wait_s is not None:
         headers.append(("retry-after", str(ceil(wait_s))))
@@ -83,13 +83,6 @@ def answer_gemini_error(proto: Exchange, err: KeypoolError, form: Form) -> int:
         headers.append(("accept-encoding", READ))
     answer_json(proto, meaning.code, _BODIES[form](meaning, err, wait_s), headers=headers)
     return meaning.code
-
-
-def _wait_s(err: KeypoolError) -> float | None:
-    """When it makes sense to try again, in seconds from now; None where nobody knows."""
-    if isinstance(err, PoolExhaustedError):
-        return err.retry_after_s
-    return RETRY_S if isinstance(err, UnreachableError | PoolUnusableError) else None
 
 
 def _gemini(meaning: Meaning, err: KeypoolError, wait_s: float | None) -> Json:

@@ -14,8 +14,14 @@ from keypool_cli.http.message import BodyTooLargeError, Problem, answer_problem
 from keypool_cli.http.rsgi import Exchange, Header
 from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError, TooLargeError
 
-RETRY_S = 1
-"""What a client waits when a store is away."""
+_STORE_S = 1
+"""What a client waits when a store is away: it mostly comes back by itself, and soon."""
+
+_REPAIR_S = 60
+"""What it waits where no project is usable: someone has to act first, and nobody knows when.
+
+The longest wait that OpenAI's clients obey; after a longer one they ask again within seconds.
+"""
 
 
 class UnauthenticatedError(KeypoolError):
@@ -72,7 +78,7 @@ def answer_error(proto: Exchange, err: KeypoolError) -> int:
             limit=err.limit,
             scope=err.scope,
         )
-        answer_problem(proto, problem, headers=[("retry-after", str(ceil(err.retry_after_s)))])
+        answer_problem(proto, problem, headers=_headers(err))
         return 429
     status, title = next((code, title) for kind, code, title in _STATUS if isinstance(err, kind))
     answer_problem(
@@ -81,9 +87,18 @@ def answer_error(proto: Exchange, err: KeypoolError) -> int:
     return status
 
 
+def retry_s(err: KeypoolError) -> float | None:
+    """When it makes sense to try again, in seconds from now; None where nobody knows."""
+    if isinstance(err, PoolExhaustedError):
+        return err.retry_after_s
+    if isinstance(err, PoolUnusableError):
+        return _REPAIR_S
+    return _STORE_S if isinstance(err, UnreachableError) else None
+
+
 def _headers(err: KeypoolError) -> list[Header]:
-    if isinstance(err, UnreachableError | PoolUnusableError):
-        return [("retry-after", str(RETRY_S))]
+    if (wait_s := retry_s(err)) is not None:
+        return [("retry-after", str(ceil(wait_s)))]
     if isinstance(err, UnauthenticatedError):
         return [("www-authenticate", 'Bearer realm="keypool"')]
     if isinstance(err, WrongMethodError):

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from keypool_cli.core.refusal import Action
+from keypool_cli.core.refusal_rules import LIMIT_ZERO
 from keypool_cli.service.verdicts import Told
 
 MOST_PROJECTS = 5
@@ -26,9 +27,7 @@ class Step(StrEnum):
     ANSWER = "answer"  # the client gets upstream's answer
     MOVE = "move"  # the call goes to another project
     AGAIN = "again"  # the call is sent again after a pause, to whichever project has room
-    FAIL = (
-        "fail"  # the client gets an error of ours: upstream's speaks of a key that is not its own
-    )
+    FAIL = "fail"  # the client gets an error of ours: upstream's would mislead it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,14 @@ class Trail(msgspec.Struct):
         return bool(again)
 
 
+def misleads(told: Told) -> bool:
+    """Whether upstream's own words would mislead a client.
+
+    Of a key, which is not the client's; and of a limit of 0, for they say when to come back.
+    """
+    return told.action == Action.DISABLE or told.rule == LIMIT_ZERO.rule
+
+
 def next_step(told: Told | None, progress: Progress, *, pause_s: float) -> Step:
     """Tell what to do after an attempt with this verdict; told None is a success.
 
@@ -75,7 +82,7 @@ def next_step(told: Told | None, progress: Progress, *, pause_s: float) -> Step:
     if told.action in SET_ASIDE:
         if progress.refused < MOST_PROJECTS and progress.left_s > 0:
             return Step.MOVE
-        return Step.FAIL if told.action == Action.DISABLE else Step.ANSWER
+        return Step.FAIL if misleads(told) else Step.ANSWER
     if progress.retries < MOST_RETRIES and progress.left_s > pause_s:
         return Step.AGAIN
     return Step.ANSWER

@@ -14,7 +14,7 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
-from keypool_cli.core.refusal import Action, Scope, classify
+from keypool_cli.core.refusal import Scope, classify
 from keypool_cli.errors import NoCapacityError
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.attempting import (
@@ -24,10 +24,11 @@ from keypool_cli.service.attempting import (
     Progress,
     Step,
     Trail,
+    misleads,
     next_step,
     pause_s,
 )
-from keypool_cli.service.leasing import PoolExhaustedError
+from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError
 from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.verdicts import Told, told
@@ -35,7 +36,7 @@ from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamEr
 
 
 class RefusedError(NoCapacityError):
-    """Every project that was tried is shut: its key, or the project itself, needs repair."""
+    """Every project that was tried is shut to the call, until someone repairs it."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -157,7 +158,7 @@ class Proxying:
         """
         try:
             ticket = await tickets.ticket(order, trail.refused)
-        except (PoolExhaustedError, RefusedError) as err:
+        except (PoolExhaustedError, PoolUnusableError, RefusedError) as err:
             if trail.turns_to_keys():
                 return await self._next(last, order, tickets, trail)
             if not _says_more(last, err):
@@ -192,16 +193,14 @@ class Proxying:
             raise UpstreamError("upstream did not answer in time", timed_out=True) from None
 
 
-def _says_more(last: Attempt, err: PoolExhaustedError | RefusedError) -> bool:
+def _says_more(last: Attempt, err: NoCapacityError) -> bool:
     """Whether upstream's last answer tells a client more than that no other project is left.
 
-    That a pool has no room is said with the time it will; and what upstream says of a key that
-    the client does not know would mislead it.
+    That a pool has no room is said with the time it will.
     """
-    action = last.told.action if last.told is not None else None
-    if isinstance(err, RefusedError):
-        return action != Action.DISABLE
-    return action not in SET_ASIDE
+    if isinstance(err, PoolExhaustedError):
+        return last.told is None or last.told.action not in SET_ASIDE
+    return last.told is None or not misleads(last.told)
 
 
 def _credential(secret: Secret, *, bearer: bool) -> Header:
@@ -248,7 +247,7 @@ def _progress(attempt: Attempt, order: Order, trail: Trail) -> Progress:
 def shut(pool: Pool) -> RefusedError:
     """The error of a call that found no project in order."""
     return RefusedError(
-        f"the projects of pool {pool.name!r} that were tried need repair",
+        f"the projects of pool {pool.name!r} that were tried cannot be used",
         hint=f"see why: keypool status --pool {pool.name}",
     )
 

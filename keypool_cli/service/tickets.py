@@ -153,8 +153,6 @@ class Leases:
         except PoolUnusableError:
             if order.only is not None:
                 raise _holder_shut(order.pool, order.only) from None
-            if refused:
-                raise shut(order.pool) from None
             raise
         return LeaseTicket(lease, order, self._closing, self._estimating)
 

@@ -199,6 +199,18 @@ def test_a_model_that_is_not_offered_is_tried_on_the_next_project(proxy, pool):
     assert pool.model(first)["state"] == "excluded"
 
 
+def test_a_model_offered_nowhere_is_no_reason_to_come_back_soon(proxy, pool):
+    project = pool.add()
+    # Upstream names a wait all the same.
+    proxy.sim.fault("limit0", project=project)
+    first, second = pool.generate(), pool.generate()
+    assert pool.used(project)["refused"] == {"limit0": 1}
+    assert first.json() == second.json()
+    assert (first.status_code, first.headers["x-keypool-error"]) == (503, "pool-unusable")
+    assert retry_delay_of(first) == float(first.headers["retry-after"]) == 60
+    assert "does not offer this model" in error_of(first)["message"]
+
+
 def test_a_call_goes_to_five_projects_at_most(proxy, pool):
     projects = [pool.add() for _ in range(7)]
     for each in projects:

@@ -35,6 +35,9 @@ def told_of(status, body):
         pytest.param(400, bodies_faults.KEY_INVALID, FIRST, Step.MOVE, id="a dead key moves on"),
         pytest.param(429, bodies.FREE_DAY, LAST_PROJECT, Step.ANSWER, id="the last 429 is told"),
         pytest.param(400, bodies_faults.KEY_INVALID, LAST_PROJECT, Step.FAIL, id="a key is not"),
+        pytest.param(
+            429, bodies.LIMIT_ZERO_FREE, LAST_PROJECT, Step.FAIL, id="a limit of 0 has no time"
+        ),
         pytest.param(429, bodies.FREE_DAY, LATE, Step.ANSWER, id="past the deadline it ends"),
         pytest.param(503, bodies_faults.OVERLOADED, FIRST, Step.AGAIN, id="overload is retried"),
         pytest.param(503, bodies_faults.OVERLOADED, RETRIED, Step.ANSWER, id="but not for ever"),
