@@ -18,6 +18,7 @@ from keypool_cli.errors import (
 )
 from keypool_cli.http.message import BodyTooLargeError, answer_json
 from keypool_cli.http.rsgi import Exchange, Header
+from keypool_cli.http.websocket import UnreadableFrameError
 from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError, TooLargeError
 from keypool_cli.service.proxying import RefusedError
 from keypool_cli.upstream.forward import UpstreamError
@@ -52,6 +53,7 @@ _MEANINGS: tuple[tuple[type[KeypoolError], Meaning], ...] = (
     (PoolExhaustedError, Meaning(429, "RESOURCE_EXHAUSTED", "pool-exhausted")),
     (UnauthenticatedError, Meaning(401, "UNAUTHENTICATED", "unauthenticated")),
     (BodyTooLargeError, Meaning(413, "INVALID_ARGUMENT", "too-large")),
+    (UnreadableFrameError, Meaning(413, "INVALID_ARGUMENT", "too-large")),
     (TooLargeError, Meaning(400, "INVALID_ARGUMENT", "too-large")),
     (UnreadableCodingError, Meaning(415, "INVALID_ARGUMENT", "unreadable-coding")),
     (UsageError, Meaning(400, "INVALID_ARGUMENT", "bad-request")),

@@ -6,13 +6,21 @@ import msgspec
 
 from keypool_cli.daemon.gemini_errors import meaning_of
 from keypool_cli.errors import KeypoolError
-from keypool_cli.http.websocket import BAD_PAYLOAD, GOING_AWAY, INTERNAL, POLICY, TRY_LATER, Peer
+from keypool_cli.http.websocket import (
+    BAD_PAYLOAD,
+    GOING_AWAY,
+    INTERNAL,
+    POLICY,
+    TOO_BIG,
+    TRY_LATER,
+    Peer,
+)
 from keypool_cli.service.live_refusal import refusal_of_close
 from keypool_cli.upstream.websocket import Closed
 
 # As Gemini closes: 1007 for what it does not understand, 1008 for what may not be, 1011 for spent
-# quota and for errors inside.
-_CODES = {400: BAD_PAYLOAD, 413: BAD_PAYLOAD, 429: INTERNAL, 500: INTERNAL}
+# quota and for errors inside; 1009 is RFC 6455's for what is too big.
+_CODES = {400: BAD_PAYLOAD, 413: TOO_BIG, 429: INTERNAL, 500: INTERNAL}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ gives no handle on the connection; an answer cut short must never look complete.
 own its sockets, so it shuts them down.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ from pathlib import Path
 from stat import S_ISSOCK
 
 _DESCRIPTORS = Path("/dev/fd")
+
+_CHUNK = 1024 * 1024
+
+_PAUSE_S = 0.3
 
 
 def drop_client(client: str) -> bool:
@@ -41,6 +46,20 @@ def write_to_client(client: str, data: bytes) -> bool:
                 # Never blocks: the descriptor is shared with the server, which made it so.
                 return sock.send(data) == len(data)
     return False
+
+
+async def discard(client: str, longest_s: float) -> None:
+    """Take what ``scope.client`` sends until it pauses, at most so long.
+
+    Nobody else may be reading.
+    """
+    if (sock := socket_of(client)) is None:
+        return
+    loop = asyncio.get_running_loop()
+    with sock, suppress(OSError, TimeoutError):
+        async with asyncio.timeout(longest_s):
+            while await asyncio.wait_for(loop.sock_recv(sock, _CHUNK), _PAUSE_S):
+                pass
 
 
 def has_hung_up(client: str) -> bool:

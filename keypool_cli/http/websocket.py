@@ -10,13 +10,15 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Protocol
 
-from keypool_cli.http.connection import write_to_client
+from keypool_cli.errors import KeypoolError
+from keypool_cli.http.connection import discard, drop_client, has_hung_up, write_to_client
 from keypool_cli.http.rsgi import ClientGone, Scope
 
 LONGEST_REASON = 123
 """Bytes of a close frame's reason (RFC 6455, 5.5)."""
 
-NORMAL, GOING_AWAY, BAD_PAYLOAD, POLICY, INTERNAL, TRY_LATER = 1000, 1001, 1007, 1008, 1011, 1013
+NORMAL, GOING_AWAY, BAD_PAYLOAD, POLICY, TOO_BIG = 1000, 1001, 1007, 1008, 1009
+INTERNAL, TRY_LATER = 1011, 1013
 """Codes we send (RFC 6455, 7.4.1, and IANA's registry)."""
 
 UNSENDABLE = frozenset({1004, 1005, 1006, 1015})
@@ -24,6 +26,17 @@ UNSENDABLE = frozenset({1004, 1005, 1006, 1015})
 
 _ECHO_S = 2.0
 """How long the other side may take to answer a close frame."""
+
+
+class UnreadableFrameError(KeypoolError):
+    """The client sent what the server does not take; nothing more can be read of it.
+
+    granian (2.8) stops reading there, says nothing, and leaves the connection open. Its limits
+    are tungstenite's own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a frame may hold 16 MiB, a message 64 MiB", hint="send it in parts")
 
 
 class Message(Protocol):
@@ -71,6 +84,7 @@ class Peer:
         self._scope = scope
         self._transport = transport
         self._next: asyncio.Task[str | bytes | None] | None = None
+        self._unreadable = False
 
     @property
     def sealed(self) -> bool:
@@ -80,11 +94,14 @@ class Peer:
     def reading(self) -> asyncio.Task[str | bytes | None]:
         """The next message on its way; it stays the next one until it is received."""
         if self._next is None:
-            self._next = asyncio.ensure_future(_read(self._transport))
+            self._next = asyncio.ensure_future(self._read(self._transport))
         return self._next
 
     async def receive(self) -> str | bytes | None:
-        """The next message; None when the client closes. Raises ClientGone when it has gone."""
+        """The next message; None when the client closes.
+
+        Raises ClientGone when it has gone, UnreadableFrameError where it goes on unheard.
+        """
         message = await asyncio.shield(self.reading())
         self._next = None
         return message
@@ -96,11 +113,29 @@ class Peer:
         else:
             await self._transport.send_bytes(message)
 
+    async def _read(self, transport: Transport) -> str | bytes | None:
+        try:
+            message = await transport.receive()
+        except ClientGone:
+            if has_hung_up(self._scope.client):
+                raise
+            self._unreadable = True
+            raise UnreadableFrameError from None
+        return message.data if message.kind else None
+
     async def close(self, code: int, reason: str) -> None:
         """Close with code and reason, and let the client answer; sealed: nothing can be said."""
-        if self.sealed or not write_to_client(self._scope.client, frame(code, reason)):
-            return
-        with suppress(ClientGone, TimeoutError):
+        told = not self.sealed and write_to_client(self._scope.client, frame(code, reason))
+        if self._unreadable:
+            # What it still sends must be taken: a break on unread bytes would overtake our words.
+            await discard(self._scope.client, _ECHO_S)
+            drop_client(self._scope.client)
+        elif told:
+            await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        """Wait a little for the client's own goodbye."""
+        with suppress(ClientGone, UnreadableFrameError, TimeoutError):
             async with asyncio.timeout(_ECHO_S):
                 while await self.receive() is not None:
                     pass
@@ -113,11 +148,6 @@ class Peer:
             await asyncio.gather(reading, return_exceptions=True)
         # Whoever still holds this (the traceback of an error, for one) must not hold the client.
         del self._transport
-
-
-async def _read(transport: Transport) -> str | bytes | None:
-    message = await transport.receive()
-    return message.data if message.kind else None
 
 
 def frame(code: int, reason: str) -> bytes:

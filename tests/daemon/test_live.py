@@ -1,9 +1,11 @@
 """The Live API through a daemon: conversations, refusals, failover, closes, settlements."""
 
 import asyncio
+import ssl
 
 import pytest
 from google.genai import errors
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.daemon import FLASH, eventually, secret_of, unique
@@ -263,3 +265,18 @@ async def test_no_word_of_upstream_tells_the_key(stage, pool):
     assert secret not in str(answer)
     assert (code, secret in reason) == (1008, False)
     assert "has been suspended" in reason
+
+
+async def test_over_tls_a_last_message_tells_of_a_frame_too_big(stage, pool):
+    await added(pool)
+    url = f"wss{stage.sealed.url.removeprefix('https')}{LIVE}?key={stage.proxy.home.token}"
+    context = ssl.create_default_context(cafile=stage.certificate.cert)
+    named = {"x-keypool-pool": pool.name}
+    connecting = connect(url, ssl=context, additional_headers=named, proxy=None, ping_interval=None)
+    async with connecting as wire:
+        await wire.send(a_setup())
+        await heard(wire, "setupComplete")
+        sending = asyncio.ensure_future(wire.send(b"x" * 17 * 1024 * 1024))
+        assert (await heard(wire, "code"))["code"] == 413
+        await goodbye(wire)
+        await asyncio.gather(sending, return_exceptions=True)

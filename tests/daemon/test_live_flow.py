@@ -1,12 +1,12 @@
 """Live conversations under pressure: slow sides, forced ends, and an upstream of the test's own."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from tests.support.daemon import FLASH, a_home, secret_of
@@ -143,6 +143,33 @@ async def test_without_authentication_a_web_page_reaches_no_conversation(tmp_pat
             assert await goodbye(client) == (1008, "no pool named 'main'; see: keypool pool list")
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([PART * 272], id="a frame of 17 MiB"),
+        pytest.param([PART * 128] * 9, id="a message of 72 MiB in frames of 8"),
+    ],
+)
+@pytest.mark.parametrize("begun", [True, False], ids=["later", "as the setup"])
+async def test_what_is_too_big_is_told_at_once(tmp_path, parts, begun):
+    async def converse(wire):
+        await wire.wait_closed()
+
+    # Without pings of the client's, which would end it after 20 s.
+    quiet = {"ping_interval": None, "compression": None}
+    async with (
+        upstream(tmp_path, converse) as (_, connecting, _seen),
+        connecting(**quiet) as client,
+    ):
+        if begun:
+            await client.send(a_setup())
+            await client.recv()
+        with suppress(ConnectionClosed):
+            await client.send(parts)
+        told = "a frame may hold 16 MiB, a message 64 MiB; send it in parts"
+        assert await goodbye(client) == (1009, told)
+
+
 async def test_text_and_binary_messages_stay_what_they_are(tmp_path):
     async def converse(wire):
         async for message in wire:
@@ -161,6 +188,8 @@ async def test_a_daemon_that_ends_says_so_and_settles_its_conversations(tmp_path
         await wire.recv()
         await wire.send(b'{"setupComplete": {}}')
         await wire.send(b'{"usageMetadata": {"promptTokenCount": 41}}')
+        # No turn can cost so much: it is not counted.
+        await wire.send(b'{"usageMetadata": {"promptTokenCount": 100000000000000000000}}')
         await wire.wait_closed()
         closed.append(wire.close_code)
 
@@ -176,8 +205,8 @@ async def test_a_daemon_that_ends_says_so_and_settles_its_conversations(tmp_path
             ):
                 wire = await connect(f"{served.websocket_url}{LIVE}?key={token}", proxy=None)
                 await wire.send(a_setup())
-                await wire.recv()
-                await wire.recv()
+                for _ in range(3):
+                    await wire.recv()
                 served.process.terminate()
                 assert await goodbye(wire) == (1001, "this daemon is ending")
                 assert await asyncio.to_thread(served.process.wait, 10) == 0
