@@ -55,6 +55,11 @@ def lines(status: "Status", sort: str = "problems") -> Iterator[str]:
             yield _tabbed(pool, project, model, state)
 
 
+def worst_first(pools: "Iterable[PoolStatus]") -> "list[PoolStatus]":
+    """Pools whose projects are all held, then those with some that are, then the others."""
+    return sorted(pools, key=lambda pool: (not _held(pool), pool.ready + pool.full > 0))
+
+
 def headline(pool: "PoolStatus", at: str) -> str:
     """The answer in one line: how many serve, what holds the others, when the next is ready."""
     total = sum(getattr(pool, state) for state in PROBLEMS_FIRST)
@@ -189,7 +194,7 @@ def use_text(use: "Use") -> str:
 def advice(status: "Status") -> list[str]:
     """The commands that help most, one for each kind of trouble, the worst first."""
     found: dict[str, str] = {}
-    for pool in status.pools:
+    for pool in worst_first(status.pools):
         stopped = [row for row in _unsorted(pool.projects) if row[2] not in _SERVING]
         for row in sorted(stopped, key=ORDERS["problems"]):
             command = _remedy(*row)

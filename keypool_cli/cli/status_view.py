@@ -51,11 +51,12 @@ _LAYOUTS = (
 def picture(status: Status, *, with_advice: bool = False, sort: str = "problems") -> Group:
     """The headlines of every pool, the hint, and their tables."""
     # Answers first: a screen that is too short for every row still has them.
-    parts: list[object] = [_Headline(pool, status.at) for pool in status.pools]
+    pools = status_text.worst_first(status.pools) if sort == "problems" else status.pools
+    parts: list[object] = [_Headline(pool, status.at) for pool in pools]
     parts += map(_Hint, status_text.advice(status) if with_advice else ())
-    for pool in status.pools:
+    for pool in pools:
         if pool.projects:
-            parts += [Text(clean(pool.pool), style="bold")] if len(status.pools) > 1 else []
+            parts += [Text(clean(pool.pool), style="bold")] if len(pools) > 1 else []
             parts.append(_Rows(pool, status.at, sort))
     return Group(*parts)  # type: ignore[arg-type]  # rich names no type for "renderable by protocol"
 
