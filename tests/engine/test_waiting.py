@@ -5,7 +5,15 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from keypool_cli.core.model import UNLIMITED
-from keypool_cli.engine.types import Demand, Grant, LiveMark, LivePool, MarkAction, Waits
+from keypool_cli.engine.types import (
+    Demand,
+    Grant,
+    LiveMark,
+    LivePool,
+    LiveProject,
+    MarkAction,
+    Waits,
+)
 from tests.support.live_engine import LiveEngine, a_demand, a_project
 from tests.support.waiting_machine import WaitingMachine
 
@@ -340,6 +348,68 @@ def test_a_project_kept_free_is_given_up_when_a_refusal_closes_it(live):
     assert live.refusal(100).retry_at_ms == live.now + 5000
     served = pump_until(live, start + WINDOW_MS)
     assert served == {large.lease_id: lease.granted_at_ms + WINDOW_MS}
+
+
+def served_while_small_ones_keep_coming(live: LiveEngine, waiter: Demand, **small) -> bool:
+    """Whether a waiter is, within a window of its starving; small demands come every second."""
+    until = live.now + 10_000 + WINDOW_MS
+    while live.now < until:
+        if waiter.lease_id in pump_until(live, live.now + 1000):
+            return True
+        live.acquire(100, **small)
+    return False
+
+
+def a_project_that_small_ones_fill(live: LiveEngine, *others: LiveProject, **options) -> None:
+    """Project 1 takes ten demands of 100 tokens a window, and has taken them."""
+    live.load(a_project(1, rpm=1000), *others, **options)
+    for _ in range(10):
+        live.grant(100, avoid="=,1,")
+        live.now += 6050
+
+
+def test_a_project_kept_free_that_leaves_the_pool_is_given_up_for_another(live):
+    pools = [LivePool(1, 0, [0]), LivePool(2, 0, [0])]
+    a_project_that_small_ones_fill(live, a_project(2), pools=pools)
+    live.now += 10
+    live.grant(900, avoid="=,2,")
+    large = waits(live, 950)
+    live.now += 10_000
+    live.pump()
+    assert live.view(1).why == "held"
+    live.load(a_project(1, rpm=1000, pools=[2]), pools=pools)
+    assert live.view(1).why == ""
+    assert served_while_small_ones_keep_coming(live, large)
+
+
+@pytest.mark.parametrize("already", [False, True], ids=["before it starves", "while kept one"])
+def test_a_starved_demand_that_nothing_can_take_any_more_lets_the_next_one_be_kept_a_project(
+    live, already
+):
+    a_project_that_small_ones_fill(live, a_project(2))
+    live.grant(600, avoid="=,2,")
+    waits(live, 900, avoid="=,2,")
+    large = waits(live, 800)
+    if already:
+        live.now += 10_000
+        live.pump()
+        assert live.keys() >= {"holder:1"}
+    live.load(a_project(2, flags=0))
+    assert served_while_small_ones_keep_coming(live, large)
+
+
+def test_a_starved_demand_at_its_clients_limit_lets_another_clients_be_kept_a_project(live):
+    """Its client's own small demands keep it there for as long as they like."""
+    limits = {"client": 1, "client_tpm": 1000}
+    a_project_that_small_ones_fill(live)
+    waits(live, 900, **limits)
+    large = waits(live, 800, client=2)
+    live.now += 10_000
+    live.pump()
+    assert live.keys() >= {"holder:1"}
+    live.load(a_project(2, pools=[2]), pools=[LivePool(1, 0, [0]), LivePool(2, 0, [0])])
+    live.grant(500, pool=2, **limits)
+    assert served_while_small_ones_keep_coming(live, large)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "too late", "its daemon died"])

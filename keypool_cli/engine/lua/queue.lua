@@ -98,23 +98,37 @@ local function deliver(ctx, waiter, granted)
   call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
 end
 
+local hold, stand_back
+
+do -- Lua has room for 200 local names in one scope
+
 -- The project kept for a waiter and when it fits; nil when it is worth no more waiting: it is
--- another's by now, or a refusal has closed it for longer than a window.
+-- another's by now, has left the pool, or a refusal has closed it for longer than a window.
 local function still_held(ctx, waiter)
   local state = waiter.held and get_state(ctx, waiter.held)
   if not state or (state.held_by ~= 0 and state.held_by ~= waiter.number) then return nil end
+  if not member_of(state, waiter.pool) then return nil end
   advance(ctx, state)
   local at = fits_at(ctx, state, waiter)
   if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end
 end
 
--- Keeps a project free for a starved waiter: the one that fits it soonest.
-local function hold(ctx, pool, waiter)
+-- Lets another have a project kept free.
+function stand_back(ctx, waiter)
+  if not waiter.held then return end
+  let_go(ctx, waiter)
+  waiter.held = nil
+  save_waiter(ctx, waiter)
+  call('DEL', key(ctx, 'holder', waiter.pool))
+end
+
+-- Keeps a project free for a starved waiter: the one that fits it soonest. Answers whether it found one.
+function hold(ctx, pool, waiter)
   local state, at = still_held(ctx, waiter)
   if not state then
     let_go(ctx, waiter)
     local best = earliest_unheld(ctx, pool, waiter)
-    if not best.id then return end
+    if not best.id then return stand_back(ctx, waiter) end
     state, at, waiter.held = ctx.states[best.id], best.at, best.id
     save_waiter(ctx, waiter)
     call('SET', key(ctx, 'holder', pool.id), waiter.lease_id)
@@ -122,6 +136,9 @@ local function hold(ctx, pool, waiter)
   keep_for(state, ctx.now + HOLD_MS, waiter.number)
   place(ctx, state)
   wake_by(ctx, at)
+  return true
+end
+
 end
 
 local function daemon_is_dead(ctx, daemon, alive)
@@ -185,10 +202,11 @@ local function holder_of(ctx, pool, alive)
 end
 
 -- Serves a waiter that fits now. found: what was learned of those before it: what is too large for
--- the pool or for the client's own limits.
+-- the pool, for the client's own limits, or to have any project kept free.
 local function look_at(ctx, pool, brief, found)
   local starving = brief.since + ctx.meta.starve_ms <= ctx.now
-  local holds = brief.lease_id == found.holder or (starving and not found.holder)
+  local holds = brief.lease_id == found.holder
+    or (starving and not found.holder and not is_too_large(found.hopeless, brief))
   if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
   local limited = found.limited[brief.limits]
   if not holds and (is_too_large(found.too_large, brief) or is_too_large(limited, brief)) then return end
@@ -199,11 +217,16 @@ local function look_at(ctx, pool, brief, found)
     found.freed = found.freed or waiter.held
   elseif outcome == 'client' then
     found.limited[brief.limits] = also_too_large(limited, waiter)
+    if brief.lease_id == found.holder then
+      stand_back(ctx, waiter)
+      found.holder, found.freed = nil, true
+    end
   else
     if not waiter.held then found.too_large = also_too_large(found.too_large, waiter) end
     if holds then
-      hold(ctx, pool, waiter)
-      found.holder = brief.lease_id
+      local held = hold(ctx, pool, waiter)
+      found.holder = held and brief.lease_id or nil
+      if not held then found.hopeless = also_too_large(found.hopeless, waiter) end
     end
   end
 end
@@ -220,7 +243,7 @@ end
 -- one at a time, the first that has waited long enough has a project kept free until it is served.
 local function serve(ctx, pool)
   if ctx.waiting <= 0 then return end
-  local waiting, found, kept = ctx.waiting, { alive = {}, limited = {} }, 0
+  local found, kept = { alive = {}, limited = {} }, 0
   found.holder = holder_of(ctx, pool, found.alive)
   repeat
     local before = ctx.waiting
@@ -230,7 +253,7 @@ local function serve(ctx, pool)
   until count < LOOK_AT or kept >= MOST_LOOKED_AT or not may_fit_behind(ctx, pool, found)
   commit(ctx)
   -- what was kept free for one may have room for those that were tried before
-  if found.freed and ctx.waiting < waiting then return serve(ctx, pool) end
+  if found.freed then return serve(ctx, pool) end
 end
 
 local function read_pool(ctx, id)
