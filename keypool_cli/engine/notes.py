@@ -164,6 +164,14 @@ class Notes:
         with self.store.errors():
             return int(await self.store.client.get(f"{tag(model)}:waiting") or 0)
 
+    async def not_in_line(self, model: str, lease_ids: Sequence[str]) -> list[str]:
+        """Return those of the demands that do not wait."""
+        if not lease_ids:
+            return []
+        with self.store.errors():
+            found = await self.store.client.hmget(f"{tag(model)}:waiter", list(lease_ids))
+        return [each for each, waiter in zip(lease_ids, found, strict=True) if waiter is None]
+
     async def members(self, model: str) -> set[int]:
         """Return the ids of the projects loaded on a model."""
         with self.store.errors():

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from keypool_cli.engine.engine import Engine
@@ -19,6 +19,9 @@ SOONEST_S = 0.005
 
 IDLE_S = 1.0
 """How often models in use are looked after when nothing is due: leases that ended, old scores."""
+
+SILENT_MS = 5000
+"""A daemon silent for longer is taken for dead: the engine's own bound."""
 
 GRACE_S = 0.25
 """How long past its deadline a grant may still be on its way."""
@@ -47,6 +50,7 @@ class Waiting:
         self._pools: dict[str, dict[int, int]] = defaultdict(dict)
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._seen_ms: dict[str, int] = {}
         self.on_step: Callable[[str], Awaitable[object]] = _nothing
 
     @property
@@ -118,7 +122,9 @@ class Waiting:
         pools[pool_id] = pools.get(pool_id, 0) + 1
         self._look_after(model)
         self.wake(model)
-        left_s = (demand.deadline_ms - await self.now_ms()) / 1000
+        now_ms = await self.now_ms()
+        self._seen_ms.setdefault(model, now_ms)
+        left_s = (demand.deadline_ms - now_ms) / 1000
         try:
             return await asyncio.wait_for(asyncio.shield(grant), left_s + GRACE_S)
         except TimeoutError:
@@ -157,8 +163,8 @@ class Waiting:
                 await asyncio.wait_for(self._wake[model].wait(), delay)
             self._wake[model].clear()
         del self._pumps[model], self._pools[model]
-        self._in_line.pop(model, None)
-        self._wake.pop(model, None)
+        for known in (self._in_line, self._wake, self._seen_ms):
+            known.pop(model, None)
 
     async def _pump(self, model: str) -> float:
         """Fetch and hand out grants; how long to rest, in seconds."""
@@ -169,15 +175,29 @@ class Waiting:
         self.heard(pumped.now_ms, asked_at_ms=asked_at_ms)
         if steps != self.steps:
             await self.on_step(model)
-        for grant in pumped.grants:
-            future = self._parked.get(grant.lease_id)
-            if future is not None and not future.done():
-                future.set_result(grant)
-        if pumped.waiting == 0:
-            self._tell_lost(each for each, until in in_line.items() if until > pumped.now_ms)
+        self._hand_over(pumped.grants)
+        lost = [each for each, until in in_line.items() if until > pumped.now_ms]
+        silent_ms = pumped.now_ms - self._seen_ms.get(model, pumped.now_ms)
+        if pumped.waiting > 0:
+            lost = await self._dropped(model, lost) if silent_ms > SILENT_MS else []
+        self._seen_ms[model] = pumped.now_ms
+        self._tell_lost(lost)
         if not pools or pumped.next_at_ms == 0:
             return IDLE_S
         return min(max((pumped.next_at_ms - pumped.now_ms) / 1000, SOONEST_S), IDLE_S)
+
+    def _hand_over(self, grants: Iterable[Grant]) -> None:
+        for grant in grants:
+            future = self._parked.get(grant.lease_id)
+            if future is not None and not future.done():
+                future.set_result(grant)
+
+    async def _dropped(self, model: str, lease_ids: Sequence[str]) -> list[str]:
+        """Those of the demands that left the line while this daemon was taken for dead."""
+        dropped = await self._engine.not_in_line(model, lease_ids)
+        # One that was served meanwhile is not in line either, but its grant lies ready.
+        self._hand_over((await self._engine.pump(model, self.daemon, [])).grants)
+        return dropped
 
     def _tell_lost(self, lease_ids: Iterable[str]) -> None:
         """Demands that wait here, though nobody waits there."""

@@ -27,11 +27,16 @@ def url(tmp_path):
 async def engine(url):
     client = Redis.from_url(url, protocol=2)
     found = Engine(Store(client, url))
-    project = LiveProject(1, 1, -1, -1, -1, 1, 0, [10], [POOL])
-    await found.load(M, [project])
-    await found.seal(M, revision=1, pools=[LivePool(POOL, 0, [0])], epoch="e")
+    await loaded(found)
     yield found
     await found.store.close()
+
+
+async def loaded(engine):
+    """One project that takes one request a minute."""
+    project = LiveProject(1, 1, -1, -1, -1, 1, 0, [10], [POOL])
+    await engine.load(M, [project])
+    await engine.seal(M, revision=1, pools=[LivePool(POOL, 0, [0])], epoch="e")
 
 
 @pytest.fixture
@@ -98,6 +103,29 @@ async def test_a_demand_whose_queue_was_lost_with_the_store_is_told(engine, wait
         assert not parked.done()
         await engine.store.client.flushall()
         assert await asyncio.wait_for(parked, 5) is None
+
+
+async def test_a_demand_dropped_while_its_daemon_was_silent_is_told_though_others_wait(url):
+    """The silence is a clock that goes on: another daemon's pump takes this one for dead."""
+    ahead = [0]
+    client = Redis.from_url(url, protocol=2)
+    engine = Engine(Store(client, url), now=lambda: time.time_ns() // 1_000_000 + ahead[0])
+    await loaded(engine)
+    waiting, other = Waiting(engine), Waiting(engine)
+    held = await ask(engine, await a_demand(waiting, 0))
+    demands = [await a_demand(each, 60) for each in (waiting, other)]
+    with waiting.expecting(demands[0]) as grant:
+        assert [await ask(engine, each) for each in demands] == [Waits(), Waits()]
+        parked = asyncio.create_task(waiting.wait(M, POOL, demands[0], grant))
+        await asyncio.sleep(0.1)
+        ahead[0] = 6000
+        await engine.pump(M, other.daemon, [])
+        await engine.pump(M, other.daemon, [POOL])
+        assert await line(engine) == 1
+        assert await asyncio.wait_for(parked, 5) is None
+    assert isinstance(held, Grant)
+    await waiting.close()
+    await engine.store.close()
 
 
 async def test_a_model_that_nobody_waits_for_is_looked_after_no_more(engine, waiting, monkeypatch):
