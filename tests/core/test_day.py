@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keypool_cli.core.day import day_end_ms, day_of, day_starts
-from tests.support.oracle import pacific_midnights
+from tests.support.oracle_project import pacific_midnights
 
 HOUR_MS = 3_600_000
 instants = st.integers(946_684_800_000, 4_102_444_800_000)

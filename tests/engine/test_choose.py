@@ -16,7 +16,7 @@ from keypool_cli.engine.types import (
     Waits,
 )
 from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project
-from tests.support.oracle import BOTH_DAYS
+from tests.support.oracle_project import BOTH_DAYS
 
 WINDOW_MS = 60_501
 """When a booking has left the window."""

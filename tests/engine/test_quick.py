@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.types import Demand, LiveMark, LivePool, LiveProject, MarkAction
 from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project, live_engine
-from tests.support.oracle import BOTH_DAYS, pacific_midnights
+from tests.support.oracle_project import BOTH_DAYS, pacific_midnights
 
 THE_LONG_WAY = ("if not is_usual(ctx, pool) then return 0 end", "do return 0 end")
 STEPS = 150

@@ -8,7 +8,7 @@ from keypool_cli.core.day import day_starts
 from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.types import Grant
 from tests.support.live_engine import NOON, a_demand, a_project
-from tests.support.oracle import BOTH_DAYS, Booking, Log, pacific_midnights
+from tests.support.oracle_project import BOTH_DAYS, Booking, Log, pacific_midnights
 
 WINDOW_MS = 60_500
 DAY_MS = 86_400_000

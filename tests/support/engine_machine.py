@@ -18,7 +18,8 @@ from keypool_cli.engine.types import (
     View,
 )
 from tests.support.live_engine import NOON, LiveEngine, a_demand
-from tests.support.oracle import BOTH_DAYS, Oracle, ProjectModel, pacific_midnights
+from tests.support.oracle import Oracle
+from tests.support.oracle_project import BOTH_DAYS, ProjectModel, pacific_midnights
 
 HOUR_MS = 3_600_000
 # A short day, a long day and a plain one end soon after these; the last is just before 00:00 UTC.
@@ -285,7 +286,7 @@ class EngineMachine(RuleBasedStateMachine):
         for reason in found.reasons:
             state = self.oracle.projects[reason.project_id]
             assert (reason.limit == "") == state.fits(demand, now)
-            assert reason.at_ms == _when(state, demand, now)
+            assert reason.at_ms == (state.fits_from(demand, now) or 0)
 
     @rule()
     def look(self) -> None:
@@ -295,22 +296,23 @@ class EngineMachine(RuleBasedStateMachine):
         busy = self.live.busy(*ids)
         assert busy == [view for view in found if view in busy or _is_busy(view)]
         for view in found:
-            state, now = self.oracle.projects[view.project_id], self.live.now
-            assert (view.requests, view.tokens) == state.log.used(now)
-            assert (view.day_requests, view.utc_requests) == (
-                state.day_count(now),
-                state.utc_count(now),
-            )
-            assert view.in_flight == state.in_flight(now)
-            assert (view.cool_until_ms, view.wide_until_ms) == (state.cool_until, state.wide_until)
-            assert (view.failures, view.flags) == (state.failures, state.flags)
-            assert view.key_count == len(state.keys)
-            assert view.usable == state.usable
-            assert view.opens_at_ms == _when(state, a_demand(1), now)
+            views_agree(view, self.oracle.projects[view.project_id], self.live.now, a_demand(1))
 
     def teardown(self) -> None:
         if self.oracle.projects:
             self.look()
+
+
+def views_agree(view: View, state: ProjectModel, now: int, more: Demand) -> None:
+    """What a look at a project tells; more: the least that can be asked of it."""
+    assert (view.requests, view.tokens) == state.log.used(now)
+    assert (view.day_requests, view.utc_requests) == (state.day_count(now), state.utc_count(now))
+    assert view.in_flight == state.in_flight(now)
+    assert (view.cool_until_ms, view.wide_until_ms) == (state.cool_until, state.wide_until)
+    assert (view.failures, view.flags) == (state.failures, state.flags)
+    assert view.key_count == len(state.keys)
+    assert view.usable == state.usable
+    assert view.opens_at_ms == (state.fits_from(more, now) or 0)
 
 
 def _is_busy(view: View) -> bool:
@@ -321,9 +323,3 @@ def _is_busy(view: View) -> bool:
 def _without(demand: Demand) -> Demand:
     """The same without a project preferred, for one request."""
     return a_demand(demand.tokens, ttl_ms=demand.ttl_ms)
-
-
-def _when(state: ProjectModel, demand: Demand, now: int) -> int:
-    """When the project takes the demand; 0: never."""
-    instants = sorted(state.changes(now) | {now})
-    return next((at for at in instants if at >= now and state.fits(demand, at)), 0)

@@ -215,7 +215,7 @@ class WaitingMachine(RuleBasedStateMachine):
         get, prefix = self.live.client, tag(self.live.model)
         holder = self.live.run(get.get(f"{prefix}:holder:1"))
         record = holder and self.live.run(get.hget(f"{prefix}:waiter", holder))
-        return (raw(holder).decode(), _held(raw(record))) if record else (None, 0)
+        return (raw(holder).decode(), held_project(raw(record))) if record else (None, 0)
 
     def _nothing_missed(self):
         self._nothing_fits_before(self.live.now + 1)
@@ -255,7 +255,7 @@ def _alike(one, other):
     )
 
 
-def _held(record: bytes) -> int:
+def held_project(record: bytes) -> int:
     """The project kept free for a waiter, by its record in ``T:waiter``."""
     size = _WAITER.unpack_from(record)[3]
     return int(record[_WAITER.size : _WAITER.size + size])
