@@ -107,6 +107,28 @@ def test_a_lease_outlives_the_store_and_is_settled_after_it(steady):
     assert daemon.model(project, pool.name)["tpm"]["used"] == 4
 
 
+def test_whoever_waits_at_a_daemon_that_stood_still_is_served_though_others_wait_elsewhere(steady):
+    """Stopped for longer than it takes to be given up, as a machine that sleeps."""
+    home, daemon = steady
+    pools = [APool(home), APool(home)]
+    for each in pools:
+        each.add(in_flight=1)
+    with home.daemon() as other, ThreadPoolExecutor(2) as threads:
+        held, busy = (daemon.granted(pool=each.name) for each in pools)
+        late = threads.submit(daemon.lease, pool=pools[0].name, wait_s=25)
+        time.sleep(0.5)
+        daemon.signal(signal.SIGSTOP)
+        elsewhere = threads.submit(other.lease, pool=pools[1].name, wait_s=25)
+        time.sleep(5.5)
+        assert other.lease(pool=pools[0].name).status_code == 429
+        daemon.signal(signal.SIGCONT)
+        time.sleep(1.5)
+        daemon.release(held)
+        assert late.result(8).status_code == 201
+        daemon.release(busy)
+        assert elsewhere.result().status_code == 201
+
+
 def test_whoever_waits_is_served_though_the_store_was_killed_meanwhile(steady):
     home, daemon = steady
     pool = APool(home)
