@@ -6,10 +6,10 @@ from keypool_cli.engine.engine import LOAD_CHUNK, SKIM_CHUNK, Engine
 from keypool_cli.engine.keyspace import MODELS, tag
 
 _PLAIN = (
-    "epoch", "due", "blocked", "stale", "leases", "waiting", "waiter", "ticket", "members",
-    "rebuilt", "used_at", "vouched", "expired",
+    "epoch", "blocked", "stale", "leases", "waiter", "ticket", "members", "rebuilt", "used_at",
+    "vouched", "expired",
 )  # fmt: skip
-_OF_A_POOL = ("pool", "members", "line", "sizes", "turns", "holder")
+_OF_A_POOL = ("members", "line", "sizes", "turns", "holder")
 _OF_A_CLIENT = ("state:c", "ring:c")
 
 

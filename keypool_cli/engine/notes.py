@@ -162,7 +162,7 @@ class Notes:
     async def queued(self, model: str) -> int:
         """Return how many demands wait for a model, in all pools and daemons."""
         with self.store.errors():
-            return int(await self.store.client.get(f"{tag(model)}:waiting") or 0)
+            return int(await self.store.client.hlen(f"{tag(model)}:waiter"))
 
     async def not_in_line(self, model: str, lease_ids: Sequence[str]) -> list[str]:
         """Return those of the demands that do not wait."""

@@ -14,7 +14,7 @@ from importlib.resources import files
 from zlib import crc32
 
 PARTS = (
-    "library", "records", "state", "window", "ready", "lease", "choose", "earliest",
+    "library", "records", "state", "call", "window", "ready", "lease", "choose", "earliest",
     "queue", "quick", "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 

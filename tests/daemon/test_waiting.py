@@ -35,7 +35,7 @@ class Line:
         self.live, self.tag = live, f"{{kp:{model}}}"
 
     def length(self):
-        return int(self.live.get(f"{self.tag}:waiting") or 0)
+        return int(self.live.hlen(f"{self.tag}:waiter"))
 
     def await_length(self, count):
         eventually(lambda: self.length() == count)

@@ -19,6 +19,14 @@ def live_server(engine_url):
 
 
 @pytest.fixture
+def own_live(engine_url):
+    """An engine to be changed: no other test has it."""
+    with live_engine(engine_url) as live:
+        live.fresh()
+        yield live
+
+
+@pytest.fixture
 def live(live_server):
     """The engine, empty, at noon."""
     live_server.fresh()

@@ -222,18 +222,20 @@ def test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew(liv
     assert live.grant()
 
 
-def test_a_state_that_another_layout_wrote_is_not_read(live):
-    live.load(a_project())
-    live.grant()
-    live.mutate(("{ 'tokens', 'I6' }", "{ 'tokens', 'I7' }"))
-    live.engine._library = live.engine._library.replace("local LAYOUT = ", "local LAYOUT = 1 + ")
-    answer = live.run(live.engine.acquire(live.model, 1, [a_demand()], revision=1))
+def test_a_state_that_another_layout_wrote_is_not_read(own_live):
+    own_live.load(a_project())
+    own_live.grant()
+    own_live.mutate(("{ 'tokens', 'I6' }", "{ 'tokens', 'I7' }"))
+    own_live.engine._library = own_live.engine._library.replace(
+        "local LAYOUT = ", "local LAYOUT = 1 + "
+    )
+    answer = own_live.run(own_live.engine.acquire(own_live.model, 1, [a_demand()], revision=1))
     assert answer == Stale(0)
-    assert live.run(live.engine.snapshot(live.model, [1])).revision == -1
-    live.run(live.engine.clear(live.model))
-    live.load(a_project())
-    assert live.grant()
-    assert live.view().requests == 1
+    assert own_live.run(own_live.engine.snapshot(own_live.model, [1])).revision == -1
+    own_live.run(own_live.engine.clear(own_live.model))
+    own_live.load(a_project())
+    assert own_live.grant()
+    assert own_live.view().requests == 1
 
 
 def test_every_stored_record_has_a_part_in_the_layout():

@@ -443,6 +443,7 @@ def test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before(live):
     live.now += 10_000
     live.pump()
     small = waits(live, 50, client=2)
+    assert live.run(live.engine.queued(live.model)) == 2
     assert live.view().why == "tpm"
     live.run(live.engine.reset(live.model, [1], counters=True))
     assert live.run(live.engine.queued(live.model)) == 0
@@ -523,8 +524,21 @@ def test_a_waiter_that_left_leaves_nothing_behind(live, end):
         for name in live.keys() - before
         if not name.startswith(("daemon:", "lease:", "ready:"))
     }
-    assert new == {"ticket", "waiting"}
+    assert new == {"ticket"}
     assert live.pump("d").waiting == 0
+
+
+@pytest.mark.parametrize("patience_ms", [WINDOW_MS - 1, 300_000], ids=["too late", "in time"])
+def test_a_place_whose_waiter_was_lost_holds_up_nobody(live, patience_ms):
+    live.load(a_project(rpm=1))
+    live.grant()
+    lost = waits(live, deadline_ms=live.now + patience_ms)
+    waiter = waits(live)
+    live.run(live.client.hdel(f"{{kp:{live.model}}}:waiter", lost.lease_id))
+    live.now += WINDOW_MS
+    assert granted(live) == [waiter.lease_id]
+    assert live.pump("d").waiting == 0
+    assert not {"line:1", "sizes:1", "turns:1", "waiter"} & live.keys()
 
 
 def test_another_client_cannot_cancel_a_waiter(live):

@@ -58,7 +58,7 @@ async def a_demand(waiting, wait_s):
 
 
 async def line(engine):
-    return int(await engine.store.client.get(f"{{kp:{M}}}:waiting") or 0)
+    return int(await engine.store.client.hlen(f"{{kp:{M}}}:waiter"))
 
 
 async def test_a_grant_that_comes_before_the_answer_that_it_waits_is_not_lost(engine, waiting):

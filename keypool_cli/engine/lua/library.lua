@@ -9,19 +9,16 @@
 -- or, on an error, nothing that counts.
 --
 -- Keys (T = the tag; P = a project's id, or 'c' + a client's id for a client's own window)
---   T:meta            string   struct META, below
+--   T:meta            string   struct META + each pool: struct POOL + its priorities, highest first
 --   T:epoch           string   names this live state; SQL knows it too, so a lost store is noticed
---   T:pool:<id>       string   struct POOL + its priorities, highest first
 --   T:state:P         string   struct STATE + struct STANDING + the ids of its pools and of its keys
 --   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
 --   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
 --   T:blocked         zset     projects without room -> the instant one may be ready again
---   T:due             string   no project of T:blocked opens before this instant
 --   T:stale           zset     projects in a ready set -> the instant their score may be too low, or its day ends
 --   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
 --   T:lease:<id>      string   struct LEASE + the caller's answer; kept 10 minutes past expires_at
---   T:waiting         string   how many demands wait, in all pools
 --   T:line:<id>       zset     waiting demands of pool <id>, see member_name -> turn
 --   T:sizes:<id>      zset     their lease ids -> tokens
 --   T:turns:<id>      hash     client -> its last turn; field '' the turn served last
@@ -59,6 +56,8 @@ local MOST_REQUESTS = 100       -- of one demand
 local MOST_SCORED = 4095        -- requests that a score in the ready sets tells apart
 local MOST_SLOTS = 4096         -- of a ring
 local MOST_SPARE = 32           -- records kept from call to call
+local MOST_KEPT = 64            -- models and arguments known from calls before,
+local MOST_KEPT_BYTES = 256     --   unless these are longer
 
 -- bound on the first call: Redis 7.0 has no globals while a library loads
 local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes

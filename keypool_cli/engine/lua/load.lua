@@ -85,6 +85,7 @@ local function load_projects(keys, argv)
   local ctx = open(keys, argv)
   local days, meta, projects = unpack(ctx.args)
   set_days(ctx, days)
+  enter(ctx)
   ctx.window_ms, ctx.guard_ms = meta[1], meta[2]
   configure_all(ctx, projects)
   return cmsgpack.pack({ ctx.now, #projects })
@@ -137,24 +138,21 @@ end
 local function serve_pools(ctx, pools)
   enter(ctx)
   for _, each in ipairs(pools) do
-    if ctx.waiting > 0 then serve(ctx, read_pool(ctx, each[1])) end
+    if ctx.waiting > 0 then serve(ctx, ctx.model.pools[each[1]]) end
   end
 end
 
 local function seal_and_serve(ctx, revision, times, pools, epoch)
-  local values = {}
+  local parts = { META.encode({
+    layout = LAYOUT, waiting = call('HLEN', key(ctx, 'waiter')), opens_at = 0, revision = revision,
+    window_ms = times[1], guard_ms = times[2], starve_ms = times[3],
+  }) }
   for _, pool in ipairs(pools) do
     local id, policy, priorities = unpack(pool)
-    values[#values + 1] = key(ctx, 'pool', id)
-    values[#values + 1] = POOL.encode({ policy = policy, count = #priorities })
+    parts[#parts + 1] = POOL.encode({ id = id, policy = policy, count = #priorities })
       .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
-  values[#values + 1] = key(ctx, 'meta')
-  values[#values + 1] = META.encode({
-    layout = LAYOUT, revision = revision, window_ms = times[1], guard_ms = times[2], starve_ms = times[3],
-  })
-  values[#values + 1], values[#values + 2] = key(ctx, 'epoch'), epoch
-  call('MSET', unpack(values))
+  call('MSET', key(ctx, 'meta'), table.concat(parts), key(ctx, 'epoch'), epoch)
   serve_pools(ctx, pools)
 end
 
@@ -264,7 +262,7 @@ local function leave(keys, argv)
   local ctx = open(keys, argv)
   local token, mark = unpack(ctx.args)
   local epoch = call('GET', key(ctx, 'epoch')) or ''
-  local busy = tonumber(call('GET', key(ctx, 'waiting')) or 0) > 0 or call('ZCARD', key(ctx, 'leases')) > 0
+  local busy = call('HLEN', key(ctx, 'waiter')) > 0 or call('ZCARD', key(ctx, 'leases')) > 0
   if busy or not is_loader(ctx, token) then return cmsgpack.pack({ ctx.now, false }) end
   if sub(epoch, 1, #mark) ~= mark then call('SET', key(ctx, 'epoch'), mark .. epoch) end
   call('DEL', key(ctx, 'meta'))

@@ -27,7 +27,7 @@ local function pump(keys, argv)
   refresh(ctx, 'stale', 256)
   if daemon ~= '' then seen_daemon(ctx, daemon) end
   for _, id in ipairs(pools) do
-    local pool = read_pool(ctx, id)
+    local pool = ctx.model.pools[id]
     if pool then serve(ctx, pool) end
   end
   -- a daemon that pumps when told to is never taken for dead

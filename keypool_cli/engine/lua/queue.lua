@@ -21,7 +21,7 @@ local function brief_of(member)
   local since, limits, requests, tokens, deadline, lease_id =
     string.match(member, '^%d+:(%d+):([^:]+):(%d+):(%d+):(%d+):(.*)$')
   return {
-    lease_id = lease_id, limits = limits, requests = tonumber(requests), tokens = tonumber(tokens),
+    member = member, lease_id = lease_id, limits = limits, requests = tonumber(requests), tokens = tonumber(tokens),
     since = tonumber(since), deadline = tonumber(deadline),
   }
 end
@@ -63,8 +63,7 @@ local function enqueue(ctx, pool, demand)
   call('ZADD', key(ctx, 'sizes', pool.id), demand.tokens, demand.lease_id)
   save_waiter(ctx, demand)
   seen_daemon(ctx, demand.daemon)
-  call('INCR', key(ctx, 'waiting'))
-  ctx.waiting = ctx.waiting + 1
+  set_waiting(ctx, ctx.waiting + 1)
 end
 
 -- the project that was kept free for the waiter, if one was
@@ -78,16 +77,21 @@ local function let_go(ctx, waiter)
   return state
 end
 
+-- Takes a waiter's place from a line; answers whether it had one.
+local function leave_line(ctx, pool, member, lease_id)
+  local queue = queue_key(ctx, pool)
+  if call('ZREM', queue, member) == 0 then return false end
+  call('ZREM', key(ctx, 'sizes', pool), lease_id)
+  if call('EXISTS', queue) == 0 then call('DEL', key(ctx, 'turns', pool)) end
+  return true
+end
+
 -- Forgets a waiter; answers the project that this frees, if one was kept free for it.
 local function leave_queue(ctx, waiter)
-  local queue = queue_key(ctx, waiter.pool)
-  if call('ZREM', queue, member_name(waiter)) == 0 then return nil end
+  if not leave_line(ctx, waiter.pool, member_name(waiter), waiter.lease_id) then return nil end
   call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
-  call('ZREM', key(ctx, 'sizes', waiter.pool), waiter.lease_id)
-  call('DECR', key(ctx, 'waiting'))
-  ctx.waiting = ctx.waiting - 1
+  set_waiting(ctx, ctx.waiting - 1)
   if waiter.held then call('DEL', key(ctx, 'holder', waiter.pool)) end
-  if call('EXISTS', queue) == 0 then call('DEL', key(ctx, 'turns', waiter.pool)) end
   return let_go(ctx, waiter)
 end
 
@@ -176,6 +180,14 @@ local function find_waiter(ctx, lease_id)
   return bytes and read_waiter(bytes)
 end
 
+-- The waiter of a place in the line; a damaged store may have lost it, and then the place goes too.
+local function waiter_at(ctx, pool, brief)
+  local waiter = find_waiter(ctx, brief.lease_id)
+  if waiter then return waiter end
+  leave_line(ctx, pool.id, brief.member, brief.lease_id)
+  set_waiting(ctx, call('HLEN', key(ctx, 'waiter')))
+end
+
 -- The waiters of a pool in their order, in brief, from a place in it, and how many were looked at;
 -- those whose time is over leave.
 local function line(ctx, pool, from)
@@ -186,7 +198,8 @@ local function line(ctx, pool, from)
       briefs[#briefs + 1] = brief
       wake_by(ctx, brief.deadline)
     else
-      leave_queue(ctx, find_waiter(ctx, brief.lease_id))
+      local waiter = waiter_at(ctx, pool, brief)
+      if waiter then leave_queue(ctx, waiter) end
     end
   end
   return briefs, #members
@@ -210,7 +223,8 @@ local function look_at(ctx, pool, brief, found)
   if not starving then wake_by(ctx, brief.since + ctx.meta.starve_ms) end
   local limited = found.limited[brief.limits]
   if not holds and (is_too_large(found.too_large, brief) or is_too_large(limited, brief)) then return end
-  local waiter = find_waiter(ctx, brief.lease_id)
+  local waiter = waiter_at(ctx, pool, brief)
+  if not waiter then return end
   if daemon_is_dead(ctx, waiter.daemon, found.alive) then return leave_queue(ctx, waiter) end
   local outcome = try_waiter(ctx, pool, waiter)
   if outcome == 'served' then
@@ -246,19 +260,14 @@ local function serve(ctx, pool)
   local found, kept = { alive = {}, limited = {} }, 0
   found.holder = holder_of(ctx, pool, found.alive)
   repeat
-    local before = ctx.waiting
+    local places = call('ZCARD', queue_key(ctx, pool.id))
     local briefs, count = line(ctx, pool, kept)
     for _, brief in ipairs(briefs) do look_at(ctx, pool, brief, found) end
-    kept = kept + count - (before - ctx.waiting)
+    kept = kept + count - (places - call('ZCARD', queue_key(ctx, pool.id)))
   until count < LOOK_AT or kept >= MOST_LOOKED_AT or not may_fit_behind(ctx, pool, found)
   commit(ctx)
   -- what was kept free for one may have room for those that were tried before
   if found.freed then return serve(ctx, pool) end
-end
-
-local function read_pool(ctx, id)
-  local bytes = call('GET', key(ctx, 'pool', id))
-  return bytes and parse_pool(id, bytes)
 end
 
 -- after something made room in these projects
@@ -270,7 +279,7 @@ local function serve_pools_of(ctx, states)
     for _, id in ipairs(state.pools) do
       if not done[id] then
         done[id] = true
-        local pool = read_pool(ctx, id)
+        local pool = ctx.model.pools[id]
         if pool then serve(ctx, pool) end
       end
     end

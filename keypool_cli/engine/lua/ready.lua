@@ -185,15 +185,9 @@ local function save_places(ctx, state)
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
 end
 
--- Lets acquire pass over T:blocked, unread, until this instant.
-local function set_due(ctx, at)
-  ctx.opens_at = at
-  call('SET', key(ctx, 'due'), at)
-end
-
 local function bring_due_forward(ctx)
-  if not ctx.opens_at then ctx.opens_at = tonumber(call('GET', key(ctx, 'due')) or 0) end
-  if ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end
+  -- a model that is not sealed opens at once when it is
+  if ctx.opens_at and ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end
   ctx.first_at = nil
 end
 

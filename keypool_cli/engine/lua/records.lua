@@ -53,12 +53,15 @@ FIELDS.standing = {
 }                             -- ids of 4 bytes each follow: pools, then keys
 FIELDS.meta = {
   { 'layout', 'I4' },         -- LAYOUT of whoever sealed it
+  { 'waiting', 'I4' },        -- demands that wait, in all pools
+  { 'opens_at', 'I6' },       -- no project of T:blocked opens before
   { 'revision', 'I6' },       -- of the registry, when this model was last loaded
   { 'window_ms', 'I6' },      -- minute and guard together
   { 'guard_ms', 'I4' },
   { 'starve_ms', 'I4' },      -- a waiter older than this has a project kept free for it
 }
 FIELDS.pool = {
+  { 'id', 'I4' },
   { 'policy', 'I1' },         -- 0 spread, 1 pack
   { 'count', 'I2' },          -- priorities of 4 bytes each follow
 }
