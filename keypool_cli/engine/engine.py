@@ -37,8 +37,8 @@ from keypool_cli.engine.wire import (
     pack_demand,
     pack_settlement,
     read_acquired,
+    read_grant,
     read_outcomes,
-    read_result,
 )
 
 LOOK_CHUNK = 100
@@ -96,7 +96,8 @@ class Engine(Notes):
         revision: the registry's, as the caller knows it. queue: how many may wait in the pool.
         """
         head = _pack((self._days(), revision, pool_id, queue))
-        return read_acquired(await self._send("acquire", model, head, *map(pack_demand, demands)))
+        answer = await self._send("acquire", model, head, *map(pack_demand, demands))
+        return read_acquired(answer, demands)
 
     async def settle(self, model: str, items: Sequence[Settlement]) -> list[Settled | LeaseEnd]:
         """Close leases with what upstream said; the first settlement of a lease wins."""
@@ -230,8 +231,7 @@ class Engine(Notes):
         """Bring due projects to the present, serve waiters, and fetch this daemon's grants."""
         head = _pack((self._days(), daemon, pool_ids))
         now, next_at, waiting, *grants = await self._send("pump", model, head)
-        found = [read_result(each)[0] for each in grants]
-        return Pumped(now, found, next_at, waiting)  # type: ignore[arg-type]  # grants only
+        return Pumped(now, [*map(read_grant, grants)], next_at, waiting)
 
     async def snapshot(
         self, model: str, project_ids: Sequence[int], *, busy_only: bool = False

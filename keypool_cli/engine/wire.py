@@ -1,5 +1,6 @@
 """Packed records that the scripts of the hot path take and answer; their fields: ``lua/records.lua``."""
 
+from collections.abc import Sequence
 from struct import Struct
 
 from keypool_cli.engine.types import (
@@ -17,14 +18,17 @@ from keypool_cli.engine.types import (
 )
 
 _DEMAND = Struct("<HqqIIqqHBBH")
-_RESULT = Struct("<BIIqqB")
+_RESULT = Struct("<BIqB")
 _ANSWER = Struct("<Bqq")
 _ITEM = Struct("<qIBBqqqdH")
 _SIZE = Struct("<I")
 LEASE = Struct("<cIIIHqqqqqBq")
 """A lease as it is stored."""
+_GRANT = Struct("<xII30xqq9x")
+"""What it tells whoever asked for it: project, key, granted at, expires at."""
 
-_REFUSED, _GRANTED = 0, 1
+_REFUSED = 0
+_OPEN = ord("o")
 _MARKS = {action: index for index, action in enumerate(MarkAction, 1)}
 _NO_MARK = LiveMark(MarkAction.COOL)
 _WAITS = Waits()
@@ -50,28 +54,36 @@ def pack_demand(demand: Demand) -> bytes:
     return head + f"{lease_id}{prefer}{daemon}{avoid}".encode("ascii")
 
 
-def read_acquired(answer: bytes) -> Acquired | Stale:
-    """The answer of acquire."""
+def read_acquired(answer: bytes, demands: Sequence[Demand]) -> Acquired | Stale:
+    """The answer of acquire to these demands."""
     known, now, revision = _ANSWER.unpack_from(answer)
     if not known:
         return Stale(revision)
-    results, at, end = [], _ANSWER.size, len(answer)
-    while at < end:
-        result, at = read_result(answer, at)
-        results.append(result)
+    results: list[Grant | Refused | Waits] = []
+    at = _ANSWER.size
+    for demand in demands:
+        if answer[at] == _OPEN:
+            results.append(Grant(demand.lease_id, *_GRANT.unpack_from(answer, at)))
+            at += _GRANT.size
+        else:
+            result, at = _read_result(answer, at)
+            results.append(result)
     return Acquired(now, revision, results)
 
 
-def read_result(answer: bytes, start: int = 0) -> tuple[Grant | Refused | Waits, int]:
-    """One result of acquire, or a grant of pump, and where the next one starts."""
-    kind, project, key, at, expires_at, size = _RESULT.unpack_from(answer, start)
+def _read_result(answer: bytes, start: int) -> tuple[Refused | Waits, int]:
+    """A demand that was not granted, and where the next result starts."""
+    kind, project, at, size = _RESULT.unpack_from(answer, start)
     start += _RESULT.size
     end = start + size
-    if kind == _GRANTED:
-        return Grant(answer[start:end].decode(), project, key, at, expires_at), end
     if kind == _REFUSED:
         return Refused(at or None, answer[start:end].decode(), project), end
     return _WAITS, end
+
+
+def read_grant(row: bytes) -> Grant:
+    """A grant of pump."""
+    return Grant(row[_GRANT.size :].decode(), *_GRANT.unpack_from(row))
 
 
 def pack_settlement(item: Settlement) -> bytes:

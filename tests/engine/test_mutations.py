@@ -282,7 +282,7 @@ MUTATIONS = [
     Mutation("a closed project kept for ever", "if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end", "return state, at or ctx.now", waiting.test_a_project_kept_free_is_given_up_when_a_refusal_closes_it),
     Mutation("what a project kept free has left overlooked", "  if found.freed then return serve(ctx, pool) end\n", "", waiting.test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before),
     Mutation("a queue without end", ">= most_waiting then", "> most_waiting then", waiting.test_beyond_the_queue_limit_a_refusal_comes_at_once),
-    Mutation("waiting for what never comes", "  if not possible then return result_of(0, 0, 0, 0, 0, 'none') end\n", "", waiting.test_a_demand_that_nothing_will_ever_take_does_not_wait),
+    Mutation("waiting for what never comes", "  if not possible then return result_of(0, 0, 0, 'none') end\n", "", waiting.test_a_demand_that_nothing_will_ever_take_does_not_wait),
     Mutation("grants handed over twice", "if #grants > 0 then call('DEL', list) end", "", waiting.test_grants_are_handed_over_once_and_to_the_daemon_that_waits),
     Mutation("a silent wake-up", "  call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)\n", "", waiting.test_a_daemon_is_told_that_its_grants_lie_ready),
     Mutation("a waiter's record left", "  call('HDEL', key(ctx, 'waiter'), waiter.lease_id)\n", "", when_it_leaves("served")),

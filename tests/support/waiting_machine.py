@@ -18,7 +18,7 @@ from keypool_cli.engine.types import (
     Settlement,
     Waits,
 )
-from keypool_cli.engine.wire import read_result
+from keypool_cli.engine.wire import read_grant
 from tests.support.live_engine import LiveEngine, a_demand, a_project, raw
 from tests.support.oracle import Oracle
 
@@ -186,7 +186,7 @@ class WaitingMachine(RuleBasedStateMachine):
         for daemon in DAEMONS:
             name = f"{tag(self.live.model)}:grants:{daemon}"
             rows = self.live.run(self.live.client.lrange(name, 0, -1))
-            found += [read_result(raw(each))[0] for each in rows]
+            found += [read_grant(raw(each)) for each in rows]
         new = [each for each in found if each.lease_id in self.waiting]
         served = [self.waiting.pop(each.lease_id) for each in new]
         for asked, grant in zip(served, new, strict=True):

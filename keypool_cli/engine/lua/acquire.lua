@@ -1,7 +1,7 @@
 -- acquire: choose a project for each demand and reserve on it, park it, or say when one will fit.
 --
 -- ARGV 2  {days, revision, pool id, most waiters}   3…  demands, see demand_of
--- answers struct ANSWER and a struct RESULT for each demand
+-- answers struct ANSWER and for each demand its struct LEASE, or a struct RESULT
 
 -- equal demands of one batch are told the same, until one of them is granted
 local function told_earliest(ctx, pool, demand)
@@ -28,7 +28,7 @@ local function refused(ctx, pool, demand, client_at)
 end
 
 local function refusal_of(told, why)
-  return result_of(0, told.project, 0, told.at, 0, why or told.why)
+  return result_of(0, told.project, told.at, why or told.why)
 end
 
 -- Puts a demand in the queue, unless that is full or nothing will ever take the demand.
@@ -37,9 +37,9 @@ local function park(ctx, pool, demand, client_at, most_waiting)
     return refusal_of(refused(ctx, pool, demand, client_at), 'queue')
   end
   local possible = ctx.tired or (client_at and choose(ctx, pool, demand)) or may_ever(ctx, pool, demand)
-  if not possible then return result_of(0, 0, 0, 0, 0, 'none') end
+  if not possible then return result_of(0, 0, 0, 'none') end
   enqueue(ctx, pool, demand)
-  return result_of(2, 0, 0, 0, 0, '')
+  return result_of(2, 0, 0, '')
 end
 
 -- What was too large for one demand of this call is too large for the next.

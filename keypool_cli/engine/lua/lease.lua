@@ -38,9 +38,9 @@ local function also_too_large(known, demand)
   return known
 end
 
--- struct RESULT and its text
-local function result_of(kind, project, key_id, at, expires_at, text)
-  return pack_bytes(RESULT.layout, kind, project, key_id, at, expires_at, #text) .. text
+-- struct RESULT and the limit
+local function result_of(kind, project, at, limit)
+  return pack_bytes(RESULT.layout, kind, project, at, #limit) .. limit
 end
 
 -- the client's own window on this model; nil when it has no limits
@@ -157,14 +157,14 @@ local function land(ctx, state)
   end
 end
 
--- Writes a lease and answers what its asker gets, struct RESULT.
+-- Writes a lease; answers it as stored, which is what its asker gets.
 local function open_lease(ctx, id, key_id, demand, seq, client_seq)
-  local lease_id, project, expires_at = demand.lease_id, tonumber(id), ctx.now + demand.ttl_ms
-  call('SET', key(ctx, 'lease', lease_id),
-    pack_bytes(LEASE.layout, 'o', project, key_id, demand.client, demand.requests, demand.tokens, seq, client_seq,
-      ctx.now, expires_at, 0, 0), 'PX', demand.ttl_ms + KEEP_ANSWER_MS)
-  set_add(ctx, key(ctx, 'leases'), expires_at, open_name(id, lease_id))
-  return result_of(1, project, key_id, ctx.now, expires_at, lease_id)
+  local lease_id, now, ttl_ms = demand.lease_id, ctx.now, demand.ttl_ms
+  local bytes = pack_bytes(LEASE.layout, 'o', id, key_id, demand.client, demand.requests, demand.tokens, seq, client_seq,
+    now, now + ttl_ms, 0, 0)
+  call('SET', key(ctx, 'lease', lease_id), bytes, 'PX', ttl_ms + KEEP_ANSWER_MS)
+  set_add(ctx, key(ctx, 'leases'), now + ttl_ms, open_name(id, lease_id))
+  return bytes
 end
 
 -- Books the demand on the project and on the client's window, and opens the lease.

@@ -26,7 +26,7 @@
 --   T:holder:<id>     string   lease id of the waiter of pool <id> that a project is kept free for
 --   T:ticket          string   the last waiter's number
 --   T:daemon:<id>     string   when that daemon last asked for its grants; kept a minute
---   T:grants:<daemon> list     grants made to that daemon's waiters, struct RESULT + lease id
+--   T:grants:<daemon> list     grants made to that daemon's waiters, struct LEASE + lease id
 --   T:members         set      ids of the projects loaded
 --   T:members:<id>    set      those of them in pool <id>
 --   T:loading         string   token of the process that loads the model now

@@ -95,9 +95,9 @@ local function leave_queue(ctx, waiter)
   return let_go(ctx, waiter)
 end
 
-local function deliver(ctx, waiter, granted)
+local function deliver(ctx, waiter, lease)
   local list = key(ctx, 'grants', waiter.daemon)
-  call('RPUSH', list, granted)
+  call('RPUSH', list, lease .. waiter.lease_id)
   call('EXPIRE', list, 60)
   call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
 end

@@ -20,7 +20,7 @@ local function standing_of(bytes)
   return standing
 end
 
--- Grants a demand on a project of the pool; answers struct RESULT, the project's record as it is
+-- Grants a demand on a project of the pool; answers struct LEASE, the project's record as it is
 -- now stored (of a batch only) and its score. Nil, with nothing written, when something is unusual.
 local function try(ctx, pool, id, bytes, demand)
   local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)

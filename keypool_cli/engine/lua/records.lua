@@ -101,19 +101,17 @@ FIELDS.waiter = {
   { 'pool', 'I4' },
   { 'held_size', 'I1' },      -- then the project kept free for it ('': none) and its demand
 }
-FIELDS.result = {
-  { 'kind', 'I1' },           -- 1 granted, 0 refused, 2 it waits
-  { 'project', 'I4' },        -- refused: the one that frees first, 0: none
-  { 'key', 'I4' },
-  { 'at', 'i8' },             -- granted at; refused: when to ask again, 0: never, -1: at once
-  { 'expires_at', 'i8' },
-  { 'text_size', 'I1' },
-}                             -- then the lease id; refused: the limit
+FIELDS.result = {             -- where nothing was granted
+  { 'kind', 'I1' },           -- 0 refused, 2 it waits; a granted demand's LEASE starts with 'o'
+  { 'project', 'I4' },        -- the one that frees first, 0: none
+  { 'at', 'i8' },             -- when to ask again, 0: never, -1: at once
+  { 'limit_size', 'I1' },     -- then the limit
+}
 FIELDS.answer = {
   { 'known', 'I1' },          -- 1; 0: load this model first
   { 'now', 'i8' },
   { 'revision', 'i8' },
-}                             -- then a RESULT for each demand
+}                             -- then for each demand its LEASE, or a RESULT
 FIELDS.item = {
   { 'tokens', 'i8' },         -- -1: the reservation
 }                             -- then its ENDING

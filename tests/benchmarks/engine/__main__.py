@@ -97,7 +97,8 @@ def acquire(bench: Bench, model: str, count: int) -> list[str]:
 
 
 def ask(bench: Bench, model: str, asked: Sequence[Demand]) -> list[Grant | Refused | Waits]:
-    found = read_acquired(bench.call("acquire", model, (days(), 1, 1, 0), *map(pack_demand, asked)))
+    answer = bench.call("acquire", model, (days(), 1, 1, 0), *map(pack_demand, asked))
+    found = read_acquired(answer, asked)
     assert isinstance(found, Acquired), "the model is not loaded"
     return found.results
 
