@@ -83,7 +83,8 @@ local function acquire(keys, argv)
   end
   commit(ctx)
   if ctx.tidy then sweep(ctx, 64) end
-  return table.concat(results) -- an array costs many times as much
+  -- an array costs many times as much
+  return ctx.chunk == 1 and results[1] .. results[2] or table.concat(results)
 end
 
 redis.register_function('NAME_acquire', acquire)

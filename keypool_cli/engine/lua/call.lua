@@ -36,7 +36,8 @@ function open(keys, argv)
   end
   ctx.tag, ctx.model, ctx.now = keys[1], model_of(keys[1]), now
   ctx.names, ctx.args = ctx.model.names, #argv[2] <= MOST_KEPT_BYTES and args_of(argv[2]) or cmsgpack.unpack(argv[2])
-  ctx.states, ctx.order, ctx.waiting, ctx.landed = {}, {}, 0, 0
+  if not ctx.order or ctx.order[1] then ctx.states, ctx.order = {}, {} end
+  ctx.waiting, ctx.landed = 0, 0
   ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
   ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil
   return ctx
