@@ -51,7 +51,10 @@ BROKEN = {
     ),
     "pages of a line that pass over those behind who was served": (
         2,
-        ("kept = kept + count - (before - ctx.waiting)", "kept = kept + count"),
+        (
+            "kept = kept + count - (places - call('ZCARD', queue_key(ctx, pool.id)))",
+            "kept = kept + count",
+        ),
         PAGES_OF_LINE,
     ),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import ASK_AGAIN, Demand, Grant, Refused
-from keypool_cli.engine.wire import read_result
+from keypool_cli.engine.wire import read_grant
 from tests.support.engine_machine import views_agree
 from tests.support.live_engine import USUAL_TIMES, LiveEngine, a_demand
 from tests.support.oracle import Oracle
@@ -155,10 +155,10 @@ class Checks:
         self._daemons_known.update(self.daemons)
         names = [f"{tag(self.live.model)}:grants:{each}" for each in self._daemons_known]
         lists = self.live.pipeline(*(("LRANGE", name, 0, -1) for name in names))
-        found = [*handed_over, *(read_result(row)[0] for rows in lists for row in rows)]
+        found = [*handed_over, *(read_grant(row) for rows in lists for row in rows)]
         served = []
         for grant in found:
-            if isinstance(grant, Grant) and grant.lease_id in self.waiting:
+            if grant.lease_id in self.waiting:
                 waiter = self.waiting.pop(grant.lease_id)
                 self.book(waiter.demand, grant)
                 served.append(waiter)
