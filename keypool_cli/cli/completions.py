@@ -1,6 +1,5 @@
 """``completions``: scripts that complete verbs, options and names in bash, zsh and fish."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,6 +57,8 @@ def script_of(shell: str) -> str:
         "zsh": (completion_zsh.case, completion_zsh.holding),
         "fish": (completion_fish.case, completion_fish.holding),
     }[shell]
+    from importlib.resources import files
+
     tree = entries(whole())
     cases = "\n".join(map(case, tree))
     holds = "\n".join(holding(kind, places) for kind, places in holders(tree).items())
