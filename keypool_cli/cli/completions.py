@@ -48,6 +48,8 @@ def completions(
 
 def script_of(shell: str) -> str:
     """The script of a shell, for the command line as it is."""
+    from importlib.resources import files
+
     from keypool_cli.cli import completion_bash, completion_fish, completion_zsh
     from keypool_cli.cli.command_tree import entries, holders
     from keypool_cli.cli.verbs import whole
@@ -57,8 +59,6 @@ def script_of(shell: str) -> str:
         "zsh": (completion_zsh.case, completion_zsh.holding),
         "fish": (completion_fish.case, completion_fish.holding),
     }[shell]
-    from importlib.resources import files
-
     tree = entries(whole())
     cases = "\n".join(map(case, tree))
     holds = "\n".join(holding(kind, places) for kind, places in holders(tree).items())

@@ -20,7 +20,8 @@ _STORE_S = 1
 _REPAIR_S = 60
 """What it waits where no project is usable: someone has to act first, and nobody knows when.
 
-The longest wait that OpenAI's clients obey; after a longer one they ask again within seconds.
+OpenAI's clients obey at most two minutes, and do not ask again where they are told more (openai
+3.54, ``_constants.py``).
 """
 
 

@@ -14,10 +14,13 @@ from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
 from keypool_cli.upstream.names import may_mention, mentioned, named
 
 MOST_REQUESTS = 100
-"""Upstream takes no larger batch of embeddings (gemini-facts 7)."""
+"""Upstream takes no larger batch of embeddings."""
 
 SHORTEST_CACHED = 2048
-"""Tokens of the shortest prompt that Gemini caches by itself, on 2.5 models (gemini-facts 6)."""
+"""Tokens of the shortest prompt that Gemini caches by itself, on 2.5 models.
+
+Source: https://ai.google.dev/gemini-api/docs/caching (2026-10-13).
+"""
 
 BEGINNING = 64 * 1024
 """Bytes of a large body by which prompts that begin alike are known."""
@@ -90,8 +93,8 @@ def _mentions(request: Mapping[str, object], body: bytes) -> tuple[str, ...]:
 def _prefix(request: Mapping[str, object], body: bytes, tokens: int) -> str:
     """A name for the prompt's beginning, which the project that saw it last may hold in its cache.
 
-    Sources: gemini-facts 6; what is cached begins with tools and system instruction. A large body
-    is named by how it begins itself: what would be copied of it may be most of it.
+    What is cached begins with tools and system instruction. A large body is named by how it begins
+    itself: what would be copied of it may be most of it.
     """
     if tokens < SHORTEST_CACHED:
         return ""
@@ -128,7 +131,7 @@ def _estimate(
 
 
 def _requests(call: Call, request: Mapping[str, object]) -> int:
-    """Each item of a batch of embeddings counts as a request (gemini-facts 1.1)."""
+    """Each item of a batch of embeddings counts as a request, as users report."""
     field = _BATCHES.get(call.verb)
     batch = request.get(field) if field else None
     count = len(batch) if isinstance(batch, list) and batch else 1
