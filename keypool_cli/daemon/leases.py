@@ -70,11 +70,11 @@ class Leases:
         """``POST /keypool/v1/leases``."""
         caller.require("lease")
         _check_type(scope.headers)
-        await self._grant(caller, await self._read(scope, proto), proto)
+        await self._grant(caller, await self._read(caller, scope, proto), proto)
 
-    async def _read(self, scope: Scope, proto: Exchange) -> LeaseBody:
+    async def _read(self, caller: Caller, scope: Scope, proto: Exchange) -> LeaseBody:
         data = await read_body(scope.headers, proto, limit=LARGEST_BODY)
-        return await self._estimating.read(len(data), _decoded, _lease_body, data)
+        return await self._estimating.read(len(data), caller.client, _decoded, _lease_body, data)
 
     def grant_quickly(
         self, caller: Caller, headers: Headers, proto: Exchange, data: bytes, go_on: GoOn
@@ -126,7 +126,9 @@ class Leases:
 
     async def _estimated(self, body: LeaseBody, model: str, caller: Caller) -> Estimate:
         raw, estimates = memoryview(body.request), self._estimating.of(caller.client)  # type: ignore[arg-type]  # it is there
-        return await self._estimating.read(len(raw), _estimate, raw, estimates, model)
+        return await self._estimating.read(
+            len(raw), caller.client, _estimate, raw, estimates, model
+        )
 
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""

@@ -130,7 +130,7 @@ class Live:
         message = await _first(peer)
         estimating = self._desk.estimating
         estimates = estimating.of(caller.client)
-        setup = await estimating.read(len(message), setup_of, message, estimates)
+        setup = await estimating.read(len(message), caller.client, setup_of, message, estimates)
         caller.check_model(setup.model)
         prefer = ""
         if setup.resumes:

@@ -79,8 +79,11 @@ class Ordering:
         body = None
         if asked.scope.method in METHODS:
             body = await read_plain(asked.scope.headers, proto)
-        said, estimates = body or b"", self._estimating.of(asked.caller.client)
-        wanted = await self._estimating.read(len(said), wanted_of, asked.call, said, estimates)
+        said, client = body or b"", asked.caller.client
+        estimates = self._estimating.of(client)
+        wanted = await self._estimating.read(
+            len(said), client, wanted_of, asked.call, said, estimates
+        )
         if wanted.model:
             asked.caller.check_model(wanted.model)
         if asked.call.touch is Touch.MAKE and asked.call.family is Family.OPENAI:

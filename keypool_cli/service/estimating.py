@@ -33,6 +33,7 @@ from keypool_cli.service.correcting_store import Kind, Ratios
 from keypool_cli.service.estimating_exact import ChunkCounter, reproduces
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing_memory import Memory, recall_all
+from keypool_cli.service.turns import Room
 from keypool_cli.service.verdicts import DAEMON
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.count_local import GOOGLE, open_tokenizer
@@ -44,8 +45,8 @@ LONG: Final = 32 * 1024
 """Bytes of a body from which on it is read in a thread, for other calls not to wait."""
 
 LARGE: Final = 1024 * 1024
-"""Bytes from which on bodies are read one after the other: decoded, one can take many times its
-size."""
+"""Bytes from which on bodies are read one after the other, their clients by turns: decoded, one can
+take many times its size."""
 
 _UNTAUGHT: Final = frozenset({"cached", "media"})
 """Parts that are guessed from little: requests with them teach nothing of text."""
@@ -105,15 +106,29 @@ class Estimating:
         self._open: dict[str, Guess] = {}
         self._exact: dict[str, ChunkCounter] = {}
         self._tokenizers: dict[str, ChunkCounter] = {}
+        self._lane = Room(1)
+        # Whoever hangs up gives the lane back, but not the thread before its work is done.
         self._large = ThreadPoolExecutor(max_workers=1)
 
-    async def read(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do the work of reading a body of so many bytes where it holds nobody up."""
+    async def read(
+        self,
+        size: int,
+        client: Client | None,
+        work: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do the work of reading a client's body of so many bytes where it holds nobody up."""
         if size < LONG:
             return work(*args, **kwargs)
-        threads = self._large if size >= LARGE else None
-        running = asyncio.get_running_loop()
-        return await running.run_in_executor(threads, partial(work, *args, **kwargs))
+        running, reading = asyncio.get_running_loop(), partial(work, *args, **kwargs)
+        if size < LARGE:
+            return await running.run_in_executor(None, reading)
+        await self._lane.take(1, client.id if client else 0)
+        try:
+            return await running.run_in_executor(self._large, reading)
+        finally:
+            self._lane.give(1)
 
     def of(self, client: Client | None) -> Estimates:
         """Estimates for a client's calls."""

@@ -269,12 +269,28 @@ async def test_large_bodies_are_read_one_after_the_other_and_no_other_waits_for_
     def second():
         return go.is_set()
 
-    large = [asyncio.create_task(made.read(LARGE, work)) for work in (first, second)]
+    large = [asyncio.create_task(made.read(LARGE, None, work)) for work in (first, second)]
     await asyncio.to_thread(busy.wait, 10)
-    assert [await made.read(size, threading.Event) for size in (0, LONG, LARGE - 1)]
+    assert [await made.read(size, None, threading.Event) for size in (0, LONG, LARGE - 1)]
     assert not large[1].done()
     go.set()
     assert await asyncio.gather(*large) == [True, True]
+
+
+async def test_large_bodies_are_read_by_turns_of_their_clients(ports):
+    made, go, order = await estimating(ports), threading.Event(), []
+
+    def work(name):
+        go.wait(10)
+        order.append(name)
+
+    many, few = Client(7, "many"), Client(8, "few")
+    asked = [("m1", many), ("m2", many), ("m3", many), ("m4", many), ("f1", few), ("f2", few)]
+    large = [asyncio.create_task(made.read(LARGE, who, work, name)) for name, who in asked]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*large)
+    assert order == ["m1", "m2", "f1", "m3", "f2", "m4"]
 
 
 async def test_a_large_body_whose_client_has_gone_is_not_read(ports):
@@ -284,10 +300,10 @@ async def test_a_large_body_whose_client_has_gone_is_not_read(ports):
         busy.set()
         return go.wait(10)
 
-    ahead, gone = (asyncio.create_task(made.read(LARGE, work)) for work in (first, late.set))
+    ahead, gone = (asyncio.create_task(made.read(LARGE, None, work)) for work in (first, late.set))
     await asyncio.to_thread(busy.wait, 10)
     gone.cancel()
     await asyncio.wait({gone})
     go.set()
     assert await ahead
-    assert await made.read(LARGE, late.is_set) is False
+    assert await made.read(LARGE, None, late.is_set) is False
