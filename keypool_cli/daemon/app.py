@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import cast
 
 from keypool_cli.daemon.auth import Auth, Caller
+from keypool_cli.daemon.bodies import StalledError
 from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.pages import Pages
@@ -50,7 +51,7 @@ class App:
         self._auth = auth
         self._leases = leases
         self._under_way: set[asyncio.Task[None]] = set()
-        self.quick = {_LEASES: Quick(auth.knows, self._lease)}
+        self.quick = {_LEASES: Quick(auth.knows, self._lease, self._stalled)}
         self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -78,6 +79,9 @@ class App:
             self._leases.grant_quickly(caller, headers, proto, body.result(), go_on)
         except Exception as err:  # noqa: BLE001 - each becomes an answer
             _answer_failure(scope, proto, err)
+
+    def _stalled(self, scope: Scope, proto: Exchange) -> None:
+        _answer_failure(scope, proto, StalledError())
 
     def _go_on(self, scope: Scope, proto: Exchange, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(self._answered(scope, proto, work))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from keypool_cli.daemon.bodies import CrowdedError, StalledError
 from keypool_cli.daemon.problems import UnauthenticatedError, retry_s
 from keypool_cli.daemon.proxy_body import READ, UnreadableCodingError
 from keypool_cli.errors import (
@@ -52,6 +53,7 @@ _TIMED_OUT = Meaning(504, "DEADLINE_EXCEEDED", "no-answer")
 _MEANINGS: tuple[tuple[type[KeypoolError], Meaning], ...] = (
     (PoolExhaustedError, Meaning(429, "RESOURCE_EXHAUSTED", "pool-exhausted")),
     (UnauthenticatedError, Meaning(401, "UNAUTHENTICATED", "unauthenticated")),
+    (StalledError, Meaning(408, "DEADLINE_EXCEEDED", "body-missing")),
     (BodyTooLargeError, Meaning(413, "INVALID_ARGUMENT", "too-large")),
     (UnreadableFrameError, Meaning(413, "INVALID_ARGUMENT", "too-large")),
     (TooLargeError, Meaning(400, "INVALID_ARGUMENT", "too-large")),
@@ -63,6 +65,7 @@ _MEANINGS: tuple[tuple[type[KeypoolError], Meaning], ...] = (
     (PoolUnusableError, Meaning(503, "UNAVAILABLE", "pool-unusable")),
     (RefusedError, Meaning(503, "UNAVAILABLE", "pool-unusable")),
     (UpstreamError, Meaning(503, "UNAVAILABLE", "no-answer")),
+    (CrowdedError, Meaning(503, "UNAVAILABLE", "too-many-bodies")),
     (UnreachableError, Meaning(503, "UNAVAILABLE", "store-unreachable")),
 )
 
@@ -80,6 +83,9 @@ def answer_gemini_error(proto: Exchange, err: KeypoolError, form: Form) -> int:
     headers = [("x-keypool-error", meaning.kind)]
     if wait_s is not None:
         headers.append(("retry-after", str(ceil(wait_s))))
+    if isinstance(err, StalledError):
+        # What is left of the body would be taken for the next call.
+        headers.append(("connection", "close"))
     if isinstance(err, UnreadableCodingError):
         # RFC 9110, 12.5.3: such a refusal tells what would be taken.
         headers.append(("accept-encoding", READ))
@@ -113,6 +119,7 @@ _OPENAI_TYPES: Mapping[int, str] = {
     401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
+    408: "invalid_request_error",
     409: "invalid_request_error",
     413: "invalid_request_error",
     415: "invalid_request_error",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller, pool_of
+from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.problems import WrongTypeError
 from keypool_cli.daemon.schema import (
@@ -21,7 +22,7 @@ from keypool_cli.daemon.schema import (
     VerdictAnswer,
 )
 from keypool_cli.errors import NotFoundError, UnreachableError, UsageError
-from keypool_cli.http.message import UNREADABLE, answer_json, read_body
+from keypool_cli.http.message import UNREADABLE, answer_json
 from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.alarms import Alarms
@@ -33,8 +34,8 @@ from keypool_cli.service.settling import Report, Settling
 from keypool_cli.service.verdicts import Outcome
 from keypool_cli.service.watch import Watch
 
-LARGEST_BODY = 32 * 1024 * 1024
 LARGEST_REPORT = 1024 * 1024
+"""Bytes of a settlement."""
 
 _JSON = "application/json"
 
@@ -58,23 +59,31 @@ class Leases:
         settling: Settling,
         affinity: Affinity,
         estimating: Estimating,
+        bodies: Bodies,
     ) -> None:
         self._watch = watch
         self._leasing = leasing
         self._settling = settling
         self._affinity = affinity
         self._estimating = estimating
+        self._bodies = bodies
         self._alarms = Alarms()
 
     async def grant(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases``."""
         caller.require("lease")
         _check_type(scope.headers)
-        await self._grant(caller, await self._read(caller, scope, proto), proto)
+        await self._lease(caller, await self._read(caller, scope, proto), proto)
 
-    async def _read(self, caller: Caller, scope: Scope, proto: Exchange) -> LeaseBody:
-        data = await read_body(scope.headers, proto, limit=LARGEST_BODY)
-        return await self._estimating.read(len(data), caller.client, _decoded, _lease_body, data)
+    async def _read(self, caller: Caller, scope: Scope, proto: Exchange) -> "_Demand":
+        """What a body asks for; the body itself, which may be large, is held no longer."""
+        data = await self._bodies.read(scope.headers, proto, caller.client)
+        size = len(data)
+        try:
+            body = await self._estimating.read(size, caller.client, _decoded, _lease_body, data)
+            return await self._demand(caller, body)
+        finally:
+            self._bodies.let_go(size)
 
     def grant_quickly(
         self, caller: Caller, headers: Headers, proto: Exchange, data: bytes, go_on: GoOn
@@ -106,11 +115,17 @@ class Leases:
         answer_json(proto, 201, _lease_answer(await self._leasing.conclude(asked), estimate))
 
     async def _grant(self, caller: Caller, body: LeaseBody, proto: Exchange) -> None:
+        await self._lease(caller, await self._demand(caller, body), proto)
+
+    async def _demand(self, caller: Caller, body: LeaseBody) -> "_Demand":
         model = _model(caller, body)
         pool = await pool_of(caller, self._watch, body.pool)
         estimate = _said(body) or await self._estimated(body, model, caller)
-        # The lease may be waited for, and the request may be large.
-        body = msgspec.structs.replace(body, request=msgspec.UNSET)
+        rest = msgspec.structs.replace(body, request=msgspec.UNSET)
+        return _Demand(rest, model, pool, estimate)
+
+    async def _lease(self, caller: Caller, demand: "_Demand", proto: Exchange) -> None:
+        body, model, pool, estimate = demand
         prefer = await self._affinity.project(pool, body.affinity) if body.affinity else ""
         request = _request(caller, body, model, pool, estimate, prefer)
         granting = self._leasing.lease(request)
@@ -134,8 +149,11 @@ class Leases:
         """``POST /keypool/v1/leases/{id}/settle``."""
         _check_own(caller, lease_id)
         _check_type(scope.headers)
-        data = await read_body(scope.headers, proto, limit=LARGEST_REPORT)
-        body = _decoded(_settle_body, data)
+        data = await self._bodies.read(scope.headers, proto, caller.client, limit=LARGEST_REPORT)
+        try:
+            body = _decoded(_settle_body, data)
+        finally:
+            self._bodies.let_go(len(data))
         report = Report(lease_id, caller.client, body.status, body.usage, body.error)
         outcome = await self._settling.settle(report)
         if outcome.told is None:
@@ -147,6 +165,15 @@ class Leases:
         _check_own(caller, lease_id)
         await self._settling.release(lease_id, caller.client)
         proto.response_empty(204, [])
+
+
+class _Demand(NamedTuple):
+    """What a lease is asked for. body: without the request, which is estimated."""
+
+    body: LeaseBody
+    model: str
+    pool: Pool
+    estimate: Estimate
 
 
 def _check_own(caller: Caller, lease_id: str) -> None:

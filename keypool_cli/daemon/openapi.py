@@ -33,12 +33,13 @@ _TITLES = {
     401: "No token, or one that is not valid.",
     403: "Outside the client's grant.",
     404: "There is no such thing.",
+    408: "The body did not come; the connection is closed.",
     409: "It was ended the other way already.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "Larger than every limit.",
     500: "A fault of keypool's; its log tells more.",
-    503: "A store is away, or no project can be used.",
+    503: "A store is away, large bodies take all the room, or no project can be used.",
 }
 _HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
 
@@ -112,13 +113,13 @@ def _leases() -> Json:
         "lease",
         "Lease a key for one request.",
         {201: _json("The lease.", "LeaseAnswer"), 429: _limited()},
-        (400, 401, 403, 404, 413, 415, 422, 503),
+        (400, 401, 403, 404, 408, 413, 415, 422, 503),
     )
     settle = _operation(
         "settle",
         "Close a lease with what upstream said.",
         {200: _json("How it was closed.", "SettleAnswer")},
-        (400, 401, 403, 404, 409, 413, 415, 503),
+        (400, 401, 403, 404, 408, 409, 413, 415, 503),
     )
     release = _operation(
         "release",

@@ -2,6 +2,7 @@
 
 from math import ceil
 
+from keypool_cli.daemon.bodies import CrowdedError, StalledError
 from keypool_cli.errors import (
     ConflictError,
     KeypoolError,
@@ -55,6 +56,7 @@ class LimitProblem(Problem, kw_only=True):
 _STATUS: tuple[tuple[type[KeypoolError], int, str], ...] = (
     (UnauthenticatedError, 401, "Not authenticated"),
     (WrongMethodError, 405, "Method not allowed"),
+    (StalledError, 408, "Body missing"),
     (BodyTooLargeError, 413, "Body too large"),
     (WrongTypeError, 415, "Wrong content type"),
     (TooLargeError, 422, "Request larger than every limit"),
@@ -63,6 +65,7 @@ _STATUS: tuple[tuple[type[KeypoolError], int, str], ...] = (
     (NotPermittedError, 403, "Not permitted"),
     (ConflictError, 409, "Conflict"),
     (PoolUnusableError, 503, "No usable project"),
+    (CrowdedError, 503, "Too many large bodies"),
     (UnreachableError, 503, "Store unreachable"),
     (KeypoolError, 500, "Internal error"),
 )
@@ -100,6 +103,9 @@ def retry_s(err: KeypoolError) -> float | None:
 def _headers(err: KeypoolError) -> list[Header]:
     if (wait_s := retry_s(err)) is not None:
         return [("retry-after", str(ceil(wait_s)))]
+    if isinstance(err, StalledError):
+        # What is left of the body would be taken for the next call.
+        return [("connection", "close")]
     if isinstance(err, UnauthenticatedError):
         return [("www-authenticate", 'Bearer realm="keypool"')]
     if isinstance(err, WrongMethodError):

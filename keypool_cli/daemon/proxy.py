@@ -87,7 +87,10 @@ class Proxy:
 
     async def _forward(self, asked: Asked, proto: Exchange) -> None:
         call, order = await self._ordering.order(asked, proto)
-        attempt = await self._proxying.answer(order, self._tickets[call.cost])
+        try:
+            attempt = await self._proxying.answer(order, self._tickets[call.cost])
+        finally:
+            self._ordering.let_go(order)
         try:
             if order.session:
                 await self._ordering.keep(order, attempt)

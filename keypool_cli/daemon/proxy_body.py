@@ -1,14 +1,17 @@
-"""A proxied call's body, as its client meant it: read, and unpacked where it came compressed.
+"""A proxied call's body, as its client meant it: unpacked where it came compressed.
 
 Gzip and deflate are what Gemini's clients send; whoever sends another learns what to send.
 """
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Final
 
-from keypool_cli.daemon.leases import LARGEST_BODY
+from keypool_cli.core.model import Client
+from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.errors import UsageError
-from keypool_cli.http.message import BodyTooLargeError, read_body
 from keypool_cli.http.rsgi import Exchange, Headers
 from keypool_cli.service.estimating import LONG
 
@@ -16,6 +19,9 @@ METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 READ = "gzip, deflate"
 """What a body may be compressed as, in the words of Accept-Encoding."""
+
+PIECE: Final = 256 * 1024
+"""Bytes that are unpacked at a time: a short body may hold a thousand times its size."""
 
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -32,37 +38,46 @@ class UnreadableCodingError(UsageError):
         )
 
 
-async def read_plain(headers: Headers, proto: Exchange) -> bytes:
-    """The whole body, unpacked. Raises UnreadableCodingError, UsageError, BodyTooLargeError."""
-    packed = await read_body(headers, proto, limit=LARGEST_BODY)
-    coding = (headers.get("content-encoding") or "identity").strip().lower()
-    if coding in {"", "identity"}:
-        return packed
+async def read_plain(
+    bodies: Bodies, headers: Headers, proto: Exchange, client: Client | None
+) -> bytes:
+    """The whole body, unpacked. Raises UnreadableCodingError, UsageError, and what reading does."""
+    coding = headers.get("content-encoding")
+    if coding is None or (coding := coding.strip().lower()) in {"", "identity"}:
+        return await bodies.read(headers, proto, client)
     codings = headers.get_all("content-encoding")
     if len(codings) > 1 or coding not in _CODINGS:
         raise UnreadableCodingError(codings)
-    if len(packed) < LONG:
-        return unpacked(packed, coding)
-    return await asyncio.to_thread(unpacked, packed, coding)
+    return await bodies.read(headers, proto, client, unpack=partial(unpacked, coding=coding))
 
 
-def unpacked(packed: bytes, coding: str) -> bytes:
-    """A compressed body in clear. Raises UsageError, and BodyTooLargeError before it is held."""
+async def unpacked(packed: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
+    """A compressed body in clear, in pieces. Raises UsageError."""
+    begun, reader, size = b"", None, 0
     try:
-        if coding != "deflate":
-            return _inflated(packed, _GZIP)
-        # The standard wraps it as zlib does; some clients do not wrap it at all.
-        wrapped = len(packed) > 1 and packed[0] & 15 == 8 and (packed[0] << 8 | packed[1]) % 31 == 0
-        return _inflated(packed, _ZLIB if wrapped else _RAW)
+        async for part in packed:
+            begun += part
+            if reader is None:
+                if len(begun) < 2:
+                    continue
+                reader = zlib.decompressobj(_wrapping(begun, coding))
+            while begun:
+                work = partial(reader.decompress, begun, PIECE)
+                piece = work() if size < LONG else await asyncio.to_thread(work)
+                begun, size = reader.unconsumed_tail, size + len(piece)
+                yield piece
     except zlib.error as err:
-        raise UsageError(f"the body is not what its content-encoding {coding!r} says") from err
+        raise _misnamed(coding) from err
+    if reader is None or not reader.eof or reader.unused_data:
+        raise _misnamed(coding)  # cut short, or more than one
 
 
-def _inflated(packed: bytes, wrapping: int) -> bytes:
-    reader = zlib.decompressobj(wrapping)
-    plain = reader.decompress(packed, LARGEST_BODY + 1)
-    if len(plain) > LARGEST_BODY:
-        raise BodyTooLargeError(LARGEST_BODY)
-    if not reader.eof or reader.unused_data:
-        raise zlib.error("cut short, or more than one")
-    return plain
+def _misnamed(coding: str) -> UsageError:
+    return UsageError(f"the body is not what its content-encoding {coding!r} says")
+
+
+def _wrapping(begun: bytes, coding: str) -> int:
+    """How what begins so is wrapped; deflate as zlib does, but some clients do not wrap it at all."""
+    if coding != "deflate":
+        return _GZIP
+    return _ZLIB if begun[0] & 15 == 8 and (begun[0] << 8 | begun[1]) % 31 == 0 else _RAW

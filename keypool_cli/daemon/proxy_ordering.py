@@ -9,6 +9,7 @@ import msgspec
 
 from keypool_cli.core.model import Pool, Project
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
+from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
 from keypool_cli.daemon.proxy_demand import Wanted, wanted_of
 from keypool_cli.daemon.proxy_request import (
@@ -56,8 +57,10 @@ class Ordering:
         affinity: Affinity,
         resources: Resources,
         estimating: Estimating,
+        bodies: Bodies,
     ) -> None:
         self._estimating = estimating
+        self._bodies = bodies
         self._watch = watch
         self._auth = auth
         self._affinity = affinity
@@ -75,10 +78,25 @@ class Ordering:
         return Asked(call, caller, scope, pool)
 
     async def order(self, asked: Asked, proto: Exchange) -> tuple[Call, Order]:
-        """The order for a call whose body is read whole; and the call as its body makes it."""
-        body = None
-        if asked.scope.method in METHODS:
-            body = await read_plain(asked.scope.headers, proto)
+        """The order for a call whose body is read whole; and the call as its body makes it.
+
+        Whoever gets it must let its body go.
+        """
+        if asked.scope.method not in METHODS:
+            return await self._order(asked, None)
+        body = await read_plain(self._bodies, asked.scope.headers, proto, asked.caller.client)
+        try:
+            return await self._order(asked, body)
+        except BaseException:
+            self._bodies.let_go(len(body))
+            raise
+
+    def let_go(self, order: Order) -> None:
+        """The body of an order is needed no longer."""
+        if isinstance(order.body, bytes):
+            self._bodies.let_go(len(order.body))
+
+    async def _order(self, asked: Asked, body: bytes | None) -> tuple[Call, Order]:
         said, client = body or b"", asked.caller.client
         estimates = self._estimating.of(client)
         wanted = await self._estimating.read(

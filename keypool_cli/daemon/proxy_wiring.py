@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from keypool_cli.daemon.auth import Auth
+from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.proxy import Desks, Proxy, Tickets
 from keypool_cli.daemon.proxy_ordering import Ordering
 from keypool_cli.daemon.resources import Noting
@@ -39,6 +40,7 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     *,
     closing: Closing,
     estimating: Estimating,
+    bodies: Bodies,
 ) -> AsyncIterator[Proxy]:
     """The proxy; at the end every settlement under way is made."""
     forwarder, egress = Forwarder(), Egress(ports)
@@ -48,13 +50,13 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing, estimating), Cost.FREE: free_use}
     affinity = Affinity(ports, watch)
     resources = Resources(ports, watch, Finding(watch, forwarder, egress, url))
-    ordering = Ordering(watch, auth, affinity, resources, estimating)
+    ordering = Ordering(watch, auth, affinity, resources, estimating, bodies)
     noting = Noting(resources)
     uploads = Uploads(ports, watch, forwarder, egress)
     desks = Desks(
         noting,
         Lists(ordering, proxying, free_use, Places(ports, watch)),
-        UploadCalls(ordering, proxying, free_use, uploads, noting),
+        UploadCalls(ordering, proxying, free_use, uploads, noting, bodies),
     )
     try:
         yield Proxy(ordering, proxying, tickets, desks)

@@ -17,6 +17,7 @@ import uvloop
 from keypool_cli.config import Settings
 from keypool_cli.daemon.app import App
 from keypool_cli.daemon.auth import Auth, is_loopback_host
+from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.metrics import Counting
 from keypool_cli.daemon.pages import PageParts, pages_of
@@ -231,7 +232,8 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     reporting = Reporting(ports.engine, waiting, books.activity)
     estimating = Estimating(ports, watch)
     await estimating.refresh()
-    leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating)
+    bodies = Bodies()
+    leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating, bodies)
     hearing = partial(_listen, ports, watch, waiting)
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
@@ -251,6 +253,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
                 auth,
                 closing=closing,
                 estimating=estimating,
+                bodies=bodies,
             ) as proxy,
             pages_of(pages) as served,
         ):

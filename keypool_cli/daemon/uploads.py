@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from keypool_cli.daemon.bodies import Bodies, StalledError
 from keypool_cli.daemon.gemini_errors import mark
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
@@ -45,24 +47,32 @@ class UploadCalls:
         tickets: Ticketing,
         uploads: Uploads,
         noting: Noting,
+        bodies: Bodies,
     ) -> None:
         self._ordering = ordering
         self._proxying = proxying
         self._tickets = tickets
         self._uploads = uploads
         self._noting = noting
+        self._bodies = bodies
 
     async def begin(self, asked: Asked, proto: Exchange) -> None:
         """Begin an upload, or pass on one that comes whole."""
         _refuse_older_protocol(asked.scope)
         if _only_begins(asked.scope):
             _, order = await self._ordering.order(asked, proto)
-        else:
-            body = _complete(asked.scope, proto)
-            order = await self._ordering.of(asked, Wanted("", 0), body)
-            order = msgspec.structs.replace(
-                order, headers=[*order.headers, *_length_of(asked.scope)]
-            )
+            try:
+                await self._send(asked, order, proto)
+            finally:
+                self._ordering.let_go(order)
+            return
+        body = self._incoming(asked.scope, proto)
+        order = await self._ordering.of(asked, Wanted("", 0), aiter(body))
+        order = msgspec.structs.replace(order, headers=[*order.headers, *_length_of(asked.scope)])
+        with body.blamed():
+            await self._send(asked, order, proto)
+
+    async def _send(self, asked: Asked, order: Order, proto: Exchange) -> None:
         attempt = await self._proxying.answer(order, self._tickets)
         try:
             await self._ordering.keep(order, attempt)
@@ -77,10 +87,11 @@ class UploadCalls:
         session = self._uploads.session(token)
         self._check(session, scope)
         headers = [*to_upstream(scope.headers.items()), *_length_of(scope)]
-        body = _complete(scope, proto)
+        body = self._incoming(scope, proto)
         proxy = self._uploads.way_out(session)
-        outgoing = Outgoing(scope.method, session.url, headers, body, proxy)
-        passage = await self._uploads.send(outgoing)
+        outgoing = Outgoing(scope.method, session.url, headers, aiter(body), proxy)
+        with body.blamed():
+            passage = await self._uploads.send(outgoing)
         try:
             project = self._uploads.project(session)
             if project is not None and _is_final(passage):
@@ -89,6 +100,9 @@ class UploadCalls:
             await relay(passage, scope, proto, marks=mark(project.name, None) if project else [])
         finally:
             await passage.close()
+
+    def _incoming(self, scope: Scope, proto: Exchange) -> "_Incoming":
+        return _Incoming(scope, self._bodies.parts(proto))
 
     def _check(self, session: Session, scope: Scope) -> None:
         """Raise NotPermittedError when the session's client is gone, or somebody else calls."""
@@ -150,27 +164,44 @@ def _length_of(scope: Scope) -> list[Header]:
     return [] if length is None else [("content-length", str(length))]
 
 
-def _complete(scope: Scope, proto: Exchange) -> AsyncIterator[bytes]:
-    length = _length(scope)
-    return _in_chunks(scope, proto) if length is None else _counted(proto, length)
+class _Incoming:
+    """A body on its way upstream, in parts as they come.
 
+    What breaks it off reaches the sender as ConnectionError, which breaks the upload.
+    """
 
-async def _counted(proto: Exchange, length: int) -> AsyncIterator[bytes]:
-    """The body in parts. Raises ConnectionError when it ends too soon, which breaks the upload."""
-    async for part in proto:
-        length -= len(part)
-        yield bytes(part)
-    if length > 0:
-        raise ConnectionError("the client hung up")
+    def __init__(self, scope: Scope, parts: AsyncIterator[bytes]) -> None:
+        self._client, self._length = scope.client, _length(scope)
+        self._parts = parts
+        self._stalled: StalledError | None = None
 
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The parts."""
+        left = self._length or 0
+        try:
+            async for part in self._parts:
+                left -= len(part)
+                yield part
+        except StalledError as err:
+            self._stalled = err
+            raise ConnectionError("the client sends nothing more") from None
+        if left > 0 or (self._length is None and await self._is_cut()):
+            raise ConnectionError("the client hung up")
 
-async def _in_chunks(scope: Scope, proto: Exchange) -> AsyncIterator[bytes]:
-    """A body of unknown length. Raises ConnectionError when its client has gone by its end."""
-    async for part in proto:
-        yield bytes(part)
-    await asyncio.sleep(_FAREWELL_S)
-    if has_hung_up(scope.client):
-        raise ConnectionError("the client hung up")
+    async def _is_cut(self) -> bool:
+        """Whether a body in chunks, which end when they end, has lost its client by its end."""
+        await asyncio.sleep(_FAREWELL_S)
+        return has_hung_up(self._client)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What fails for want of the body is StalledError."""
+        try:
+            yield
+        except UpstreamError:
+            if self._stalled is not None:
+                raise self._stalled from None
+            raise
 
 
 def _is_upstreams(url: str, upstream: str) -> bool:

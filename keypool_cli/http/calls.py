@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
+from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 
 from keypool_cli.http.rsgi import App, Exchange, Headers, Scope
+from keypool_cli.http.stalling import Awaited
 
 GRANIAN: Final[Any] = import_module("granian._granian")
 """Its stubs are those of an older version."""
@@ -19,16 +21,17 @@ SHORT_DIGITS = 5
 
 
 class Quick(NamedTuple):
-    """How the calls of one path are answered; neither part may raise.
+    """How the calls of one path are answered; no part may raise.
 
     admits: whether a call's body is waited for before anything else; asked in a thread of
     granian's. take: takes a call whose body is there (or raises ClientGone), and answers it now or
     later; whatever answers later must hold the exchange. Headers: the scope's, which copies them
-    whenever it is asked.
+    whenever it is asked. stalled: answers a call whose body has not come.
     """
 
     admits: Callable[[Headers], bool]
     take: Callable[[Scope, Headers, Exchange, "asyncio.Future[bytes]"], None]
+    stalled: Callable[[Scope, Exchange], None]
 
 
 class _Call(Protocol):
@@ -68,6 +71,13 @@ def scheduler(
         call.taskref(loop.create_task(_run(app, call)))
 
     first = [let_off]
+    awaited = Awaited(loop).since
+
+    def come(way: Quick, scope: Scope, headers: Headers, proto: Exchange, body: Any) -> None:  # noqa: ANN401 - granian's
+        if awaited.pop(body, None) is None:
+            way.stalled(scope, proto)
+        else:
+            way.take(scope, headers, proto, body)
 
     def schedule(call: _Call) -> None:  # runs in a thread of granian's, which nothing may raise in
         if first:
@@ -79,7 +89,8 @@ def scheduler(
         else:
             way, headers = found
             body: Any = proto()  # its end is told by this thread, so not before the next line
-            body.add_done_callback(partial(way.take, scope, headers, proto), context=context)
+            awaited[body] = monotonic()
+            body.add_done_callback(partial(come, way, scope, headers, proto), context=context)
 
     made._schedule_fn = schedule  # noqa: SLF001 - see above
     return made

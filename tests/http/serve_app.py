@@ -85,7 +85,11 @@ def quick(_scope, headers, proto, body):
         answer()
 
 
-QUICK = {"/quick": Quick(lambda headers: "x-stranger" not in headers, quick)}
+def stalled(_scope, proto):
+    answer_json(proto, 408, {}, headers=[("connection", "close")])
+
+
+QUICK = {"/quick": Quick(lambda headers: "x-stranger" not in headers, quick, stalled)}
 
 
 def _path(_, text):
