@@ -11,6 +11,7 @@ from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Caller, pool_of
 from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.hanging_up import unless_gone
+from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.daemon.problems import WrongTypeError
 from keypool_cli.daemon.schema import (
     EstimateAnswer,
@@ -193,7 +194,10 @@ def _check_type(headers: Headers) -> None:
 
 
 def _estimate(raw: memoryview, estimates: Estimates, model: str) -> Estimate:
-    request = _decoded(_request_body, raw)
+    try:
+        request = decoded(_request_body, raw)
+    except UNREADABLE as err:
+        raise UsageError(f"the body is not understood: {err}") from err
     return estimates.request(request, model=model)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.daemon.proxy_request import token_of
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, query_pairs
@@ -55,7 +56,7 @@ def live_token(scope: Scope) -> str | None:
 def setup_of(message: str | bytes, estimates: Estimates) -> Setup:
     """What a first message asks for. Raises UsageError for one that is no setup."""
     try:
-        setup = _object.decode(message).get("setup")
+        setup = decoded(_object, message).get("setup")
     except UNREADABLE as err:
         raise UsageError("the first message must be a JSON object with a setup") from err
     if not isinstance(setup, dict):

@@ -7,6 +7,7 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.request_shape import json_text
+from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.estimating import LARGE, SHIPPED, Estimates
@@ -81,7 +82,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted
 
 def _read(body: bytes) -> dict[str, object]:
     try:
-        return _body.decode(body)
+        return decoded(_body, body)
     except UNREADABLE as err:
         raise UsageError("Invalid JSON payload received. Expected an object.") from err
 

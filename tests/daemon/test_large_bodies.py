@@ -82,6 +82,21 @@ def test_several_large_bodies_at_once_are_decoded_one_by_one(home, upstream, pat
     assert grown < (AT_ONCE + 14) * 8 * MB
 
 
+@in_proc
+@pytest.mark.parametrize("path", [GENERATE, f"{API}/leases"])
+def test_a_body_of_empty_lists_is_refused_and_takes_no_memory(home, path):
+    request = b'{"contents":[' + b"[]," * 7 * MB + b"[]]}"
+    body = request if path == GENERATE else b'{"model":"m","request":%b}' % request
+    with home.daemon() as daemon:
+        assert post(daemon.url, path, b'{"contents":[]}', home.token).status_code < 500
+        before = peak_of(daemon)
+        found = post(daemon.url, path, body, home.token)
+        grown = peak_of(daemon) - before
+    assert found.status_code == 400
+    assert "more than 1000000 JSON values" in found.text
+    assert grown < 3 * len(body)
+
+
 def hold(daemon, token, head):
     """A call of which only the beginning comes; after that it has a while for the rest."""
     url = urlsplit(daemon.url)
