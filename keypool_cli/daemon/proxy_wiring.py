@@ -10,6 +10,7 @@ from keypool_cli.daemon.proxy_ordering import Ordering
 from keypool_cli.daemon.resources import Noting
 from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.uploads import UploadCalls
+from keypool_cli.http.calls import patient_threads
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
@@ -26,7 +27,7 @@ from keypool_cli.service.uploads import Uploads
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.calls import Cost
-from keypool_cli.upstream.forward import Forwarder
+from keypool_cli.upstream.forward import Forwarder, start_threads
 
 
 @asynccontextmanager
@@ -43,6 +44,8 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     bodies: Bodies,
 ) -> AsyncIterator[Proxy]:
     """The proxy; at the end every settlement under way is made."""
+    with patient_threads():
+        start_threads()
     forwarder, egress = Forwarder(), Egress(ports)
     url = ports.settings.upstream_url
     proxying = Proxying(forwarder, url, egress)

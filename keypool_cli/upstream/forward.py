@@ -157,6 +157,11 @@ class Forwarder:
         return way
 
 
+def start_threads() -> None:
+    """Start the client library's threads, which are scheduled as the one that starts them is."""
+    HTTPTransport(use_system_dns=False)  # its own resolver cannot do without them
+
+
 def _transport(patience: Patience, proxy: str | None) -> HTTPTransport:
     """Build a transport that changes nothing of a call: no redirects, cookies, decompression.
 

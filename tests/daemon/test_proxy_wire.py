@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from httpx2 import RemoteProtocolError
@@ -55,6 +58,17 @@ def add(pool, **options):
     pool.proxy.home.add_project(name, pool=pool.name, rpm=1000, **options)
     pool.proxy.daemon.project(name, pool.name)
     return name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+def test_the_threads_that_call_upstream_leave_the_loop_the_processor(proxy):
+    pid = proxy.daemon.process.pid
+    policies = {
+        os.sched_getscheduler(int(each.name))
+        for each in Path(f"/proc/{pid}/task").iterdir()
+        if (each / "comm").read_text().startswith("tokio")
+    }
+    assert policies == {os.SCHED_BATCH}
 
 
 def test_exactly_one_credential_goes_upstream(proxy, pool, upstream):
