@@ -13,11 +13,11 @@ from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
-from keypool_cli.daemon.proxy import PREFIXES, Proxy
+from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
-from keypool_cli.http.message import Problem, answer_json, answer_problem, query_pairs
+from keypool_cli.http.message import Arrived, Problem, answer_json, answer_problem, query_pairs
 from keypool_cli.http.rsgi import ClientGone, Exchange, Headers, Scope
 from keypool_cli.http.websocket import Handshake
 from keypool_cli.service.explaining import Question, explain
@@ -51,7 +51,8 @@ class App:
         self._auth = auth
         self._leases = leases
         self._under_way: set[asyncio.Task[None]] = set()
-        self.quick = {_LEASES: Quick(auth.knows, self._lease, self._stalled)}
+        proxied = dict.fromkeys(SHORT_ENDINGS, Quick(auth.knows, self._proxied, proxy.stalled))
+        self.quick = {_LEASES: Quick(auth.knows, self._lease, self._stalled), **proxied}
         self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -67,7 +68,7 @@ class App:
         if scope.proto == "ws":
             await self._pages.live.handle(scope, cast(Handshake, proto))
             return
-        await self._answered(scope, proto, self._route(scope, proto))
+        await self._answered(scope, proto, self._route(scope, proto, Arrived(scope.headers)))
 
     def _lease(
         self, scope: Scope, headers: Headers, proto: Exchange, body: asyncio.Future[bytes]
@@ -83,6 +84,12 @@ class App:
     def _stalled(self, scope: Scope, proto: Exchange) -> None:
         _answer_failure(scope, proto, StalledError())
 
+    def _proxied(
+        self, scope: Scope, headers: Headers, proto: Exchange, body: asyncio.Future[bytes]
+    ) -> None:
+        """A call of the proxy with a short body."""
+        self._go_on(scope, proto, self._route(scope, proto, Arrived(headers, body)))
+
     def _go_on(self, scope: Scope, proto: Exchange, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(self._answered(scope, proto, work))
         self._under_way.add(task)
@@ -94,11 +101,11 @@ class App:
         except Exception as err:  # noqa: BLE001 - each becomes an answer
             _answer_failure(scope, proto, err)
 
-    async def _route(self, scope: Scope, proto: Exchange) -> None:
+    async def _route(self, scope: Scope, proto: Exchange, arrived: Arrived) -> None:
         path = scope.path
         known = self._calls.get(path)
         if known is not None:
-            caller = self._auth.caller(scope)
+            caller = self._auth.caller(scope, arrived.headers)
             method, handler = known
             _allow(scope.method, method)
             await handler(caller, scope, proto)
@@ -109,7 +116,7 @@ class App:
             return
         if path.startswith(PREFIXES):
             begun = perf_counter()
-            await self._proxy.handle(scope, proto)
+            await self._proxy.handle(scope, proto, arrived)
             self._pages.proxied(perf_counter() - begun)
             return
         page = self._pages.get(path)

@@ -123,7 +123,12 @@ class Auth:
         Until then its body is waited for by whoever has checked the token: nobody else's may
         keep a connection.
         """
-        return not self._required or _bearer(headers) in self._clients
+        known = self._clients
+        return (
+            not self._required
+            or headers.get("x-goog-api-key") in known
+            or _bearer(headers) in known
+        )
 
     def holder(self, scope: Scope, token: str | None) -> Caller:
         """Identify the caller by a token taken from where Gemini's clients put their key."""

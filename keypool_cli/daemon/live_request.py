@@ -43,7 +43,7 @@ def upstream_path(path: str) -> str | None:
 def live_token(scope: Scope) -> str | None:
     """The client token, from where Gemini's clients put their key; browsers have only the query."""
     tokens = {v.strip() for n, v in query_pairs(scope.query_string) if n == "access_token"}
-    tokens.add(token_of(scope) or "")
+    tokens.add(token_of(scope, scope.headers) or "")
     tokens.discard("")
     if len(tokens) > 1:
         raise UsageError(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keypool_cli.daemon.bodies import StalledError
 from keypool_cli.daemon.gemini_errors import Form, answer_gemini_error, mark
 from keypool_cli.daemon.hanging_up import GoneError, Lookout
 from keypool_cli.daemon.not_forwarded import not_forwarded
@@ -16,6 +17,7 @@ from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.resources_stream import NamedStream
 from keypool_cli.daemon.uploads import UploadCalls, upload_token
 from keypool_cli.errors import KeypoolError
+from keypool_cli.http.message import Arrived
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.passage import Passage
@@ -23,6 +25,9 @@ from keypool_cli.service.proxying import Proxying, Ticketing
 from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
 PREFIXES = ("/v1beta/", "/v1/", "/v1alpha/", "/upload/", "/download/")
+
+SHORT_ENDINGS = (":generateContent", ":streamGenerateContent", ":embedContent", ":countTokens")
+"""Of paths whose bodies are read whole, and mostly short."""
 
 _OPENAI = re.compile(r"/[^/]+/openai(?:/|$)")
 
@@ -57,12 +62,12 @@ class Proxy:
         self._desks = desks
         self._alarms = Alarms()
 
-    async def handle(self, scope: Scope, proto: Exchange) -> None:
+    async def handle(self, scope: Scope, proto: Exchange, arrived: Arrived) -> None:
         """Answer one call; our own errors take the shape that the path's clients read."""
         call = read_call(scope.method, scope.path)
         try:
             with Lookout(proto, self._alarms):
-                await self._serve(call, scope, proto)
+                await self._serve(call, scope, proto, arrived)
         except GoneError:
             raise  # nobody is there to be answered
         except KeypoolError as err:
@@ -70,14 +75,21 @@ class Proxy:
             if code >= 500:
                 log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
 
-    async def _serve(self, call: Call | None, scope: Scope, proto: Exchange) -> None:
+    def stalled(self, scope: Scope, proto: Exchange) -> None:
+        """Answer a call whose body has not come."""
+        form = _form(read_call(scope.method, scope.path), scope)
+        answer_gemini_error(proto, StalledError(), form)
+
+    async def _serve(
+        self, call: Call | None, scope: Scope, proto: Exchange, arrived: Arrived
+    ) -> None:
         if call is not None and call.touch is Touch.UPLOAD and (token := upload_token(scope)):
             await self._desks.uploads.go_on(token, scope, proto)
             return
-        caller = self._ordering.caller(scope)
+        caller = self._ordering.caller(scope, arrived.headers)
         if call is None:
             raise not_forwarded(scope)
-        asked = await self._ordering.asked(call, caller, scope)
+        asked = await self._ordering.asked(call, caller, scope, arrived)
         if call.touch is Touch.UPLOAD:
             await self._desks.uploads.begin(asked, proto)
         elif call.touch is Touch.LIST:

@@ -12,7 +12,8 @@ from typing import Final
 from keypool_cli.core.model import Client
 from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.errors import UsageError
-from keypool_cli.http.rsgi import Exchange, Headers
+from keypool_cli.http.message import Arrived
+from keypool_cli.http.rsgi import Exchange
 from keypool_cli.service.estimating import LONG
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -39,16 +40,25 @@ class UnreadableCodingError(UsageError):
 
 
 async def read_plain(
-    bodies: Bodies, headers: Headers, proto: Exchange, client: Client | None
+    bodies: Bodies, arrived: Arrived, proto: Exchange, client: Client | None
 ) -> bytes:
     """The whole body, unpacked. Raises UnreadableCodingError, UsageError, and what reading does."""
+    headers, body, arrived.body = arrived.headers, arrived.body, None
     coding = headers.get("content-encoding")
     if coding is None or (coding := coding.strip().lower()) in {"", "identity"}:
-        return await bodies.read(headers, proto, client)
+        return await bodies.read(headers, proto, client) if body is None else body.result()
     codings = headers.get_all("content-encoding")
     if len(codings) > 1 or coding not in _CODINGS:
         raise UnreadableCodingError(codings)
-    return await bodies.read(headers, proto, client, unpack=partial(unpacked, coding=coding))
+
+    def unpack(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return unpacked(parts if body is None else _only(body.result()), coding)
+
+    return await bodies.read(headers, proto, client, unpack=unpack)
+
+
+async def _only(part: bytes) -> AsyncIterator[bytes]:
+    yield part
 
 
 async def unpacked(packed: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:

@@ -21,6 +21,7 @@ from keypool_cli.daemon.proxy_request import (
     wait_s,
 )
 from keypool_cli.errors import UnreachableError
+from keypool_cli.http.message import Arrived
 from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimating
@@ -44,6 +45,7 @@ class Asked(msgspec.Struct, frozen=True):
     call: Call
     caller: Caller
     scope: Scope
+    arrived: Arrived
     pool: Pool
 
 
@@ -66,16 +68,16 @@ class Ordering:
         self._affinity = affinity
         self._resources = resources
 
-    def caller(self, scope: Scope) -> Caller:
+    def caller(self, scope: Scope, headers: Headers) -> Caller:
         """Who calls; raises NotPermittedError for a client that may not use the proxy."""
-        caller = self._auth.holder(scope, token_of(scope))
+        caller = self._auth.holder(scope, token_of(scope, headers))
         caller.require("proxy")
         return caller
 
-    async def asked(self, call: Call, caller: Caller, scope: Scope) -> Asked:
+    async def asked(self, call: Call, caller: Caller, scope: Scope, arrived: Arrived) -> Asked:
         """A call on the pool that it names, or the caller's own."""
-        pool = await pool_of(caller, self._watch, name_in(scope.headers, "x-keypool-pool"))
-        return Asked(call, caller, scope, pool)
+        pool = await pool_of(caller, self._watch, name_in(arrived.headers, "x-keypool-pool"))
+        return Asked(call, caller, scope, arrived, pool)
 
     async def order(self, asked: Asked, proto: Exchange) -> tuple[Call, Order]:
         """The order for a call whose body is read whole; and the call as its body makes it.
@@ -84,7 +86,7 @@ class Ordering:
         """
         if asked.scope.method not in METHODS:
             return await self._order(asked, None)
-        body = await read_plain(self._bodies, asked.scope.headers, proto, asked.caller.client)
+        body = await read_plain(self._bodies, asked.arrived, proto, asked.caller.client)
         try:
             return await self._order(asked, body)
         except BaseException:
@@ -113,7 +115,7 @@ class Ordering:
 
     async def of(self, asked: Asked, wanted: Wanted, body: Body) -> Order:
         """The order for a call with this body."""
-        call, pool, headers = asked.call, asked.pool, asked.scope.headers
+        call, pool, headers = asked.call, asked.pool, asked.arrived.headers
         now = monotonic()
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)

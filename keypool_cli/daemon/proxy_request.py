@@ -24,12 +24,12 @@ _HARMLESS_SYSTEM = frozenset({"$alt", "$fields", "$prettyprint"})
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
 
-def token_of(scope: Scope) -> str | None:
+def token_of(scope: Scope, headers: Headers) -> str | None:
     """The client token, from where Gemini's clients put their key; None where there is none.
 
-    An empty one is none. Raises UsageError for two that differ, as Gemini does.
+    headers: the scope's. An empty token is none. Raises UsageError for two that differ, as Gemini
+    does.
     """
-    headers = scope.headers
     tokens = headers.get_all("x-goog-api-key")
     if query := scope.query_string:
         tokens += [value for name, value in query_pairs(query) if name == "key"]

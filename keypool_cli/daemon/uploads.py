@@ -109,8 +109,9 @@ class UploadCalls:
         client = self._uploads.client(session)
         if session.client_id and (client is None or client.revoked_at_ms is not None):
             raise NotPermittedError("the client of this upload has been revoked")
-        if token_of(scope):
-            caller = self._ordering.caller(scope).client
+        headers = scope.headers
+        if token_of(scope, headers):
+            caller = self._ordering.caller(scope, headers).client
             if caller is not None and caller.id != session.client_id:
                 raise NotPermittedError("this upload belongs to another client")
 

@@ -21,7 +21,7 @@ SHORT_DIGITS = 5
 
 
 class Quick(NamedTuple):
-    """How the calls of one path are answered; no part may raise.
+    """How the calls of some paths are answered; no part may raise.
 
     admits: whether a call's body is waited for before anything else; asked in a thread of
     granian's. take: takes a call whose body is there (or raises ClientGone), and answers it now or
@@ -59,10 +59,11 @@ def scheduler(
     quick: Mapping[str, Quick],
     let_off: Callable[[], None],
 ) -> object:
-    """What granian hands its calls to: a task for each, but none for the paths in ``quick``.
+    """What granian hands its calls to: a task for each, but none for those in ``quick``.
 
-    Those that bring a short body are begun with it: one handover instead of two. let_off: called
-    once by the thread that hands over, see :func:`patient_threads`.
+    quick: by path, or by its ending from the last colon on. Those that bring a short body are
+    begun with it: one handover instead of two. let_off: called once by the thread that hands
+    over, see :func:`patient_threads`.
     """
     made = GRANIAN.CallbackScheduler(loop, app, None, None, None)
     context = made._ctx  # noqa: SLF001 - granian's own schedulers are made this way
@@ -98,7 +99,8 @@ def scheduler(
 
 def _quick(quick: Mapping[str, Quick], scope: Scope) -> tuple[Quick, Headers] | None:
     """What takes a call with its body, for calls that declare a short one, and their headers."""
-    found = quick.get(scope.path)
+    path = scope.path
+    found = quick.get(path) or quick.get(path[path.rfind(":") :])
     if found is None or scope.method != "POST":
         return None
     headers = scope.headers

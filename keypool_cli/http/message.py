@@ -1,5 +1,6 @@
 """Read requests and write JSON answers over RSGI."""
 
+from asyncio import Future
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
@@ -34,6 +35,17 @@ class Problem(msgspec.Struct, kw_only=True):
     title: str
     status: int
     detail: str
+
+
+class Arrived(msgspec.Struct):
+    """What has come of a call: its headers, which a scope copies each time, and a short body.
+
+    body: None where it is still to be read. It is to be taken out: the answer may go on for
+    minutes.
+    """
+
+    headers: Headers
+    body: Future[bytes] | None = None
 
 
 async def read_body(headers: Headers, proto: Exchange, *, limit: int) -> bytes:

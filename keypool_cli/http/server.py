@@ -108,7 +108,7 @@ async def serve(
 ) -> None:
     """Serve ``app`` on the running loop until SIGTERM or SIGINT, then drain and return.
 
-    quick: what handles the calls of a path that bring a short body, without a task for each.
+    quick: what handles calls that bring a short body, see :func:`keypool_cli.http.calls.scheduler`.
     on_ready is called with the true port once connections are accepted. Draining refuses new
     connections, closes idle ones at once and waits for answers under way, at most ``drain_s``
     seconds; a second signal ends the wait. Cancelling stops without waiting. Must run in the

@@ -35,13 +35,18 @@ def test_a_caller_without_a_valid_token_is_not_authenticated(daemon, headers):
 
 def test_a_caller_nobody_knows_is_told_so_before_its_body_has_come(daemon):
     """Else anyone could keep connections for as long as they like."""
-    head = f"POST {API}/leases HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
-    for token in ("", "Authorization: Bearer kp_wrong\r\n"):
+    rest = "HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
+    for path, token in (
+        (f"{API}/leases", ""),
+        (f"{API}/leases", "Authorization: Bearer kp_wrong\r\n"),
+        ("/v1beta/models/m:generateContent", ""),
+        ("/v1beta/models/m:generateContent", "x-goog-api-key: kp_wrong\r\n"),
+    ):
         with socket.create_connection(
             (httpx2.URL(daemon.url).host, httpx2.URL(daemon.url).port)
         ) as client:
             client.settimeout(5)
-            client.sendall(f"{head}{token}\r\n".encode())
+            client.sendall(f"POST {path} {rest}{token}\r\n".encode())
             assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 

@@ -55,13 +55,15 @@ KEY, BEARER = ("x-goog-api-key", "kp_a"), ("authorization", "bearer kp_a")
     ],
 )
 def test_the_token(headers, query, expected):
-    assert token_of(a_scope(*headers, query=query)) == expected
+    scope = a_scope(*headers, query=query)
+    assert token_of(scope, scope.headers) == expected
 
 
 @pytest.mark.parametrize("other", ["bearer kp_b", "Basic kp_a"])
 def test_two_credentials_are_one_too_many(other):
+    scope = a_scope(KEY, ("authorization", other))
     with pytest.raises(UsageError, match="Multiple authentication credentials"):
-        token_of(a_scope(KEY, ("authorization", other)))
+        token_of(scope, scope.headers)
 
 
 @pytest.mark.parametrize(

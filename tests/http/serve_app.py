@@ -89,7 +89,9 @@ def stalled(_scope, proto):
     answer_json(proto, 408, {}, headers=[("connection", "close")])
 
 
-QUICK = {"/quick": Quick(lambda headers: "x-stranger" not in headers, quick, stalled)}
+QUICK = dict.fromkeys(
+    ("/quick", ":quick"), Quick(lambda headers: "x-stranger" not in headers, quick, stalled)
+)
 
 
 def _path(_, text):

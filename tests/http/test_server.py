@@ -129,8 +129,9 @@ def test_a_larger_body_is_refused_as_a_problem(server, content):
     }
 
 
-def test_a_quick_path_gets_its_calls_with_their_bodies(server):
-    answer = httpx2.post(f"{server[1]}/quick", content=b"short", headers={"x-kind": "a"})
+@pytest.mark.parametrize("path", ["/quick", "/any/path:quick"])
+def test_a_quick_path_gets_its_calls_with_their_bodies(server, path):
+    answer = httpx2.post(f"{server[1]}{path}", content=b"short", headers={"x-kind": "a"})
     assert answer.json() == {"quick": "short", "kind": "a"}
 
 
