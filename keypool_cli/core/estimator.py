@@ -6,7 +6,7 @@ the published rules: each content and a system instruction cost one token more, 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress, repeat
 from math import ceil, sqrt
 from operator import add, mul
 from types import MappingProxyType
@@ -201,7 +201,7 @@ class _Ledger:
     def close(self) -> Estimate:
         """The estimate; the text's reservation never exceeds its UTF-8 bytes."""
         groups = self._groups
-        parts = {group: tokens for group, tokens in zip(GROUPS, groups) if tokens}  # noqa: B905 - none without a text
+        parts = dict(compress(zip(GROUPS, groups), groups))  # noqa: B905 - none without a text
         text, script = sum(groups), GROUPS[groups.index(max(groups)) if groups else 0]
         parts |= self._parts
         total = text + sum(self._parts.values())

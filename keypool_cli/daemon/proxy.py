@@ -29,6 +29,9 @@ PREFIXES = ("/v1beta/", "/v1/", "/v1alpha/", "/upload/", "/download/")
 SHORT_ENDINGS = (":generateContent", ":streamGenerateContent", ":embedContent", ":countTokens")
 """Of paths whose bodies are read whole, and mostly short."""
 
+# Each time an enum's member is looked up costs 0.2 us on Python 3.11.
+_UPLOAD, _LIST = Touch.UPLOAD, Touch.LIST
+
 _OPENAI = re.compile(r"/[^/]+/openai(?:/|$)")
 
 Tickets = Mapping[Cost, Ticketing]
@@ -83,16 +86,17 @@ class Proxy:
     async def _serve(
         self, call: Call | None, scope: Scope, proto: Exchange, arrived: Arrived
     ) -> None:
-        if call is not None and call.touch is Touch.UPLOAD and (token := upload_token(scope)):
+        touch = call.touch if call is not None else None
+        if touch is _UPLOAD and (token := upload_token(scope)):
             await self._desks.uploads.go_on(token, scope, proto)
             return
         caller = self._ordering.caller(scope, arrived.headers)
         if call is None:
             raise not_forwarded(scope)
         asked = await self._ordering.asked(call, caller, scope, arrived)
-        if call.touch is Touch.UPLOAD:
+        if touch is _UPLOAD:
             await self._desks.uploads.begin(asked, proto)
-        elif call.touch is Touch.LIST:
+        elif touch is _LIST:
             await self._desks.lists.answer(asked, proto)
         else:
             await self._forward(asked, proto)
@@ -107,7 +111,7 @@ class Proxy:
             if order.session:
                 await self._ordering.keep(order, attempt)
             answer: Passage | NamedStream = attempt.answer
-            if call.touch is not Touch.NONE:
+            if call.touch:
                 answer = await self._desks.noting.note(call, order, attempt)
             del order  # and its body: the answer may go on for minutes
             marks = mark(attempt.ticket.project.name, attempt.ticket.lease_id)

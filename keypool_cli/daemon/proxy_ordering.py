@@ -31,6 +31,8 @@ from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
 from keypool_cli.upstream.headers import to_upstream
 
+# Each time an enum's member is looked up costs 0.2 us on Python 3.11.
+_MAKE, _OPENAI = Touch.MAKE, Family.OPENAI
 _ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
 _MAKING = frozenset({Touch.MAKE, Touch.UPLOAD})
 _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
@@ -106,9 +108,9 @@ class Ordering:
         )
         if wanted.model:
             asked.caller.check_model(wanted.model)
-        if asked.call.touch is Touch.MAKE and asked.call.family is Family.OPENAI:
+        if asked.call.touch is _MAKE and asked.call.family is _OPENAI:
             asked.caller.check_every_model("a batch names its models in its file")
-        if wanted.passing and asked.call.touch is Touch.MAKE:
+        if wanted.passing and asked.call.touch is _MAKE:
             plain = replace(asked.call, touch=Touch.NONE)
             asked = msgspec.structs.replace(asked, call=plain)
         return asked.call, await self.of(asked, wanted, body)
@@ -120,11 +122,11 @@ class Ordering:
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
         only, prefer = None, ""
-        if wanted.mentions or wanted.agent or call.touch is not Touch.NONE:
+        if wanted.mentions or wanted.agent or call.touch:
             only = await self._holder(asked, wanted)
         if only is not None:
             prefer = str(only.id)
-        elif session or call.touch is not Touch.NONE:
+        elif session or call.touch:
             prefer = await self._preferred(asked, session)
         return Order(
             pool=pool,
@@ -141,10 +143,10 @@ class Ordering:
             body=body,
             session=session,
             prefer=prefer,
-            bearer=call.family is Family.OPENAI,
+            bearer=call.family is _OPENAI,
             whole=call.verb in WHOLE,
             only=only,
-            makes=call.touch is Touch.MAKE,
+            makes=call.touch is _MAKE,
         )
 
     async def keep(self, order: Order, attempt: Attempt) -> None:

@@ -27,7 +27,7 @@ from keypool_cli.service.uploads import Uploads
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.calls import Cost
-from keypool_cli.upstream.forward import Forwarder, start_threads
+from keypool_cli.upstream.forward import Forwarder, start_client
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
 ) -> AsyncIterator[Proxy]:
     """The proxy; at the end every settlement under way is made."""
     with patient_threads():
-        start_threads()
+        start_client()
     forwarder, egress = Forwarder(), Egress(ports)
     url = ports.settings.upstream_url
     proxying = Proxying(forwarder, url, egress)

@@ -6,6 +6,7 @@ and an item that comes to an idle daemon waits for nothing.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from keypool_cli.errors import UnreachableError
@@ -34,9 +35,14 @@ class Batcher(Generic[Item, Answer]):
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._under_way: asyncio.Task[None] | None = None
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Asked for once: asking asyncio for it is a call of the system each time."""
+        return asyncio.get_running_loop()
+
     def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Send one item with whatever else comes; raises what its batch met."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
         self._go_on()
         return future
@@ -44,7 +50,7 @@ class Batcher(Generic[Item, Answer]):
     def _go_on(self) -> None:
         """Send what waits, unless a call is under way: more and smaller ones cost more."""
         if self._waiting and self._under_way is None:
-            self._under_way = asyncio.create_task(self._deliver())
+            self._under_way = self._loop.create_task(self._deliver())
 
     async def _deliver(self) -> None:
         batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]

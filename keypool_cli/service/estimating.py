@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from socket import gethostname
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -53,7 +53,11 @@ _UNTAUGHT: Final = frozenset({"cached", "media"})
 
 DRIFT_EVENT: Final = "estimate.drift"
 
+_SHIPPED: Final = (DEFAULT, 0)
+
 log = logging.getLogger("keypool.estimates")
+
+_kind = lru_cache(maxsize=1024)(Kind)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -220,13 +224,12 @@ class Estimating:
 
     def calibration(self, model: str) -> tuple[Calibration, int]:
         """The calibration of a model, or of the one it is counted as, and its version."""
-        found = self._calibrations.get(model)
-        if found is None:
-            found = self._calibrations.get(self._watch.configured.bucket(model))
-        return (DEFAULT, 0) if found is None else found
+        known = self._calibrations
+        found = known.get(model) or known.get(self._watch.configured.bucket(model))
+        return found or _SHIPPED
 
     def _kind(self, model: str, version: int, client: Client | None, estimate: Estimate) -> Kind:
-        return Kind(model, version, client.id if client else 0, estimate.script)
+        return _kind(model, version, client.id if client else 0, estimate.script)
 
     def correct(
         self, estimate: Estimate, *, model: str, version: int, client: Client | None

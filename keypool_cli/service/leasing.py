@@ -22,8 +22,6 @@ from keypool_cli.service.watch import Watch
 _ROUNDS = 100
 """Calls to bring a pool of 100,000 projects up to date after an idle time."""
 
-_Answer = asyncio.Future[Grant | Refused | Waits]
-
 
 class PoolExhaustedError(NoCapacityError):
     """No project of the pool has room now. limit: what refused; scope: project, or client."""
@@ -88,7 +86,7 @@ class Asked(msgspec.Struct, frozen=True):
     model: str
     demand: Demand
     begun: float
-    answer: _Answer
+    answer: asyncio.Future[Grant | Refused | Waits]
 
 
 class Leasing:
@@ -137,8 +135,12 @@ class Leasing:
 
     async def conclude(self, asked: Asked) -> Lease:
         """The lease that was asked for; raises what :meth:`lease` raises."""
+        answer = await asked.answer
+        if (lease := self.granted(asked)) is not None:
+            return lease
         request, model = asked.request, asked.model
-        answer = await self._ask(model, request.pool.id, asked.demand, asked.answer)
+        if isinstance(answer, Refused) and answer.retry_at_ms == ASK_AGAIN:
+            answer = await self._ask(model, request.pool.id, asked.demand)
         if not isinstance(answer, Grant):
             raise await self._refusal(model, request, answer)
         return await self._leased(model, request, answer, asked.begun)
@@ -219,12 +221,10 @@ class Leasing:
             avoid=_avoided(request),
         )
 
-    async def _ask(
-        self, model: str, pool_id: int, demand: Demand, asked: _Answer | None = None
-    ) -> Grant | Refused | Waits:
-        """What the store says, once it knows. asked: what was asked already."""
+    async def _ask(self, model: str, pool_id: int, demand: Demand) -> Grant | Refused | Waits:
+        """What the store says, once it knows."""
         batcher = self._batcher(model, pool_id)
-        answer = await (asked or batcher.ask(demand))
+        answer = await batcher.ask(demand)
         for _ in range(_ROUNDS):
             if not isinstance(answer, Refused) or answer.retry_at_ms != ASK_AGAIN:
                 break

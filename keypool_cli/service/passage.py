@@ -182,12 +182,9 @@ def _hidden(secret: Secret | None, body: bytes) -> bytes:
 
 
 def _without(secret: Secret | None, headers: list[Header]) -> list[Header]:
-    if secret is None:
+    if secret is None or secret.text not in "\n".join([value for _, value in headers]):
         return headers
-    for _, value in headers:
-        if secret.text in value:
-            return [(name, value.replace(secret.text, REDACTED)) for name, value in headers]
-    return headers
+    return [(name, value.replace(secret.text, REDACTED)) for name, value in headers]
 
 
 def _length(headers: list[Header]) -> int | None:

@@ -58,7 +58,7 @@ class Family(StrEnum):
 class Touch(StrEnum):
     """What a call does to what one project keeps: files, caches, batches and the like."""
 
-    NONE = "none"  # nothing, beyond what its body mentions
+    NONE = ""  # nothing, beyond what its body mentions
     MAKE = "make"  # the answer names something new
     USE = "use"  # it is about one that the path names
     WATCH = "watch"  # so it is, and the answer may name files that were made

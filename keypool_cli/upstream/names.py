@@ -84,7 +84,8 @@ def named(collection: str, own: str) -> str | None:
 def may_mention(body: bytes) -> bool:
     """Whether a body can mention anything that one project keeps; quick, and never wrongly no."""
     for each in _HINTS:
-        if each in body:
+        # As quick as it can be: ``in`` first asks whether ``each`` is a number, and fails.
+        if body.find(each) >= 0:
             # The pattern lets no other thread run meanwhile: 10 ms a million bytes.
             return len(body) > _LONGEST_SEARCHED or _MAYBE.search(body) is not None
     return False

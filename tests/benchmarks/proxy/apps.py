@@ -30,7 +30,7 @@ from keypool_cli.http.calls import patient_threads
 from keypool_cli.http.rsgi import App, Exchange, Scope
 from keypool_cli.http.server import serve
 from keypool_cli.service.batching import Batcher
-from keypool_cli.upstream.forward import Forwarder, Outgoing, start_threads
+from keypool_cli.upstream.forward import Forwarder, Outgoing, start_client
 
 MODEL = "m"
 ANSWER = (Path(__file__).parent / "answer.json").read_bytes()
@@ -91,7 +91,7 @@ async def _with_one_project(store_url: str) -> Engine:
 async def main(name: str, *args: str) -> None:
     """Serve the app of this name until the process is ended; prints its URL."""
     with patient_threads():
-        start_threads()
+        start_client()
     app: App = constant
     if name == "bare":
         app = bare(*args)
