@@ -50,7 +50,8 @@ class App:
         self._watch = watch
         self._auth = auth
         self._leases = leases
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._under_way: dict[Exchange, asyncio.Task[None]] = {}
         proxied = dict.fromkeys(SHORT_ENDINGS, Quick(auth.knows, self._proxied, proxy.stalled))
         self.quick = {_LEASES: Quick(auth.knows, self._lease, self._stalled), **proxied}
         self._plain: dict[str, Callable[[Exchange], Awaitable[None]]] = {
@@ -91,15 +92,15 @@ class App:
         self._go_on(scope, proto, self._route(scope, proto, Arrived(headers, body)))
 
     def _go_on(self, scope: Scope, proto: Exchange, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(self._answered(scope, proto, work))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[proto] = self._loop.create_task(self._answered(scope, proto, work))
 
     async def _answered(self, scope: Scope, proto: Exchange, work: Awaitable[None]) -> None:
         try:
             await work
         except Exception as err:  # noqa: BLE001 - each becomes an answer
             _answer_failure(scope, proto, err)
+        finally:
+            self._under_way.pop(proto, None)
 
     async def _route(self, scope: Scope, proto: Exchange, arrived: Arrived) -> None:
         path = scope.path
