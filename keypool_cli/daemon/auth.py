@@ -16,6 +16,7 @@ from keypool_cli.registry.names import is_model
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.watch import Watch
 
+_BEFORE_TOKEN = len("Bearer ")
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
 _WITH_PORT = re.compile(r"([^:@]*):\d*")
@@ -121,13 +122,14 @@ class Auth:
         """Whether a client of this token has called already; any thread may ask.
 
         Until then its body is waited for by whoever has checked the token: nobody else's may
-        keep a connection.
+        keep a connection. Asked before each call, so looking no closer than it must: a token that
+        is written otherwise is checked first, too.
         """
         known = self._clients
         return (
             not self._required
+            or (headers.get("authorization") or "")[_BEFORE_TOKEN:] in known
             or headers.get("x-goog-api-key") in known
-            or _bearer(headers) in known
         )
 
     def holder(self, scope: Scope, token: str | None) -> Caller:
