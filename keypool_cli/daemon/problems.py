@@ -18,11 +18,11 @@ from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError, T
 _STORE_S = 1
 """What a client waits when a store is away: it mostly comes back by itself, and soon."""
 
-_REPAIR_S = 60
+_REPAIR_S = 10
 """What it waits where no project is usable: someone has to act first, and nobody knows when.
 
-OpenAI's clients obey at most two minutes, and do not ask again where they are told more (openai
-3.54, ``_constants.py``).
+Clients that obey keep their callers waiting so long at each of their retries, which are two in
+OpenAI's (openai 3.54, ``_constants.py``): the reason must reach someone soon.
 """
 
 

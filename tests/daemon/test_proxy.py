@@ -207,7 +207,7 @@ def test_a_model_offered_nowhere_is_no_reason_to_come_back_soon(proxy, pool):
     assert pool.used(project)["refused"] == {"limit0": 1}
     assert first.json() == second.json()
     assert (first.status_code, first.headers["x-keypool-error"]) == (503, "pool-unusable")
-    assert retry_delay_of(first) == float(first.headers["retry-after"]) == 60
+    assert retry_delay_of(first) == float(first.headers["retry-after"]) == 10
     assert "does not offer this model" in error_of(first)["message"]
 
 
