@@ -113,6 +113,7 @@ class App:
             return
         plain = self._plain.get(path)
         if plain is not None:
+            _allow(scope.method, "GET")
             await plain(proto)
             return
         if path.startswith(PREFIXES):
@@ -202,5 +203,6 @@ def _tokens(text: str) -> int:
 
 
 def _allow(method: str, wanted: str) -> None:
-    if method != wanted:
+    """Whatever can be read can be asked for its head, too (RFC 9110, 9.1); granian sends no body."""
+    if method != wanted and (method, wanted) != ("HEAD", "GET"):
         raise WrongMethodError(method, wanted=wanted)

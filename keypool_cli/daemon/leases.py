@@ -14,6 +14,7 @@ from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.daemon.problems import WrongTypeError
 from keypool_cli.daemon.schema import (
+    TTL_S,
     EstimateAnswer,
     LeaseAnswer,
     LeaseBody,
@@ -228,18 +229,22 @@ def _request(
         pool=pool,
         client=caller.client,
         tokens=estimate.tokens + estimate.margin,
-        requests=body.requests,
+        requests=body.requests or 1,
         wait_s=_wait_s(body, pool),
-        ttl_s=body.ttl_s,
+        ttl_s=body.ttl_s or TTL_S,
         prefer=prefer,
     )
 
 
 def _said(body: LeaseBody) -> Estimate | None:
     """The caller's own estimate; None where there is a request to estimate."""
-    if (body.tokens is None) == (body.request is msgspec.UNSET):
+    if (body.tokens is None) != _has_request(body):
         raise UsageError("the body needs exactly one of tokens and request")
     return None if body.tokens is None else Estimate(body.tokens, 0, "caller", {})
+
+
+def _has_request(body: LeaseBody) -> bool:
+    return body.request is not msgspec.UNSET and bytes(memoryview(body.request)[:4]) != b"null"
 
 
 def _lease_answer(lease: Lease, estimate: Estimate) -> LeaseAnswer:

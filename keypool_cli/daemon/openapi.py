@@ -157,11 +157,11 @@ def _reads() -> Json:
     )
     filters = [_parameter("kind", text), _parameter("subject", text)]
     filters.append(_parameter("limit", {**count, "maximum": 1000, "default": 50}))
-    filters.append(_parameter("after", {"type": "integer", "minimum": 0}))
-    filters.append(_parameter("since_s", {"type": "integer", "minimum": 0}))
+    filters.append(_parameter("after", {"type": "integer", "minimum": 0, "maximum": 2**53}))
+    filters.append(_parameter("since_s", {"type": "integer", "minimum": 0, "maximum": 10**9}))
     filters.append(_parameter("follow", {"type": "boolean", "default": False}))
     filters.append(_parameter("Last-Event-ID", {"type": "integer", "minimum": 0}, where="header"))
-    model = {**_parameter("model", text), "required": True}
+    model = {**_parameter("model", {**text, "minLength": 1}), "required": True}
     tokens = _parameter("tokens", {**count, "default": 1})
     return {
         f"{_API}/status": {"get": {**status, "parameters": [pools]}},

@@ -109,5 +109,5 @@ def _headers(err: KeypoolError) -> list[Header]:
     if isinstance(err, UnauthenticatedError):
         return [("www-authenticate", 'Bearer realm="keypool"')]
     if isinstance(err, WrongMethodError):
-        return [("allow", err.wanted)]
+        return [("allow", "GET, HEAD" if err.wanted == "GET" else err.wanted)]
     return []

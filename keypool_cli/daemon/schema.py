@@ -10,20 +10,26 @@ from keypool_cli.service.events import EventView
 
 MOST_TOKENS = 10**12
 
+TTL_S = 600.0
+"""How long a lease lasts, in seconds, where nothing else is said."""
+
 ModelName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class LeaseBody(msgspec.Struct, frozen=True):
-    """``POST /keypool/v1/leases``: exactly one of ``tokens`` and ``request``."""
+    """``POST /keypool/v1/leases``: exactly one of ``tokens`` and ``request``.
+
+    What is null is not there: many languages write all fields of a record.
+    """
 
     model: ModelName
     pool: str | None = None
     tokens: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] | None = None
     request: msgspec.Raw | UnsetType = UNSET
-    requests: Annotated[int, Meta(ge=1, le=100)] = 1
+    requests: Annotated[int, Meta(ge=1, le=100)] | None = 1
     wait_s: Annotated[float, Meta(ge=0, le=300)] | None = None
     affinity: Annotated[str, Meta(max_length=200)] | None = None
-    ttl_s: Annotated[float, Meta(ge=1, le=3600)] = 600
+    ttl_s: Annotated[float, Meta(ge=1, le=3600)] | None = TTL_S
 
 
 class LeasedKey(msgspec.Struct, frozen=True):

@@ -60,6 +60,17 @@ def test_requests_are_booked_together(daemon, pool):
     daemon.granted(pool=pool.name, requests=3)
 
 
+def test_what_is_null_is_not_there(daemon, pool):
+    """As many languages write a record whose other fields are not set."""
+    pool.add()
+    unset = dict.fromkeys(("requests", "wait_s", "affinity", "ttl_s"))
+    daemon.granted(pool=pool.name, tokens=5, request=None, **unset)
+    lease = daemon.granted(pool=pool.name, tokens=None, request=PROMPT, **unset)
+    assert lease["estimate"]["method"] == "estimator"
+    lasts_s = instant(lease["expires_at"]) - instant(lease["use_by"])
+    assert lasts_s == pytest.approx(600 - 0.5, abs=0.01)
+
+
 NESTED = b'{"model": "m", "request": ' + b"[" * 10**6 + b"]" * 10**6 + b"}"
 
 

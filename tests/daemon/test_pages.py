@@ -208,10 +208,17 @@ def test_the_dashboard_loads_nothing_and_runs_only_its_own_script(daemon):
     assert not re.search(r"localStorage|sessionStorage|cookie", answer.text)
 
 
-def test_pages_take_no_other_method(daemon):
-    for path in ("/", "/metrics", f"{API}/events", f"{API}/openapi.json"):
-        answer = daemon.http.post(path)
-        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+READ = ("/", "/healthz", "/readyz", "/metrics", f"{API}/openapi.json")
+
+
+@pytest.mark.parametrize("path", READ)
+def test_what_is_read_can_be_asked_for_its_head_but_nothing_else(daemon, path):
+    head = daemon.client(None).head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == daemon.client(None).get(path).headers["content-type"]
+    for method in ("POST", "PUT", "TRACE"):
+        answer = daemon.client(None).request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 def test_whichever_worker_is_asked_tells_of_all(tmp_path):
