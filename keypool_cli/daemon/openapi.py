@@ -155,14 +155,15 @@ def _reads() -> Json:
         {200: _events()},
         (400, 401, 403, 503),
     )
+    an_id = {"type": "integer", "minimum": 0, "maximum": 2**53}
     filters = [_parameter("kind", text), _parameter("subject", text)]
     filters.append(_parameter("limit", {**count, "maximum": 1000, "default": 50}))
-    filters.append(_parameter("after", {"type": "integer", "minimum": 0, "maximum": 2**53}))
+    filters.append(_parameter("after", an_id))
     filters.append(_parameter("since_s", {"type": "integer", "minimum": 0, "maximum": 10**9}))
     filters.append(_parameter("follow", {"type": "boolean", "default": False}))
-    filters.append(_parameter("Last-Event-ID", {"type": "integer", "minimum": 0}, where="header"))
+    filters.append(_parameter("Last-Event-ID", an_id, where="header"))
     model = {**_parameter("model", {**text, "minLength": 1}), "required": True}
-    tokens = _parameter("tokens", {**count, "default": 1})
+    tokens = _parameter("tokens", {**count, "maximum": schema.MOST_TOKENS, "default": 1})
     return {
         f"{_API}/status": {"get": {**status, "parameters": [pools]}},
         f"{_API}/explain": {"get": {**explain, "parameters": [pool, model, tokens]}},
