@@ -71,23 +71,19 @@ class App:
             return
         await self._answered(scope, proto, self._route(scope, proto, Arrived(scope.headers)))
 
-    def _lease(
-        self, scope: Scope, headers: Headers, proto: Exchange, body: asyncio.Future[bytes]
-    ) -> None:
+    def _lease(self, scope: Scope, headers: Headers, proto: Exchange, body: bytes) -> None:
         """``POST /keypool/v1/leases`` with a short body."""
         try:
             caller = self._auth.caller(scope, headers)
             go_on = partial(self._go_on, scope, proto)
-            self._leases.grant_quickly(caller, headers, proto, body.result(), go_on)
+            self._leases.grant_quickly(caller, headers, proto, body, go_on)
         except Exception as err:  # noqa: BLE001 - each becomes an answer
             _answer_failure(scope, proto, err)
 
     def _stalled(self, scope: Scope, proto: Exchange) -> None:
         _answer_failure(scope, proto, StalledError())
 
-    def _proxied(
-        self, scope: Scope, headers: Headers, proto: Exchange, body: asyncio.Future[bytes]
-    ) -> None:
+    def _proxied(self, scope: Scope, headers: Headers, proto: Exchange, body: bytes) -> None:
         """A call of the proxy with a short body."""
         self._go_on(scope, proto, self._route(scope, proto, Arrived(headers, body)))
 

@@ -46,13 +46,13 @@ async def read_plain(
     headers, body, arrived.body = arrived.headers, arrived.body, None
     coding = headers.get("content-encoding")
     if coding is None or (coding := coding.strip().lower()) in {"", "identity"}:
-        return await bodies.read(headers, proto, client) if body is None else body.result()
+        return await bodies.read(headers, proto, client) if body is None else body
     codings = headers.get_all("content-encoding")
     if len(codings) > 1 or coding not in _CODINGS:
         raise UnreadableCodingError(codings)
 
     def unpack(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        return unpacked(parts if body is None else _only(body.result()), coding)
+        return unpacked(parts if body is None else _only(body), coding)
 
     return await bodies.read(headers, proto, client, unpack=unpack)
 

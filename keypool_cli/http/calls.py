@@ -24,13 +24,12 @@ class Quick(NamedTuple):
     """How the calls of some paths are answered; no part may raise.
 
     admits: whether a call's body is waited for before anything else; asked in a thread of
-    granian's. take: takes a call whose body is there (or raises ClientGone), and answers it now or
-    later; whatever answers later must hold the exchange. Headers: the scope's, which copies them
+    granian's. take: takes a call and its body, and answers it now or later; whatever answers later must hold the exchange. Headers: the scope's, which copies them
     whenever it is asked. stalled: answers a call whose body has not come.
     """
 
     admits: Callable[[Headers], bool]
-    take: Callable[[Scope, Headers, Exchange, "asyncio.Future[bytes]"], None]
+    take: Callable[[Scope, Headers, Exchange, bytes], None]
     stalled: Callable[[Scope, Exchange], None]
 
 
@@ -77,8 +76,10 @@ def scheduler(
     def come(way: Quick, scope: Scope, headers: Headers, proto: Exchange, body: Any) -> None:  # noqa: ANN401 - granian's
         if awaited.pop(body, None) is None:
             way.stalled(scope, proto)
-        else:
-            way.take(scope, headers, proto, body)
+        elif body.exception() is None:  # else its client has gone
+            # Raised, what it met would hold the frame and so the body itself, and the connection
+            # would stay open until the collector comes, which it hardly ever does here.
+            way.take(scope, headers, proto, body.result())
 
     def schedule(call: _Call) -> None:  # runs in a thread of granian's, which nothing may raise in
         if first:

@@ -1,6 +1,5 @@
 """Read requests and write JSON answers over RSGI."""
 
-from asyncio import Future
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
@@ -45,7 +44,7 @@ class Arrived(msgspec.Struct):
     """
 
     headers: Headers
-    body: Future[bytes] | None = None
+    body: bytes | None = None
 
 
 async def read_body(headers: Headers, proto: Exchange, *, limit: int) -> bytes:
