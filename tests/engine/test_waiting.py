@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from keypool_cli.core.model import UNLIMITED
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import (
     Demand,
     Grant,
@@ -14,7 +15,7 @@ from keypool_cli.engine.types import (
     MarkAction,
     Waits,
 )
-from tests.support.live_engine import LiveEngine, a_demand, a_project
+from tests.support.live_engine import LiveEngine, a_demand, a_project, raw
 from tests.support.waiting_machine import WaitingMachine
 
 WINDOW_MS = 60_501
@@ -34,6 +35,11 @@ def waits(live: LiveEngine, tokens: int = 10, *, pool: int = 1, **options) -> De
 def granted(live: LiveEngine, daemon: str = "d", pools=(1,)) -> list[str]:
     """Lease ids handed to a daemon now."""
     return [each.lease_id for each in live.pump(daemon, pools).grants]
+
+
+def holder(live: LiveEngine) -> str:
+    """Lease id of the waiter of pool 1 that a project is kept free for."""
+    return raw(live.run(live.client.get(f"{tag(live.model)}:holder:1"))).decode()
 
 
 def pump_until(live: LiveEngine, until: int, pools=(1,)) -> dict[str, int]:
@@ -433,6 +439,69 @@ def test_a_project_kept_free_goes_to_others_the_moment_its_waiter_leaves(live, e
         live.pump("other" if end == "too late" else "d")
         live.now += 2000 if end == "too late" else 1001
     assert granted(live) == [small.lease_id]
+
+
+@pytest.mark.parametrize("end", ["moved", "too late", "its daemon died"])
+def test_a_project_kept_free_serves_its_other_pools_the_moment_it_is_given_up(live, end):
+    pools = [LivePool(1, 0, [0]), LivePool(2, 0, [0])]
+    live.load(a_project(1, pools=[1, 2]), pools=pools)
+    live.grant(500)
+    waits(live, 900, pool=2, daemon="other", deadline_ms=live.now + 16_000)
+    live.now += 10_000
+    live.pump("other", [2])
+    small = waits(live, 100)
+    assert live.view().why == "held"
+    if end == "moved":
+        live.load(a_project(1, pools=[1]), pools=pools)
+    else:
+        live.now += 4000
+        for daemon in ("d", "other") if end == "too late" else "d":
+            live.pump(daemon, [2])
+        live.now += 2000 if end == "too late" else 1001
+        live.pump("third", [2])
+    assert live.keys() >= {"grants:d"}
+    assert granted(live, pools=()) == [small.lease_id]
+
+
+@pytest.mark.parametrize("end", ["too late", "its daemon died"])
+def test_a_starved_demand_is_kept_a_project_once_the_one_before_it_is_gone(live, end):
+    live.load(a_project())
+    live.grant(1000)
+    patience_ms = 12_000 if end == "too late" else 300_000
+    first = waits(live, 900, daemon="other", deadline_ms=live.now + patience_ms)
+    second = waits(live, 900)
+    live.now += 10_000
+    live.pump("other")
+    assert holder(live) == first.lease_id
+    live.pump()
+    live.now += 2000 if end == "too late" else 5000
+    live.pump()
+    live.now += 1
+    live.pump()
+    assert holder(live) == second.lease_id
+
+
+def test_no_project_is_kept_free_for_what_none_takes_within_a_window(live):
+    live.load(a_project(rpd=3))
+    live.grant()
+    waits(live, requests=3)
+    live.now += 10_000
+    live.pump()
+    assert live.grant()
+
+
+def test_a_project_in_flight_is_kept_free_however_long_its_leases_may_last(live):
+    live.load(a_project(in_flight=1))
+    live.settle(live.grant(500).lease_id)
+    lease = live.grant()
+    first, large = waits(live), waits(live, 900)
+    live.release(first.lease_id)
+    live.now += 10_000
+    live.pump()
+    waits(live, client=7)
+    live.release(lease.lease_id)
+    assert granted(live) == []
+    assert list(pump_until(live, live.now + WINDOW_MS)) == [large.lease_id]
 
 
 def test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before(live):

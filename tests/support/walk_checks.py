@@ -20,6 +20,7 @@ MOST_LEASES_DUE = 900
 """More leases that are over than one call ends: what they held is free a few calls later."""
 
 SAMPLE = 6
+FAR = 2**48
 
 
 @dataclass(slots=True)
@@ -251,11 +252,12 @@ class Checks:
         return self.oracle.client_fits_from(waiter.demand, self.live.now) == self.live.now
 
     def _starves(self, waiter: Waiter, held: Collection[int]) -> bool:
-        """Whether many projects could be kept free for it: so many that a look at some finds one."""
+        """Whether many projects take it within a window: so many that a look at some finds one."""
         if waiter.since + USUAL_TIMES.starve_ms > self.live.now or not self._is_served(waiter):
             return False
         members = [m for m in self.oracle.members(waiter.pool) if m.config.id not in held]
-        able = sum(m.fits_from(waiter.demand, self.live.now) is not None for m in members)
+        soon = self.live.now + self.oracle.window_ms + 1
+        able = sum((m.fits_from(waiter.demand, self.live.now) or FAR) <= soon for m in members)
         return self._client_allows(waiter) and 0 < able >= len(members) // 4
 
     # --- how projects stand -------------------------------------------------------------------

@@ -73,7 +73,7 @@ local function acquire(keys, argv)
   end
   ctx.chunk = #argv - 2
   if ctx.chunk > 1 then ctx.sets = {} end
-  serve(ctx, pool)
+  if ctx.waiting > 0 then serve(ctx, { pool_id }) end
   local results = { pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision) }
   local granted = quick_grants(ctx, pool, argv, results)
   if granted > 0 and granted < ctx.chunk then commit(ctx) end

@@ -135,25 +135,20 @@ end
 -- ARGV 2  {days, revision, only_from, {window, guard, starve}, pools {id, policy, priorities}, epoch}
 --         only_from: -1, or the revision it must have now: else something else changed as well
 -- answers {now, sealed}
-local function serve_pools(ctx, pools)
-  enter(ctx)
-  for _, each in ipairs(pools) do
-    if ctx.waiting > 0 then serve(ctx, ctx.model.pools[each[1]]) end
-  end
-end
-
 local function seal_and_serve(ctx, revision, times, pools, epoch)
-  local parts = { META.encode({
+  local parts, ids = { META.encode({
     layout = LAYOUT, waiting = call('HLEN', key(ctx, 'waiter')), opens_at = 0, revision = revision,
     window_ms = times[1], guard_ms = times[2], starve_ms = times[3],
-  }) }
-  for _, pool in ipairs(pools) do
+  }) }, {}
+  for i, pool in ipairs(pools) do
     local id, policy, priorities = unpack(pool)
+    ids[i] = id
     parts[#parts + 1] = POOL.encode({ id = id, policy = policy, count = #priorities })
       .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
   call('MSET', key(ctx, 'meta'), table.concat(parts), key(ctx, 'epoch'), epoch)
-  serve_pools(ctx, pools)
+  enter(ctx)
+  serve(ctx, ids)
 end
 
 local function seal(keys, argv)

@@ -26,10 +26,7 @@ local function pump(keys, argv)
   unblock(ctx, 256)
   refresh(ctx, 'stale', 256)
   if daemon ~= '' then seen_daemon(ctx, daemon) end
-  for _, id in ipairs(pools) do
-    local pool = ctx.model.pools[id]
-    if pool then serve(ctx, pool) end
-  end
+  serve(ctx, pools)
   -- a daemon that pumps when told to is never taken for dead
   if ctx.waiting > 0 then wake_by(ctx, ctx.now + DEAD_DAEMON_MS / 2) end
   local answer = { ctx.now, next_due(ctx), ctx.waiting }

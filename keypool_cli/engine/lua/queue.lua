@@ -5,7 +5,8 @@
 local DEAD_DAEMON_MS = 5000
 local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
 local LOOK_AT = 256 -- waiters looked at in one go,
-local MOST_LOOKED_AT = 1024 -- and in one call: 4 ms where all are at their client's limit
+local MOST_LOOKED_AT = 1024 -- and at once: 4 ms where all are at their client's limit
+local MOST_LOOKS = 16 -- at a pool's waiters in one call
 
 local function queue_key(ctx, pool)
   return key(ctx, 'line', pool)
@@ -66,15 +67,23 @@ local function enqueue(ctx, pool, demand)
   set_waiting(ctx, ctx.waiting + 1)
 end
 
--- the project that was kept free for the waiter, if one was
+-- Notes that waiters of any of these pools may fit now.
+local function look_again(ctx, ids)
+  if not ctx.roomy then ctx.roomy, ctx.looks = {}, {} end
+  for _, id in ipairs(ids) do
+    if (ctx.looks[id] or 0) < MOST_LOOKS then ctx.roomy[id] = ctx.model.pools[id] end
+  end
+end
+
+-- Gives back the project that was kept free for the waiter, if one was.
 local function let_go(ctx, waiter)
   local state = waiter.held and get_state(ctx, waiter.held)
-  if not state or state.held_by ~= waiter.number then return nil end
+  if not state or state.held_by ~= waiter.number then return end
   advance(ctx, state)
   keep_for(state, 0, 0)
   place(ctx, state)
   commit(ctx)
-  return state
+  if state.score > 0 then look_again(ctx, state.pools) end
 end
 
 -- Takes a waiter's place from a line; answers whether it had one.
@@ -86,13 +95,13 @@ local function leave_line(ctx, pool, member, lease_id)
   return true
 end
 
--- Forgets a waiter; answers the project that this frees, if one was kept free for it.
+-- Forgets a waiter.
 local function leave_queue(ctx, waiter)
-  if not leave_line(ctx, waiter.pool, member_name(waiter), waiter.lease_id) then return nil end
+  if not leave_line(ctx, waiter.pool, member_name(waiter), waiter.lease_id) then return end
   call('HDEL', key(ctx, 'waiter'), waiter.lease_id)
   set_waiting(ctx, ctx.waiting - 1)
   if waiter.held then call('DEL', key(ctx, 'holder', waiter.pool)) end
-  return let_go(ctx, waiter)
+  let_go(ctx, waiter)
 end
 
 local function deliver(ctx, waiter, lease)
@@ -102,19 +111,25 @@ local function deliver(ctx, waiter, lease)
   call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
 end
 
-local hold, stand_back
+local hold, stand_back, serve
 
 do -- Lua has room for 200 local names in one scope
 
+-- Whether a project is worth being kept free. One that is closed for longer than a window is not,
+-- but a lease mostly ends long before it must.
+local function is_soon(ctx, at, why)
+  return at <= ctx.now + ctx.window_ms + 1 or why == 'in_flight'
+end
+
 -- The project kept for a waiter and when it fits; nil when it is worth no more waiting: it is
--- another's by now, has left the pool, or a refusal has closed it for longer than a window.
+-- another's by now, has left the pool, or does not fit soon.
 local function still_held(ctx, waiter)
   local state = waiter.held and get_state(ctx, waiter.held)
   if not state or (state.held_by ~= 0 and state.held_by ~= waiter.number) then return nil end
   if not member_of(state, waiter.pool) then return nil end
   advance(ctx, state)
-  local at = fits_at(ctx, state, waiter)
-  if at and at <= ctx.now + ctx.window_ms + 1 then return state, at end
+  local at, why = fits_at(ctx, state, waiter)
+  if at and is_soon(ctx, at, why) then return state, at end
 end
 
 -- Lets another have a project kept free.
@@ -132,7 +147,7 @@ function hold(ctx, pool, waiter)
   if not state then
     let_go(ctx, waiter)
     local best = earliest_unheld(ctx, pool, waiter)
-    if not best.id then return stand_back(ctx, waiter) end
+    if not best.id or not is_soon(ctx, best.at, best.why) then return stand_back(ctx, waiter) end
     state, at, waiter.held = ctx.states[best.id], best.at, best.id
     save_waiter(ctx, waiter)
     call('SET', key(ctx, 'holder', pool.id), waiter.lease_id)
@@ -144,6 +159,8 @@ function hold(ctx, pool, waiter)
 end
 
 end
+
+do
 
 local function daemon_is_dead(ctx, daemon, alive)
   if alive[daemon] == nil then
@@ -227,15 +244,13 @@ local function look_at(ctx, pool, brief, found)
   if not waiter then return end
   if daemon_is_dead(ctx, waiter.daemon, found.alive) then return leave_queue(ctx, waiter) end
   local outcome = try_waiter(ctx, pool, waiter)
-  if outcome == 'served' then
-    found.freed = found.freed or waiter.held
-  elseif outcome == 'client' then
+  if outcome == 'client' then
     found.limited[brief.limits] = also_too_large(limited, waiter)
     if brief.lease_id == found.holder then
       stand_back(ctx, waiter)
-      found.holder, found.freed = nil, true
+      found.holder = nil
     end
-  else
+  elseif not outcome then
     if not waiter.held then found.too_large = also_too_large(found.too_large, waiter) end
     if holds then
       local held = hold(ctx, pool, waiter)
@@ -255,10 +270,10 @@ end
 
 -- Serves the waiters of a pool that fit now. What is too large for one is too large for all others;
 -- one at a time, the first that has waited long enough has a project kept free until it is served.
-local function serve(ctx, pool)
-  if ctx.waiting <= 0 then return end
+local function serve_line(ctx, pool)
   local found, kept = { alive = {}, limited = {} }, 0
   found.holder = holder_of(ctx, pool, found.alive)
+  ctx.roomy[pool.id], ctx.looks[pool.id] = nil, (ctx.looks[pool.id] or 0) + 1
   repeat
     local places = call('ZCARD', queue_key(ctx, pool.id))
     local briefs, count = line(ctx, pool, kept)
@@ -266,22 +281,25 @@ local function serve(ctx, pool)
     kept = kept + count - (places - call('ZCARD', queue_key(ctx, pool.id)))
   until count < LOOK_AT or kept >= MOST_LOOKED_AT or not may_fit_behind(ctx, pool, found)
   commit(ctx)
-  -- what was kept free for one may have room for those that were tried before
-  if found.freed then return serve(ctx, pool) end
+end
+
+-- Serves the waiters of these pools, and of those that a project kept free is given back to: it
+-- may have room for some that were tried before.
+function serve(ctx, ids)
+  if ctx.waiting <= 0 then return end
+  look_again(ctx, ids)
+  repeat
+    local _, pool = next(ctx.roomy)
+    if pool then serve_line(ctx, pool) end
+  until not pool or ctx.waiting <= 0
+end
+
 end
 
 -- after something made room in these projects
 local function serve_pools_of(ctx, states)
   if ctx.waiting <= 0 then return end
-  local done = {}
   commit(ctx)
-  for _, state in ipairs(states) do
-    for _, id in ipairs(state.pools) do
-      if not done[id] then
-        done[id] = true
-        local pool = ctx.model.pools[id]
-        if pool then serve(ctx, pool) end
-      end
-    end
-  end
+  for _, state in ipairs(states) do look_again(ctx, state.pools) end
+  serve(ctx, {})
 end

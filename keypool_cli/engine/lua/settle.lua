@@ -119,7 +119,7 @@ local function release_one(ctx, lease_id, client, touched)
   if bytes then
     local waiter = read_waiter(bytes)
     if waiter.client ~= client then return 'missing' end
-    touched[#touched + 1] = leave_queue(ctx, waiter)
+    leave_queue(ctx, waiter)
     return 'released'
   end
   local lease = find_lease(ctx, lease_id, client)
