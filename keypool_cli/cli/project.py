@@ -179,7 +179,8 @@ def remove(
 ) -> None:
     """Remove a project with its limits.
 
-    Refused while it has keys, unless they go with it.
+    Refused while it has keys, unless they go with it. One of the same name that is added within
+    three days has the counts and cooldowns that this one leaves with: upstream does not forget.
     """
     from keypool_cli.service import projects
 

@@ -81,6 +81,7 @@ class Project:
     enabled: an operator's switch; marks from refusals are kept apart (:class:`Mark`).
     reset_at_ms: answers to calls granted at or before this instant no longer cool it.
     egress_proxy: the proxy its calls leave through, its password masked; egress_sealed: the URL.
+    removed_at_ms: of one that is kept for what it has spent only, in case it comes back.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Project:
     reset_at_ms: int = 0
     egress_proxy: str | None = None
     egress_sealed: bytes | None = None
+    removed_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything configured, as of one revision: what the engine's live tables are made from."""
+    """Everything configured, as of one revision: what the engine's live tables are made from.
+
+    removed: projects that are configured no more; upstream still counts what they did.
+    """
 
     revision: int
     projects: Mapping[int, Project]
@@ -224,3 +229,4 @@ class Catalog:
     marks: tuple[Mark, ...]
     aliases: Mapping[str, str]
     clients: Mapping[int, Client]
+    removed: Mapping[int, Project] = field(default_factory=dict)

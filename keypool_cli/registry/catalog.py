@@ -56,15 +56,17 @@ def revision(connection: Connection) -> int:
 
 def load(connection: Connection) -> Catalog:
     """The whole catalog; ``connection`` is in a transaction that sees one instant."""
+    found = [project_of(row) for row in connection.execute(select(projects)).all()]
     return Catalog(
         revision=revision(connection),
-        projects={row.id: project_of(row) for row in connection.execute(select(projects)).all()},
+        projects={each.id: each for each in found if each.removed_at_ms is None},
         keys={row.id: key_of(row) for row in connection.execute(select(*KEY_COLUMNS)).all()},
         pools=_pools(connection),
         quotas=tuple(quota_of(row) for row in connection.execute(select(quotas))),
         marks=tuple(mark_of(row) for row in connection.execute(select(marks))),
         aliases={row.name: row.model for row in connection.execute(select(aliases))},
         clients={row.id: client_of(row) for row in connection.execute(select(clients))},
+        removed={each.id: each for each in found if each.removed_at_ms is not None},
     )
 
 

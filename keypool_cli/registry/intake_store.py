@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, insert, select
 
 from keypool_cli.registry.lookup import chunks
-from keypool_cli.registry.tables import keys, pool_projects, pools, projects
+from keypool_cli.registry.projects import write_projects
+from keypool_cli.registry.tables import keys, pool_projects, pools, present, projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def load_known(
     known.names.update(name for (name,) in _matching(connection, (keys.c.name,), names))
     known.secrets.update(_matching(connection, (keys.c.secret_hmac, keys.c.name), hashes))
     columns = (projects.c.name, projects.c.tier, projects.c.priority)
-    for name, tier, priority in _matching(connection, columns, owners):
+    for name, tier, priority in _matching(connection, columns, owners, present):
         known.projects[name] = Terms(tier, priority)
     known.members.update(_memberships(connection, owners))
     known.pooled.update(project for _, project in known.members)
@@ -59,7 +60,7 @@ def write_rows(connection: Connection, rows: Rows) -> None:
     """Write projects and pools, then what refers to them."""
     if not rows.keys:
         return
-    _insert(connection, projects, rows.projects)
+    write_projects(connection, rows.projects)
     _insert(connection, pools, rows.pools)
     owners = {str(row["project"]) for row in rows.keys}
     project_ids = dict(_matching(connection, (projects.c.name, projects.c.id), owners))
@@ -91,11 +92,14 @@ def _memberships(connection: Connection, owners: Collection[str]) -> list[tuple[
 
 
 def _matching(
-    connection: Connection, columns: Sequence[Column[Any]], wanted: Collection[object]
+    connection: Connection,
+    columns: Sequence[Column[Any]],
+    wanted: Collection[object],
+    *conditions: ColumnElement[bool],
 ) -> list[tuple[Any, ...]]:
-    """Rows of ``columns`` whose first column is one of ``wanted``."""
+    """Rows of ``columns`` whose first column is one of ``wanted``, on conditions."""
     found: list[tuple[Any, ...]] = []
     for part in chunks(wanted):
-        query = select(*columns).where(columns[0].in_(part))
+        query = select(*columns).where(columns[0].in_(part), *conditions)
         found += [tuple(row) for row in connection.execute(query)]
     return found

@@ -5,10 +5,10 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, select, true
 
 from keypool_cli.errors import NotFoundError
-from keypool_cli.registry.tables import clients, keys, pools, projects
+from keypool_cli.registry.tables import clients, keys, pools, present, projects
 
 T = TypeVar("T")
 
@@ -29,10 +29,15 @@ def named(connection: Connection, table: Table, name: str) -> Row[Any]:
 
     Raises NotFoundError with similar names, and the command that lists them all.
     """
-    row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    query = select(table).where(table.c.name == name, _there(table))
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise _not_found(connection, table, name)
     return row
+
+
+def _there(table: Table) -> ColumnElement[bool]:
+    return present if table is projects else true()
 
 
 def chunks(items: Collection[T]) -> Iterator[list[T]]:
@@ -52,6 +57,7 @@ def _not_found(connection: Connection, table: Table, name: str) -> NotFoundError
 def _candidates(connection: Connection, table: Table, name: str) -> list[str]:
     """Names that may be meant: comparing with all of 100,000 would take seconds."""
     column = table.c.name
-    alike = select(column).where(column.istartswith(name[:2], autoescape=True)).limit(1000)
-    some = select(column).order_by(column).limit(1000)
+    names = select(column).where(_there(table)).limit(1000)
+    alike = names.where(column.istartswith(name[:2], autoescape=True))
+    some = names.order_by(column)
     return list({*connection.scalars(alike), *connection.scalars(some)})

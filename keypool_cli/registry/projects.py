@@ -1,21 +1,30 @@
 """Projects: found, made, changed and removed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Unpack
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from keypool_cli.core.model import Project
+from keypool_cli.core.model import MarkKind, Project
 from keypool_cli.errors import ConflictError, UsageError
 from keypool_cli.registry.catalog import project_of
 from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.egress import egress_columns
-from keypool_cli.registry.lookup import named
+from keypool_cli.registry.lookup import chunks, named
 from keypool_cli.registry.names import checked_labels, checked_name, checked_tier
 from keypool_cli.registry.seals import Seals
-from keypool_cli.registry.tables import keys, projects
+from keypool_cli.registry.tables import (
+    keys,
+    marks,
+    pool_projects,
+    present,
+    projects,
+    quotas,
+    resources,
+)
+from keypool_cli.registry.upsert import upsert
 from keypool_cli.registry.values import Actor, ProjectFields
 
 MAX_PRIORITY = 1_000_000
@@ -38,9 +47,11 @@ class Projects:
         name, values = checked_name(name, "project"), _checked_fields(fields)
         values |= egress_columns(fields, name, self._seals)
         with change(self._database, by) as done:
-            if done.connection.scalar(select(projects.c.id).where(projects.c.name == name)):
+            if done.connection.scalar(
+                select(projects.c.id).where(projects.c.name == name, present)
+            ):
                 raise ConflictError(f"a project named {name!r} exists already")
-            done.connection.execute(insert(projects).values(project_row(done, name, values)))
+            write_projects(done.connection, [project_row(done, name, values)])
             return project_of(named(done.connection, projects, name))
 
     def set(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
@@ -59,9 +70,10 @@ class Projects:
             return project_of(named(done.connection, projects, name))
 
     def remove(self, name: str, *, by: Actor, with_keys: bool = False) -> Project:
-        """Remove a project with its limits, marks and counts; returns it as it was.
+        """Remove a project with its limits; returns it as it was.
 
-        Raises ConflictError while keys belong to it, unless ``with_keys`` removes them too.
+        What upstream holds against it, counts and cooldowns, is kept for one of the same name until
+        :meth:`forget`. Raises ConflictError while it has keys, unless ``with_keys`` removes them too.
         """
         with change(self._database, by) as done:
             project = project_of(named(done.connection, projects, name))
@@ -73,9 +85,37 @@ class Projects:
                     hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
                 )
             done.connection.execute(delete(keys).where(its_keys))
-            done.connection.execute(delete(projects).where(projects.c.id == project.id))
+            _strip(done.connection, project.id, done.at_ms)
             done.event("project.removed", name, detail={"keys": count})
             return project
+
+    def forget(self, before_ms: int, *, by: Actor) -> list[int]:
+        """Forget projects removed at or before an instant that no cooldown holds; their ids."""
+        cooled = select(marks.c.project_id).where(marks.c.kind == MarkKind.COOL.value)
+        over = (projects.c.removed_at_ms <= before_ms) & projects.c.id.not_in(
+            cooled.where(marks.c.project_id.is_not(None))
+        )
+        with change(self._database, by) as done:
+            ids = list(done.connection.scalars(select(projects.c.id).where(over)))
+            for part in chunks(ids):
+                done.connection.execute(delete(projects).where(projects.c.id.in_(part)))
+                done.touch()
+            return ids
+
+
+def _strip(connection: Connection, project_id: int, at_ms: int) -> None:
+    """Leave of a project only what upstream counts; whoever adds it again means it to be used."""
+    for table in (quotas, pool_projects, resources):
+        connection.execute(delete(table).where(table.c.project_id == project_id))
+    lasting = marks.c.kind.in_([MarkKind.COOL.value, MarkKind.DAY_END.value])
+    connection.execute(delete(marks).where(marks.c.project_id == project_id, ~lasting))
+    values = {"enabled": False, "egress_proxy": None, "egress_sealed": None, "removed_at_ms": at_ms}
+    connection.execute(update(projects).where(projects.c.id == project_id).values(values))
+
+
+def write_projects(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of new projects; one that was removed is the same as before."""
+    upsert(connection, projects, rows, key="name", keep=("reset_at_ms",))
 
 
 def project_row(done: Change, name: str, values: Mapping[str, object]) -> dict[str, object]:
@@ -90,6 +130,9 @@ def project_row(done: Change, name: str, values: Mapping[str, object]) -> dict[s
         "enabled": True,
         "reset_at_ms": 0,
         "created_at_ms": done.at_ms,
+        "egress_proxy": None,
+        "egress_sealed": None,
+        "removed_at_ms": None,
     }
     return row | dict(values)
 

@@ -11,7 +11,7 @@ from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import named
 from keypool_cli.registry.names import checked_model, checked_tier, is_model
-from keypool_cli.registry.tables import aliases, projects, quotas
+from keypool_cli.registry.tables import aliases, present, projects, quotas
 from keypool_cli.registry.upsert import upsert
 from keypool_cli.registry.values import Actor, LearnedLimits, QuotaScope, RemovedQuota
 
@@ -92,7 +92,7 @@ def learn_limits(done: Change, learned: Iterable[LearnedLimits]) -> None:
     for limits in learned:
         values = {n: v for n, v in limits.values.items() if n in DIMENSIONS and _is_limit(v)}
         here = projects.c.id == limits.project_id
-        project = done.connection.scalar(select(projects.c.name).where(here))
+        project = done.connection.scalar(select(projects.c.name).where(here, present))
         if project is None or not values or not is_model(limits.model):
             continue
         if _learn(done, limits, values):

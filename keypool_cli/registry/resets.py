@@ -8,7 +8,7 @@ from keypool_cli.core.model import Key, KeyState, Mark, MarkKind
 from keypool_cli.registry.catalog import KEY_COLUMNS, key_of, mark_of
 from keypool_cli.registry.change import Change
 from keypool_cli.registry.lookup import chunks
-from keypool_cli.registry.tables import keys, marks, projects
+from keypool_cli.registry.tables import keys, marks, present, projects
 from keypool_cli.registry.values import Reset, ResetReport
 
 MAX_NAMED = 100
@@ -44,7 +44,7 @@ def _raise_reset_at(
     """Void earlier calls' marks; returns the names of the projects."""
     names: list[str] = []
     for part in _parts(projects.c.id, project_ids):
-        names += connection.scalars(select(projects.c.name).where(part))
+        names += connection.scalars(select(projects.c.name).where(part, present))
         older = part & (projects.c.reset_at_ms < at_ms)
         connection.execute(update(projects).where(older).values(reset_at_ms=at_ms))
     return names

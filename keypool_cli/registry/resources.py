@@ -7,7 +7,7 @@ from sqlalchemy import delete, false, or_, select
 
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import chunks
-from keypool_cli.registry.tables import projects, resources
+from keypool_cli.registry.tables import present, projects, resources
 from keypool_cli.registry.upsert import upsert
 
 
@@ -80,11 +80,8 @@ class Resources:
         now_ms = self._database.now_ms()
         with self._database.write() as connection:
             connection.execute(delete(resources).where(resources.c.until_at_ms < now_ms))
-            known = set(
-                connection.scalars(
-                    select(projects.c.id).where(projects.c.id.in_({e.project_id for e in found}))
-                )
-            )
+            ids = projects.c.id.in_({each.project_id for each in found})
+            known = set(connection.scalars(select(projects.c.id).where(ids, present)))
             rows = [{**asdict(each), "at_ms": now_ms} for each in found if each.project_id in known]
             newer = None if made else lambda _: false()
             upsert(connection, resources, rows, key=("name", "project_id"), newer=newer)

@@ -12,7 +12,7 @@ from keypool_cli.errors import ConflictError
 from keypool_cli.registry.database import Database, errors_as_ours
 from keypool_cli.registry.file_lock import file_lock
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration's revision; revisions are numbers that sort as text."""
 
 _ADVISORY_LOCK = 0x6B657970  # "keyp": any number, the same in every keypool

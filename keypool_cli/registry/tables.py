@@ -56,8 +56,11 @@ projects = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("egress_proxy", Text),  # as it may be shown
     Column("egress_sealed", LargeBinary),  # with its password
+    Column("removed_at_ms", BigInteger),  # kept for its counts and cooldowns, lest it come back
     sqlite_autoincrement=True,
 )
+
+present = projects.c.removed_at_ms.is_(None)
 
 keys = Table(
     "keys",

@@ -12,6 +12,7 @@ from keypool_cli.registry.values import DayCount
 from keypool_cli.service.forgetting import forget_unused
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.projects import forget_removed
 
 EVERY_S = 5.0
 """At most this much of a day's count is only in the live store (the design allows 10 s)."""
@@ -45,13 +46,14 @@ class Bookkeeping:
                 await self._tidy()
 
     async def _tidy(self) -> None:
-        """Now and then, forget past cooldowns, counts before yesterday's, and unused models."""
+        """Now and then, forget past cooldowns and days, removed projects, and unused models."""
         if monotonic() >= self._tidy_at:
             self._tidy_at = monotonic() + TIDY_EVERY_S
             now = await self._ports.engine.now_ms()
             await self._ports.call(self._ports.registry.marks.expire, now)
             yesterday = (day_of(now) - timedelta(days=1)).isoformat()
             await self._ports.call(self._ports.registry.day_counts.forget, yesterday)
+            await forget_removed(self._ports, now_ms=now)
             await forget_unused(self._ports)
 
     async def write(self) -> None:

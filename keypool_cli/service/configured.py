@@ -54,6 +54,11 @@ class Configured:
         return {each.name: each for each in self.catalog.projects.values()}
 
     @cached_property
+    def counted(self) -> Mapping[int, Project]:
+        """Projects whose live state is kept: those configured, and those removed of late."""
+        return {**self.catalog.projects, **self.catalog.removed}
+
+    @cached_property
     def pools(self) -> Mapping[str, Pool]:
         """Pools by name."""
         return {each.name: each for each in self.catalog.pools.values()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from socket import gethostname
 
 import msgspec
 
@@ -12,6 +13,10 @@ from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured
+from keypool_cli.service.verdicts import DAEMON
+
+KEPT_MS = 3 * 86_400_000
+"""A removed project is kept so long: a request near the end of a day counts in the next, too."""
 
 
 class ProjectView(msgspec.Struct, frozen=True):
@@ -55,7 +60,10 @@ async def set_project(
 async def remove_project(
     ports: Ports, name: str, *, by: Actor, with_keys: bool = False
 ) -> ProjectView:
-    """Remove a project with its limits; answers it as it was. Raises ConflictError over keys."""
+    """Remove a project with its limits; answers it as it was. Raises ConflictError over keys.
+
+    Added again before :func:`forget_removed`, it has the windows, days and cooldowns it left with.
+    """
     was = await show_project(ports, name)
     await changing(
         ports,
@@ -63,6 +71,15 @@ async def remove_project(
         touched=lambda project: [project.id],
     )
     return was
+
+
+async def forget_removed(ports: Ports, *, now_ms: int) -> None:
+    """Forget removed projects of which upstream can count nothing any more."""
+    await changing(
+        ports,
+        partial(ports.registry.projects.forget, now_ms - KEPT_MS, by=Actor(DAEMON, gethostname())),
+        touched=lambda ids: ids,
+    )
 
 
 def _view(configured: Configured, project: Project) -> ProjectView:

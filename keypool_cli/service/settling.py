@@ -238,11 +238,11 @@ class Settling:
     async def _evidence(
         self, model: str, report: Report, verdict: Verdict, settled: Settled
     ) -> Evidence | None:
-        catalog = self._watch.configured.catalog
-        project = catalog.projects.get(settled.project_id)
+        configured = self._watch.configured
+        project = configured.counted.get(settled.project_id)
         if project is None:
             return None
-        key = catalog.keys.get(settled.key_id)
+        key = configured.catalog.keys.get(settled.key_id)
         # Another daemon may have leased it: without the secret, only its shape could be hidden.
         secret = await self._watch.secret(key.id) if key is not None else None
         return Evidence(

@@ -62,7 +62,7 @@ async def vouch(ports: Ports, model: str, configured: Configured) -> None:
         await sync_locked(ports, model, configured)
         # A cooldown of one model makes no new revision: the last second's may not have been kept.
         cooled = {each.project_id for each in configured.catalog.marks if each.model == model}
-        found = [p for p in configured.catalog.projects.values() if p.id in cooled]
+        found = [each for each in configured.counted.values() if each.id in cooled]
         await ports.engine.load(model, [configured.live_project(each, model) for each in found])
         await ports.engine.vouch(model)
 
@@ -132,13 +132,13 @@ async def _load(ports: Ports, model: str, configured: Configured, *, lost: bool)
     counts = await _day_counts(ports, model, configured) if lost else {}
     projects = [
         configured.live_project(each, model, counts.get(each.id, (0, 0)))
-        for each in configured.catalog.projects.values()
+        for each in configured.counted.values()
     ]
     if lost:
         until = await ports.engine.rebuilding(model)
         projects = [_cooled(each, until) for each in projects]
     await ports.engine.load(model, projects)
-    gone = await ports.engine.members(model) - configured.catalog.projects.keys()
+    gone = await ports.engine.members(model) - configured.counted.keys()
     if gone:
         await ports.engine.unload(model, sorted(gone))
 
@@ -163,7 +163,7 @@ async def _day_counts(
     now = await ports.engine.now_ms()
     counts = await ports.call(ports.registry.day_counts.load, model, day_of(now).isoformat())
     found: dict[int, tuple[int, int]] = {}
-    for project in configured.catalog.projects.values():
+    for project in configured.counted.values():
         limits = configured.limits(project, model)
         # A project without a count may have been used just before the store was lost.
         if project.id in counts or limits.rpd.value != UNLIMITED:
@@ -229,7 +229,7 @@ async def _amend(
 def _kept_and_gone(
     configured: Configured, project_ids: Collection[int]
 ) -> tuple[list[Project], list[int]]:
-    projects = configured.catalog.projects
+    projects = configured.counted
     kept = [projects[each] for each in project_ids if each in projects]
     return kept, [each for each in project_ids if each not in projects]
 

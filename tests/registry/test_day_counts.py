@@ -35,11 +35,14 @@ def test_an_emptied_count_is_not_brought_back_by_an_older_reading(registry, proj
     assert registry.day_counts.load("m", DAY) == {project_id: 2}
 
 
-def test_counts_of_removed_projects_are_dropped(registry, project_id):
+def test_counts_of_forgotten_projects_are_dropped(registry, project_id):
     counts = [DayCount(project_id, "m", DAY, 3), DayCount(999, "m", DAY, 4)]
     registry.day_counts.save(counts, read_at_ms=1)
     assert registry.day_counts.load("m", DAY) == {project_id: 3}
     registry.projects.remove("p1", by=BY, with_keys=True)
+    assert registry.day_counts.load("m", DAY) == {project_id: 3}
+    registry.projects.forget(2**53, by=BY)
+    registry.day_counts.save(counts, read_at_ms=1)
     assert registry.day_counts.load("m", DAY) == {}
 
 

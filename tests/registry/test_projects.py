@@ -4,8 +4,10 @@ import pytest
 
 from keypool_cli.core.model import Policy, Secret
 from keypool_cli.errors import ConflictError, NotFoundError, UsageError
-from keypool_cli.registry.values import NewKey, QuotaScope
+from keypool_cli.registry.values import NewKey, QuotaScope, Reset
 from tests.support.registry import BY
+
+PROXY = "http://u:p@127.0.0.1:3128"
 
 
 def test_a_project_is_made_with_what_is_said_of_it(registry):
@@ -53,6 +55,39 @@ def test_a_project_with_keys_is_removed_only_on_demand(registry):
     catalog = registry.catalog()
     assert (catalog.projects, catalog.keys, catalog.quotas) == ({}, {}, ())
     assert [pool.project_ids for pool in catalog.pools.values()] == [frozenset()]
+
+
+def test_a_removed_project_is_found_by_nobody_and_is_the_same_when_it_comes_back(registry):
+    before = registry.projects.create("alpha", by=BY, tier="free", egress_proxy=Secret(PROXY))
+    registry.projects.remove("alpha", by=BY)
+    for name in ("alpha", "alpah"):
+        with pytest.raises(NotFoundError) as caught:
+            registry.projects.find(name)
+        assert caught.value.hint == "see: keypool project list"
+    news = [NewKey(f"k{each}", Secret(f"s{each}"), "alpha", priority=2) for each in range(2)]
+    assert [each.error for each in registry.keys.add_many(news, by=BY)] == [None, None]
+    again = registry.projects.find("alpha")
+    assert (again.id, again.tier, again.priority) == (before.id, None, 2)
+    assert (again.enabled, again.egress_proxy, again.egress_sealed) == (True, None, None)
+
+
+def test_only_a_project_that_is_removed_is_forgotten(registry):
+    gone, kept = (registry.projects.create(each, by=BY) for each in ("gone", "kept"))
+    registry.projects.remove("gone", by=BY)
+    before = registry.revision()
+    assert registry.projects.forget(gone.removed_at_ms or 0, by=BY) == []
+    assert registry.revision() == before
+    assert registry.projects.forget(2**53, by=BY) == [gone.id]
+    assert registry.revision() == before + 1
+    assert registry.projects.find("kept") == kept
+
+
+def test_what_a_reset_of_all_names_is_configured(registry):
+    registry.projects.create("gone", by=BY)
+    registry.projects.create("kept", by=BY)
+    registry.projects.remove("gone", by=BY)
+    registry.marks.reset(Reset(None), by=BY)
+    assert registry.events.read()[-1].detail["projects"] == ["kept"]
 
 
 def test_unknown_names_say_how_to_find_one(registry):

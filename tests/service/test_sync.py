@@ -17,6 +17,7 @@ from keypool_cli.engine.types import (
     Stale,
     Waits,
 )
+from keypool_cli.registry.database import now_ms
 from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
@@ -32,6 +33,11 @@ def add(ports, name, **limits):
     if limits:
         ports.registry.quotas.set(QuotaScope(project=name), limits, by=BY)
     return key.project_id
+
+
+def forget(ports, name):
+    ports.registry.projects.remove(name, by=BY, with_keys=True)
+    ports.registry.projects.forget(now_ms(), by=BY)
 
 
 async def view(ports, project_id, model=M):
@@ -86,11 +92,11 @@ async def test_several_processes_may_sync_at_once(ports):
     assert isinstance(await acquire(ports, revision=configured.revision), Grant)
 
 
-async def test_a_project_that_is_gone_leaves_the_live_store(ports):
+async def test_a_project_that_is_forgotten_leaves_the_live_store(ports):
     p = add(ports, "p")
     await sync_model(ports, M, await read_configured(ports))
     since = ports.registry.revision()
-    ports.registry.projects.remove("p", by=BY, with_keys=True)
+    forget(ports, "p")
     await sync_projects(ports, await read_configured(ports), [p], since=since)
     assert await ports.engine.members(M) == set()
     assert (await ports.engine.snapshot(M, [p])).views == []
@@ -278,7 +284,7 @@ async def test_a_change_is_written_to_many_models_without_a_turn_at_each(ports, 
         await sync_model(ports, model, await read_configured(ports))
     since = ports.registry.revision()
     ports.registry.keys.disable("p-key", by=BY)
-    ports.registry.projects.remove("gone", by=BY, with_keys=True)
+    forget(ports, "gone")
     monkeypatch.setattr(ports.engine, "lock", None)
     configured = await read_configured(ports)
     await sync_projects(ports, configured, [p, gone], since=since)
