@@ -5,7 +5,7 @@ the file does not have is not spoken of: nothing there is compared or removed.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keypool_cli.core.model import (
     DIMENSIONS,
@@ -186,10 +186,11 @@ def _quotas(declared: Declared, current: Current) -> Iterator[Change]:
         row = known.get(scope)
         after = {name: shown(values.get(name)) for name in DIMENSIONS}
         if row is None:
-            yield Change(ADD, "quota", scope.place, after=_said(after))
+            yield Change(ADD, "quota", scope.place, after=_said(after), scope=scope)
         else:
             before = {name: shown(getattr(row, name)) for name in DIMENSIONS}
-            yield from _difference("quota", scope.place, before, after)
+            for each in _difference("quota", scope.place, before, after):
+                yield replace(each, scope=scope)
 
 
 def _said(values: Shown) -> Shown:
@@ -227,22 +228,30 @@ def client_fields(client: NewClient | Client) -> Shown:
 
 def _prune(declared: Declared, current: Current) -> Iterator[Change]:
     """Removals, what depends on others first."""
+    if "quotas" in declared.sections:
+        yield from _prune_quotas(declared, current)
     used = {each.project for each in declared.keys.values()}
     pooled = {name for each in declared.projects.values() for name in each.pools or ()}
     clients = {n for n, each in current.clients().items() if each.revoked_at_ms is None}
     kept: tuple[tuple[str, set[str], set[str]], ...] = (
-        (
-            "quota",
-            {each.place for each in current.quotas()},
-            {each.place for each in declared.quotas},
-        ),
         ("key", {*current.configured.keys}, {*declared.keys}),
         ("project", {*current.configured.projects}, {*declared.projects} | used),
         ("pool", {*current.configured.pools}, {*declared.pools} | pooled),
         ("client", clients, {*declared.clients}),
     )
     for kind, known, named in kept:
-        troubled = {name for of, name in declared.problems if of == kind}
         if f"{kind}s" in declared.sections:
-            for name in sorted(known - named - troubled, key=natural):
+            for name in sorted(known - named - _troubled(declared, kind), key=natural):
                 yield Change(REMOVE, kind, name)
+
+
+def _prune_quotas(declared: Declared, current: Current) -> Iterator[Change]:
+    troubled = _troubled(declared, "quota")
+    gone = current.quotas().keys() - declared.quotas.keys()
+    for scope in sorted(gone, key=lambda each: natural(each.place)):
+        if scope.place not in troubled:
+            yield Change(REMOVE, "quota", scope.place, scope=scope)
+
+
+def _troubled(declared: Declared, kind: str) -> set[str]:
+    return {name for of, name in declared.problems if of == kind}

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import ConflictError, KeypoolError, NotFoundError
 from keypool_cli.registry.repository import Registry
-from keypool_cli.registry.values import Actor, NewKey, QuotaScope
+from keypool_cli.registry.values import Actor, NewKey
 from keypool_cli.service.applying import Current, plan
 from keypool_cli.service.applying_values import ADD, REMOVE, Change, Declared
 from keypool_cli.service.changing import changing
@@ -71,11 +71,12 @@ def _touched(ids: Mapping[str, int], changes: Sequence[Change]) -> set[int]:
     """Ids of the projects that the changes concern."""
     found: set[int] = set()
     for change in changes:
-        owner = change.name.partition(" / ")[0] if change.kind == "quota" else change.name
-        if change.kind == "quota" and f"project {owner}" not in ids:
+        if change.kind == "quota" and change.scope.project is None:
             return set(ids.values())  # limits of a tier, or of everything
         kind = "key" if change.kind == "key" else "project"
-        found |= {number for number in (ids.get(f"{kind} {owner}"),) if number is not None}
+        number = ids.get(f"{kind} {change.scope.project or change.name}")
+        if number is not None:
+            found.add(number)
     return found
 
 
@@ -86,10 +87,8 @@ class _Steps:
     registry: Registry
     declared: Declared
     by: Actor
-    scopes: dict[str, QuotaScope] = field(default_factory=dict)
 
     def make(self, changes: Sequence[Change], progress: Callable[[int], None]) -> list[Outcome]:
-        self.scopes = self._all_scopes()
         new_keys = [c for c in changes if (c.kind, c.action) == ("key", ADD) and not c.problem]
         outcomes: list[Outcome] = []
         refused: dict[str, str] | None = None
@@ -102,10 +101,6 @@ class _Steps:
                 outcomes.append(Outcome(change, change.problem or self._try(change)))
             progress(len(outcomes))
         return outcomes
-
-    def _all_scopes(self) -> dict[str, QuotaScope]:
-        current = Current(Configured(self.registry.catalog()), {}).quotas()
-        return {each.place: each for each in (*current, *self.declared.quotas)}
 
     def _try(self, change: Change) -> str | None:
         """Make one change; why it was refused, or None."""
@@ -181,7 +176,7 @@ class _Steps:
         return {each.name: str(each.error) for each in outcomes if each.error is not None}
 
     def _quota(self, change: Change) -> None:
-        quotas, scope = self.registry.quotas, self.scopes[change.name]
+        quotas, scope = self.registry.quotas, change.scope
         if change.action == REMOVE:
             quotas.unset(scope, by=self.by)
             return

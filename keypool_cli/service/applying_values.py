@@ -57,7 +57,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. before, after: the fields that differ. problem: why it cannot be made."""
+    """One change. before, after: the fields that differ. problem: why it cannot be made.
+
+    scope: what a limit covers; its words, in ``name``, may be another scope's as well.
+    """
 
     action: str
     kind: str
@@ -65,3 +68,4 @@ class Change:
     before: Shown = field(default_factory=dict)
     after: Shown = field(default_factory=dict)
     problem: str | None = None
+    scope: QuotaScope = field(default_factory=QuotaScope)

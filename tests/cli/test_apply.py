@@ -219,6 +219,54 @@ def test_pruning_removes_what_sections_that_are_there_do_not_name(apply, keypool
     assert [row[0] for row in keypool("project", "list").rows] == ["p1", "p2"]
 
 
+ALIKE = """
+[projects."tier free"]
+[projects."every project"]
+[projects."a / b"]
+
+[[quotas]]
+project = "tier free"
+rpm = 1
+[[quotas]]
+tier = "free"
+rpm = 2
+[[quotas]]
+project = "every project"
+rpm = 3
+[[quotas]]
+rpm = 4
+[[quotas]]
+project = "a / b"
+rpm = 5
+"""
+
+
+def test_limits_of_projects_whose_names_are_the_words_of_others_are_told_apart(apply, registry):
+    assert apply(ALIKE).json["refused"] == 0
+    assert limits(registry) == {
+        ("tier free", None): 1, (None, "free"): 2, ("every project", None): 3,
+        (None, None): 4, ("a / b", None): 5,
+    }  # fmt: skip
+    assert apply(ALIKE, "--prune").json["changes"] == []
+
+
+@pytest.mark.parametrize("gone", [("tier free", None), (None, "free"), (None, None)])
+def test_pruning_a_limit_leaves_those_told_in_the_same_words(apply, registry, gone):
+    apply(ALIKE)
+    left = limits(registry)
+    value = left.pop(gone)
+    [row] = [each for each in ALIKE.split("[[quotas]]") if f"rpm = {value}\n" in each]
+    assert apply(ALIKE.replace(f"[[quotas]]{row}", ""), "--prune", "--yes").code == 0
+    assert limits(registry) == left
+
+
+def limits(registry):
+    """Requests a minute by project and tier."""
+    catalog = registry.catalog()
+    names = {None: None} | {each.id: each.name for each in catalog.projects.values()}
+    return {(names[row.project_id], row.tier): row.rpm for row in catalog.quotas}
+
+
 def test_sections_that_are_missing_are_not_pruned(apply):
     apply(WHOLE)
     assert apply("[pools.main]\n[pools.batch]\n", "--prune").json["changes"] == []
