@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, insert, select, update
@@ -13,6 +14,8 @@ from keypool_cli.registry.values import Actor
 
 _NOTHING: Mapping[str, object] = {}
 
+_made: ContextVar[list[int] | None] = ContextVar("made", default=None)
+
 
 @dataclass(slots=True)
 class Change:
@@ -21,6 +24,9 @@ class Change:
     connection: Connection
     by: Actor
     at_ms: int
+    revision: int | None = None
+    """The one it makes, once its log is written; None where the catalog stays as it is."""
+
     _events: list[dict[str, object]] = field(default_factory=list)
     _changes_catalog: bool = False
 
@@ -56,9 +62,9 @@ class Change:
         if self._events:
             self.connection.execute(insert(events), self._events)
         if self._changes_catalog:
-            self.connection.execute(
-                update(registry).values(revision=registry.c.revision + 1),
-            )
+            grown = update(registry).values(revision=registry.c.revision + 1)
+            self.connection.execute(grown)
+            self.revision = self.connection.scalar(select(registry.c.revision))
 
 
 @contextmanager
@@ -74,3 +80,17 @@ def change(database: Database, by: Actor, *, keep: bool = True) -> Iterator[Chan
         done = Change(connection, by, database.now_ms())
         yield done
         done.write_log()
+    made = _made.get()
+    if keep and made is not None and done.revision is not None:
+        made.append(done.revision)
+
+
+@contextmanager
+def noting_revisions() -> Iterator[list[int]]:
+    """The revisions that changes make meanwhile, here and in threads that are waited for."""
+    made: list[int] = []
+    token = _made.set(made)
+    try:
+        yield made
+    finally:
+        _made.reset(token)

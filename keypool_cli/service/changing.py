@@ -4,9 +4,10 @@ SQL first, then the live state of each loaded model; a daemon that meets a model
 registry loads it before it grants, so nothing is missed in between.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
+from keypool_cli.registry.change import noting_revisions
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured, sync_projects
 
@@ -20,15 +21,14 @@ async def changing(
 
     touched: ids of the projects (also of removed ones) that the change's result concerns.
     """
-    before = await ports.call(ports.registry.revision)
-    result = await ports.call(change)
+    with noting_revisions() as made:
+        result = await ports.call(change)
     if ports.live:
-        await spread(ports, touched(result), since=before)
+        await spread(ports, touched(result), made)
     return result
 
 
-async def spread(ports: Ports, project_ids: Collection[int], *, since: int) -> None:
-    """Write projects to the live store if the registry changed after revision ``since``."""
-    if await ports.call(ports.registry.revision) != since:
-        configured = await read_configured(ports)
-        await sync_projects(ports, configured, project_ids, since=since)
+async def spread(ports: Ports, project_ids: Collection[int], made: Sequence[int]) -> None:
+    """Write the projects that the revisions made concern to the live store, if any was."""
+    if made:
+        await sync_projects(ports, await read_configured(ports), project_ids, made)

@@ -8,6 +8,7 @@ from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.types import View
 from keypool_cli.errors import NotFoundError
+from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Reset
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
@@ -126,12 +127,11 @@ async def reset(
         failures=request.failures,
         at_ms=at_ms,
     )
-    since = await ports.call(ports.registry.revision)
-    report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
+    with noting_revisions() as made:
+        report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
     if not request.dry_run:
         await _empty_days(ports, before, request, ids, at_ms)
-        fresh = await read_configured(ports)
-        await sync_projects(ports, fresh, ids, since=since)
+        await sync_projects(ports, await read_configured(ports), ids, made)
     cleared = _cleared(configured, report.marks, report.keys, before, request)
     return ResetOutcome(
         cleared=tuple(cleared),

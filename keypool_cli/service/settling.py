@@ -19,6 +19,7 @@ from keypool_cli.core.refusal import Scope, Verdict, classify
 from keypool_cli.core.usage import input_tokens
 from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
 from keypool_cli.errors import ConflictError, NotFoundError
+from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.instances import Activity
@@ -265,14 +266,14 @@ class Settling:
         return redact((again or verdict).reason, secrets)
 
     async def _record(self, refusals: Sequence[Refusal]) -> Sequence[None]:
-        before = await self._ports.call(self._ports.registry.revision)
-        await self._ports.call(self._ports.registry.marks.record, refusals, by=self._actor)
+        with noting_revisions() as made:
+            await self._ports.call(self._ports.registry.marks.record, refusals, by=self._actor)
         # A cooldown of one model changes no revision: it is in the live store already.
-        if await self._ports.call(self._ports.registry.revision) != before:
+        if made:
             known = self._watch.configured.catalog.aliases
             await self._watch.refresh()
             configured = self._watch.configured
-            await sync_projects(self._ports, configured, self._touched(refusals), since=before)
+            await sync_projects(self._ports, configured, self._touched(refusals), made)
             await adopt_aliases(self._ports, known, configured)
         return [None] * len(refusals)
 

@@ -9,7 +9,7 @@ out one window. It is looked at when a model is first used in a life of the serv
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -187,32 +187,47 @@ async def adopt_aliases(ports: Ports, known: Mapping[str, str], configured: Conf
 
 
 async def sync_projects(
-    ports: Ports, configured: Configured, project_ids: Collection[int], *, since: int
+    ports: Ports, configured: Configured, project_ids: Collection[int], made: Sequence[int]
 ) -> None:
-    """Write changed projects to every loaded model; ``since``: the revision before the change.
+    """Write changed projects to every loaded model; ``made``: the revisions that the changes made.
 
-    Ids that are no longer configured are unloaded. Where a model has missed another change as
-    well, it is loaded whole.
+    Ids that are no longer configured are unloaded. Where a model has missed another's change as
+    well, it is loaded whole: whoever made that one may have died before writing it here.
     """
-    for model in await _amend(ports, configured, project_ids, since):
-        async with _lock(ports, model):
-            if (await ports.engine.snapshot(model, [])).revision > configured.revision:
-                # Someone newer was here first: what we read must not overwrite theirs.
-                configured = await read_configured(ports)
-            await _sync_some(ports, model, configured, project_ids, since)
+    for revisions in _runs(made):
+        for model in await _amend(ports, configured, project_ids, revisions):
+            async with _lock(ports, model):
+                if (await ports.engine.snapshot(model, [])).revision > configured.revision:
+                    # Someone newer was here first: what we read must not overwrite theirs.
+                    configured = await read_configured(ports)
+                await _sync_some(ports, model, configured, project_ids, revisions)
     await write_mirror(ports, configured)
     await ports.engine.announce(configured.revision)
 
 
+def _runs(made: Sequence[int]) -> list[tuple[int, int]]:
+    """Revisions without a gap, each run as the one before it and its last."""
+    found: list[tuple[int, int]] = []
+    for each in made:
+        if found and found[-1][1] == each - 1:
+            found[-1] = (found[-1][0], each)
+        else:
+            found.append((each - 1, each))
+    return found
+
+
 async def _amend(
-    ports: Ports, configured: Configured, project_ids: Collection[int], since: int
+    ports: Ports,
+    configured: Configured,
+    project_ids: Collection[int],
+    revisions: tuple[int, int],
 ) -> list[str]:
     """Write changed projects with one call a model, many under way; the models that need more."""
     models, left = await ports.engine.models(), list[str]()
     step = LOAD_CHUNK // (len(project_ids) + 1)
     if not step:
         return models
-    pools, revisions = configured.live_pools(), (since, configured.revision)
+    pools = configured.live_pools()
     kept, gone = _kept_and_gone(configured, project_ids)
 
     async def amend(model: str) -> bool:
@@ -235,7 +250,11 @@ def _kept_and_gone(
 
 
 async def _sync_some(
-    ports: Ports, model: str, configured: Configured, project_ids: Collection[int], since: int
+    ports: Ports,
+    model: str,
+    configured: Configured,
+    project_ids: Collection[int],
+    revisions: tuple[int, int],
 ) -> None:
     if (await ports.engine.snapshot(model, [])).revision < 0:
         await sync_locked(ports, model, configured)
@@ -246,7 +265,7 @@ async def _sync_some(
     await ports.engine.unload(model, gone)
     epoch = await ports.engine.epoch(model)
     sealed = epoch is not None and await ports.engine.seal(
-        model, revision=configured.revision, pools=pools, epoch=epoch, only_from=since
+        model, revision=revisions[1], pools=pools, epoch=epoch, only_from=revisions[0]
     )
     if not sealed:
         await sync_locked(ports, model, configured)

@@ -5,6 +5,7 @@ import pytest
 from keypool_cli.core.model import KeyState, Mark, MarkKind, MarkScope, Secret
 from keypool_cli.engine.types import Acquired, Demand, Grant, LiveMark, MarkAction, Settlement
 from keypool_cli.errors import NotFoundError
+from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import (
     DeadKey,
     EventFilter,
@@ -72,9 +73,9 @@ class World:
         await self.record(Refusal(project, marks=(mark,)))
 
     async def record(self, refusal):
-        since = self.registry.revision()
-        self.registry.marks.record([refusal], by=BY)
-        await spread(self.ports, list(self.ids.values()), since=since)
+        with noting_revisions() as made:
+            self.registry.marks.record([refusal], by=BY)
+        await spread(self.ports, list(self.ids.values()), made)
 
     async def reset(self, **request):
         configured = await read_configured(self.ports)

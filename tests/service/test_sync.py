@@ -40,6 +40,11 @@ def forget(ports, name):
     ports.registry.projects.forget(now_ms(), by=BY)
 
 
+def since_then(ports, revision):
+    """The revisions made after this one."""
+    return range(revision + 1, ports.registry.revision() + 1)
+
+
 async def view(ports, project_id, model=M):
     [found] = (await ports.engine.snapshot(model, [project_id])).views
     return found
@@ -77,11 +82,34 @@ async def test_what_was_read_earlier_does_not_overwrite_what_was_changed_since(p
     ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 3}, by=BY)
     slow = await read_configured(ports)
     ports.registry.keys.disable("p-key", by=BY)
-    await sync_projects(ports, await read_configured(ports), [p], since=slow.revision)
-    await sync_projects(ports, slow, [p], since=first)
+    await sync_projects(ports, await read_configured(ports), [p], [slow.revision + 1])
+    await sync_projects(ports, slow, [p], [first + 1])
     found = await view(ports, p)
     assert (found.key_count, found.limit_requests) == (0, 3)
     assert isinstance(await acquire(ports, revision=ports.registry.revision()), Refused)
+
+
+async def test_a_change_of_another_who_died_before_writing_it_is_not_taken_for_written(ports):
+    p, other = add(ports, "p"), add(ports, "other")
+    await sync_model(ports, M, await read_configured(ports))
+    before = ports.registry.revision()
+    ports.registry.keys.disable("other-key", by=BY)
+    ports.registry.keys.disable("p-key", by=BY)
+    await sync_projects(ports, await read_configured(ports), [p], [before + 2])
+    assert [(await view(ports, each)).key_count for each in (p, other)] == [0, 0]
+
+
+async def test_of_a_change_made_later_by_another_nothing_is_taken_for_written(ports):
+    p, other = add(ports, "p"), add(ports, "other")
+    await sync_model(ports, M, await read_configured(ports))
+    before = ports.registry.revision()
+    ports.registry.keys.disable("p-key", by=BY)
+    ports.registry.keys.disable("other-key", by=BY)
+    await sync_projects(ports, await read_configured(ports), [p], [before + 1])
+    assert (await ports.engine.snapshot(M, [])).revision == before + 1
+    assert (await view(ports, p)).key_count == 0
+    await sync_model(ports, M, await read_configured(ports))
+    assert (await view(ports, other)).key_count == 0
 
 
 async def test_several_processes_may_sync_at_once(ports):
@@ -97,7 +125,7 @@ async def test_a_project_that_is_forgotten_leaves_the_live_store(ports):
     await sync_model(ports, M, await read_configured(ports))
     since = ports.registry.revision()
     forget(ports, "p")
-    await sync_projects(ports, await read_configured(ports), [p], since=since)
+    await sync_projects(ports, await read_configured(ports), [p], since_then(ports, since))
     assert await ports.engine.members(M) == set()
     assert (await ports.engine.snapshot(M, [p])).views == []
 
@@ -287,7 +315,7 @@ async def test_a_change_is_written_to_many_models_without_a_turn_at_each(ports, 
     forget(ports, "gone")
     monkeypatch.setattr(ports.engine, "lock", None)
     configured = await read_configured(ports)
-    await sync_projects(ports, configured, [p, gone], since=since)
+    await sync_projects(ports, configured, [p, gone], since_then(ports, since))
     for model in models:
         snapshot = await ports.engine.snapshot(model, [p, gone])
         assert [each.key_count for each in snapshot.views] == [0]
@@ -302,7 +330,7 @@ async def test_a_change_waits_for_whoever_loads_the_model(ports):
     ports.registry.keys.disable("p-key", by=BY)
     assert await ports.engine.lock(M, "theirs", 60_000)
     changing = asyncio.create_task(
-        sync_projects(ports, await read_configured(ports), [p], since=since)
+        sync_projects(ports, await read_configured(ports), [p], since_then(ports, since))
     )
     await asyncio.sleep(0.3)
     assert (await view(ports, p)).key_count == 1
@@ -322,6 +350,6 @@ async def test_a_change_serves_who_waits_for_it(ports):
     assert parked.results == [Waits()]
     since = ports.registry.revision()
     ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 3}, by=BY)
-    await sync_projects(ports, await read_configured(ports), [p], since=since)
+    await sync_projects(ports, await read_configured(ports), [p], since_then(ports, since))
     [grant] = (await ports.engine.pump(M, "d", [])).grants
     assert grant.lease_id == waiter.lease_id
