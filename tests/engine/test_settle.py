@@ -184,6 +184,19 @@ def test_of_both_cooldowns_the_longer_holds(project):
     assert project.refusal().retry_at_ms == NOON + 9000
 
 
+def test_thousands_of_projects_are_marked_and_reset(live):
+    """Lua passes at most 8,000 values to one command."""
+    ids = list(range(1, 4200))
+    live.load(*[a_project(each, rpm=1) for each in ids])
+    mark = LiveMark(MarkAction.COOL, live.now + 9000)
+    call = live.engine.mark(live.model, ids, mark, granted_at_ms=live.now - 1)
+    assert live.run(call) == len(ids)
+    assert live.refusal().limit == "cooldown"
+    assert len(live.run(live.engine.reset(live.model, ids)).views) == len(ids)
+    assert live.run(live.engine.snapshot(live.model, ids, busy_only=True)).views == []
+    assert live.grant()
+
+
 @pytest.mark.parametrize(("granted_ms", "applied"), [(-1, False), (0, False), (1, True)])
 def test_an_answer_to_a_call_granted_at_or_before_a_reset_does_not_cool(live, granted_ms, applied):
     live.load(a_project())
