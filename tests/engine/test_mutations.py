@@ -214,8 +214,8 @@ MUTATIONS = [
     # in flight
     Mutation("no limit in flight", "if state.in_flight >= state.limit_in_flight then return 'in_flight' end", "", choose.test_a_lease_in_flight_is_counted_until_it_ends),
     Mutation("one lease awaited where three must end", "local over = state.in_flight - state.limit_in_flight", "local over = '0'", choose.test_a_limit_lowered_below_what_is_in_flight_waits_for_enough_leases_to_end),
-    Mutation("an ended lease overlooked behind others", "      land(ctx, state)\n      state.stale_at", "      state.stale_at", choose.test_an_ended_lease_is_noticed_behind_many_others),
-    Mutation("leases that ended unnoticed taken for open", "  if state.in_flight >= state.limit_in_flight then land(ctx, state) end\n", "", choose.test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch),
+    Mutation("an ended lease overlooked behind others", "      land(ctx, state, NOTHING_MORE)\n      state.stale_at", "      state.stale_at", choose.test_an_ended_lease_is_noticed_behind_many_others),
+    Mutation("leases that ended unnoticed taken for open", "  if state.in_flight >= state.limit_in_flight then land(ctx, state, NOTHING_MORE) end\n", "", choose.test_leases_that_ended_unnoticed_leave_room_for_all_of_a_batch),
     Mutation("a due instant that comes too late", "  if ctx.opens_at and ctx.first_at < ctx.opens_at then set_due(ctx, ctx.first_at) end\n", "", a_later_cooldown),
     Mutation("the next due instant forgotten", "  set_due(ctx, tonumber(first[2] or FAR))\n", "  set_due(ctx, FAR)\n", choose.test_leases_older_than_the_in_flight_limit_free_it_when_they_end),
     Mutation("leases older than the limit overlooked", "    if ended == 0 then ended = sweep(ctx, 64) end\n", "", choose.test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others),
@@ -281,6 +281,7 @@ MUTATIONS = [
     Mutation("a project kept free that fits unnoticed", "  wake_by(ctx, at)\n", "", waiting.test_a_project_stays_kept_free_between_pumps_that_come_when_told),
     Mutation("a closed project kept for ever", "if at and is_soon(ctx, at, why) then return state, at end", "return state, at or ctx.now", waiting.test_a_project_kept_free_is_given_up_when_a_refusal_closes_it),
     Mutation("a project kept free for what it takes tomorrow", "if not best.id or not is_soon(ctx, best.at, best.why) then", "if not best.id then", waiting.test_no_project_is_kept_free_for_what_none_takes_within_a_window),
+    Mutation("leases that are over on a project kept free", "  land(ctx, state, demand) -- one", "  -- one", lambda live: waiting.test_an_expired_lease_frees_a_project_kept_free_without_a_pump(live, "a settlement")),
     Mutation("a project in flight not kept free", " or why == 'in_flight'", "", waiting.test_a_project_in_flight_is_kept_free_however_long_its_leases_may_last),
     Mutation("what a project kept free has left overlooked", "  if state.score > 0 then look_again(ctx, state.pools) end\n", "", waiting.test_what_is_left_of_a_project_kept_free_goes_to_those_tried_before),
     Mutation("a queue without end", ">= most_waiting then", "> most_waiting then", waiting.test_beyond_the_queue_limit_a_refusal_comes_at_once),

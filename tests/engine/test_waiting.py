@@ -89,6 +89,26 @@ def test_an_expired_lease_frees_its_place_in_flight_for_the_waiter(live):
     assert pump_until(live, start + 10_000) == {waiter.lease_id: start + 3000}
 
 
+@pytest.mark.parametrize("what", ["a settlement", "a change of the catalog", "an acquire"])
+def test_an_expired_lease_frees_a_project_kept_free_without_a_pump(live, what):
+    projects = [a_project(1, in_flight=1), a_project(2, tpm=50)]
+    live.load(*projects)
+    live.grant(100, ttl_ms=12_000)
+    other = live.grant(10)
+    waiter = waits(live, 100)
+    live.now += 10_000
+    live.pump()
+    assert holder(live) == waiter.lease_id
+    live.now += 2000
+    if what == "a settlement":
+        live.settle(other.lease_id)
+    elif what == "an acquire":
+        live.acquire(100)
+    else:
+        live.load(*projects)
+    assert granted(live, pools=()) == [waiter.lease_id]
+
+
 def test_a_raised_limit_serves_the_waiter_at_once(live):
     live.load(a_project(rpm=1))
     live.grant()

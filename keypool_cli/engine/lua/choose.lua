@@ -19,7 +19,7 @@ function refresh(ctx, set, limit)
     local state = ctx.states[id]
     if state then
       advance(ctx, state)
-      land(ctx, state)
+      land(ctx, state, NOTHING_MORE)
       state.stale_at = 0
       place(ctx, state)
     else
@@ -141,6 +141,7 @@ local function by_id(ctx, pool, id, demand)
   local state = get_state(ctx, id)
   if not state or not member_of(state, pool.id) then return nil end
   advance(ctx, state)
+  land(ctx, state, demand) -- one kept free for this demand is not looked at for its leases
   if not refusal(ctx, state, demand) then return state end
 end
 

@@ -142,10 +142,10 @@ local function sweep(ctx, limit)
   return end_due(ctx, key(ctx, 'leases'), limit)
 end
 
--- The leases of a project at its in-flight limit may be over, though nobody ended them yet. A call
+-- The leases of a project whose in-flight limit refuses a demand may be over already. A call
 -- ends 1,024 for that and leaves ctx.tired.
-local function land(ctx, state)
-  while refusal(ctx, state, NOTHING_MORE) == 'in_flight' do
+local function land(ctx, state, demand)
+  while refusal(ctx, state, demand) == 'in_flight' do
     if ctx.landed >= MOST_DUE then
       ctx.tired = true
       return
@@ -178,7 +178,7 @@ local function grant(ctx, state, demand, client)
     call('ZADD', key(ctx, 'flight', state.id), ctx.now + demand.ttl_ms, open_name(state.id, demand.lease_id))
   end
   place(ctx, state)
-  if state.in_flight >= state.limit_in_flight then land(ctx, state) end
+  if state.in_flight >= state.limit_in_flight then land(ctx, state, NOTHING_MORE) end
   if state.picks % 16 == 0 then ctx.tidy = true end -- time to end old leases, once in a while
   ctx.told = nil
   return open_lease(ctx, state.id, pick, demand, seq, client_seq)
