@@ -173,7 +173,7 @@ MUTATIONS = [
     Mutation("the UTC day ignored", "if BOTH_DAYS[state.flags] and state.utc_requests > most then", "if false then", window.test_a_project_counted_by_both_days_waits_for_both),
     Mutation("a day kept past its end", "and ctx.day_at <= ctx.now and ctx.now < ctx.day_end then return end", "then return end", lambda live: with_patches(window.test_a_daemon_whose_clock_is_behind_does_not_stretch_the_day, live)),
     Mutation("a release that the next day keeps", "if at >= state.day_at - guard then", "if at >= state.day_at then", a_release_after_midnight),
-    Mutation("a release from counts emptied since", "if lease.granted_at > state.emptied_at then uncount", "if true then uncount", window.test_a_release_does_not_take_from_counts_emptied_since),
+    Mutation("a release from counts emptied since", "if lease.seq >= state.emptied_seq then uncount", "if true then uncount", window.test_a_release_does_not_take_from_counts_emptied_since),
     Mutation("a midnight forgotten where one request fits", "  if left >= MOST_REQUESTS then return expiry end", "  if true then return expiry end", window.test_several_requests_wait_for_midnight_where_one_still_fits),
     # clients
     Mutation("a client without limits", "  local client_at = client_refusal(ctx, client, demand)\n  local state = client_at == nil", "  local client_at = nil\n  local state = client_at == nil", window.test_a_clients_own_limits_hold_across_projects),

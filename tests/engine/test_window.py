@@ -303,6 +303,18 @@ def test_a_release_does_not_take_from_counts_emptied_since(live):
     assert (view.requests, view.tokens, view.day_requests) == (1, 10, 1)
 
 
+def test_nor_does_it_where_the_clock_was_set_back_between(live):
+    live.load(a_project(rpd=9))
+    before = live.grant()
+    live.now -= 900
+    live.run(live.engine.reset(live.model, [1], counters=True))
+    after = live.grant()
+    live.release(before.lease_id)
+    assert live.view().day_requests == 1
+    live.release(after.lease_id)
+    assert live.view().day_requests == 0
+
+
 def test_a_project_counted_by_both_days_waits_for_both(live):
     live.load(a_project(rpd=1, flags=USABLE_BY_BOTH_DAYS))
     live.grant()

@@ -52,6 +52,8 @@ class Booking:
     at: int
     requests: int
     tokens: int
+    emptied: int = 0
+    """How often the counts had been emptied before it."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class ProjectModel:
     wide_until: int = 0
     failures: int = 0
     reset_at: int = 0
-    emptied_at: int = 0
+    emptied: int = 0
 
     @property
     def usable(self) -> bool:
@@ -151,7 +153,7 @@ class ProjectModel:
         return next((at for at in instants if at >= now and self.fits(demand, at)), None)
 
     def book(self, demand: Demand, now: int, until: int) -> Booking:
-        booking = Booking(now, demand.requests, demand.tokens)
+        booking = Booking(now, demand.requests, demand.tokens, self.emptied)
         self.log.bookings.append(booking)
         self.pacific.append((now, demand.requests))
         self.utc.append((now, demand.requests))
@@ -162,7 +164,7 @@ class ProjectModel:
         """A release: the requests never happened, unless the counts were emptied since."""
         if booking in self.log.bookings:
             self.log.bookings = [each for each in self.log.bookings if each is not booking]
-        if booking.at > self.emptied_at:
+        if booking.emptied == self.emptied:
             self.pacific.remove((booking.at, booking.requests))
             self.utc.remove((booking.at, booking.requests))
 
@@ -193,7 +195,8 @@ class ProjectModel:
     def reset(self, now: int, *, counters: bool, failures: bool) -> None:
         self.cool_until, self.wide_until, self.reset_at = 0, 0, now
         if counters:
-            self.log.bookings, self.pacific, self.utc, self.emptied_at = [], [], [], now
+            self.log.bookings, self.pacific, self.utc = [], [], []
+            self.emptied += 1
         if failures:
             self.failures, self.flags = 0, (self.flags | USABLE) & ~EXCLUDED
 

@@ -39,7 +39,7 @@ class Catalog:
 
     def _may_go(self, number: int) -> bool:
         # A lease from before its counts were emptied could not be told from one after, once back.
-        return not self.oracle.projects[number].emptied_at and len(self.oracle.projects) > FEWEST
+        return not self.oracle.projects[number].emptied and len(self.oracle.projects) > FEWEST
 
     def _changed(self, number: int, now: int) -> LiveProject:
         state, config = self.oracle.projects[number], self.world.project(number)

@@ -190,7 +190,7 @@ local function give_back(ctx, lease)
   close_lease(ctx, lease, state)
   if state then
     correct(ctx, state, lease.seq, -lease.requests, -lease.tokens)
-    if lease.granted_at > state.emptied_at then uncount(ctx, state, lease.granted_at, lease.requests) end
+    if lease.seq >= state.emptied_seq then uncount(ctx, state, lease.granted_at, lease.requests) end
     place(ctx, state)
   end
   if client then correct(ctx, client, lease.client_seq, -lease.requests, -lease.tokens) end

@@ -29,7 +29,7 @@ local function empty_windows(ctx, state)
   state.ring_head, state.ring_count, state.requests, state.tokens = 0, 0, 0, 0
   state.open_requests, state.open_tokens = 0, 0
   state.day_requests, state.utc_requests = 0, 0
-  set(state, 'emptied_at', ctx.now)
+  set(state, 'emptied_seq', state.seq)
   set(state, 'day_carry', 0)
   set(state, 'utc_carry', 0)
 end

@@ -33,7 +33,7 @@ FIELDS.standing = {
   { 'day_carry', 'I4' },
   { 'utc_at', 'I6' },         -- start of the UTC day
   { 'utc_carry', 'I4' },
-  { 'emptied_at', 'I6' },     -- the counts hold no booking made at or before it
+  { 'emptied_seq', 'I6' },    -- the counts hold no booking of an entry before it
   -- what refusals and operators did
   { 'cool_until', 'I6' },     -- cooldown of this project and model
   { 'wide_until', 'I6' },     -- cooldown of the whole project or its billing account
