@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from keypool_cli.core.model import Secret
-from keypool_cli.service.keys import disable_keys, enable_keys, rotate_key
+from keypool_cli.registry.values import NewKey
+from keypool_cli.service.keys import add_key, disable_keys, enable_keys, rotate_key
 from keypool_cli.service.projects import remove_project
 from keypool_cli.service.resetting import ResetRequest, reset
 from keypool_cli.service.sync import read_configured
@@ -105,6 +106,19 @@ def test_a_project_that_is_removed_is_leased_no_more(daemon, other, pool):
     assert leased == {kept}
     for lease in leases:
         assert daemon.settle(lease, status=200, usage={"promptTokenCount": 1}).status_code == 200
+
+
+def test_a_late_refusal_cools_a_removed_project_for_when_it_comes_back(daemon, other, pool):
+    gone = pool.add()
+    lease = daemon.granted(pool=pool.name)
+    pool.home.run(lambda ports: remove_project(ports, gone, by=BY, with_keys=True))
+    daemon.settled(lease, status=429, error=bodies.FREE_DAY)
+    marks = pool.home.run(lambda ports: ports.call(ports.registry.marks.all))
+    assert lease["lease_id"] in {each.lease_id for each in marks}
+    key = NewKey(f"{gone}-again", Secret(unique("AIzaSyAgain")), gone, pool=pool.name)
+    pool.home.run(lambda ports: add_key(ports, key, by=BY))
+    for each in (daemon, other):
+        assert each.lease(pool=pool.name).json()["limit"] == "cooldown"
 
 
 def test_the_waiter_of_a_daemon_that_was_killed_holds_nobody_up(house, daemon, pool):
