@@ -303,7 +303,7 @@ MUTATIONS = [
 def test_a_broken_rule_is_noticed(engine_url, mutation):
     with live_engine(engine_url) as live:
         broken = (mutation.text, mutation.replacement)
-        live.mutate(broken, *([quick.THE_LONG_WAY] if mutation.long_way else []))
+        live.mutate(broken, *(quick.THE_LONG_WAY if mutation.long_way else ()))
         live.fresh()
         # a refusal where a grant is due has other fields, and so on: that is noticed too
         with pytest.raises((AssertionError, AttributeError, ResponseError, TypeError)):

@@ -93,7 +93,7 @@ local function open_name(project, lease_id)
   return project .. ':' .. lease_id
 end
 
--- takes a lease out of those in flight
+-- takes a lease out of those in flight; state: its project's, where that counts it
 local function close_lease(ctx, lease, state)
   if lease.status ~= 'o' then return end
   local name = open_name(integer(lease.project), lease.id)

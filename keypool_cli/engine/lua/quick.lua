@@ -1,10 +1,11 @@
 -- The usual case of acquire, at half the price of the long way through choose() and grant(): the
 -- roomiest project, or the one preferred, takes the demand and has room left; its leases have no
--- limit, and no day is about to end. A project's fields are names here, not a table's: STATE_FIELDS
--- stands for all of STATE's, which is why try() is as long as it is. Whatever is unusual is left
--- untouched for the long way, which grants the same.
+-- limit, and no day is about to end. And that of settle: a call of such a project went well, and
+-- nobody waits. A project's fields are names here, not a table's: STATE_FIELDS stands for all of
+-- STATE's, which is why try() is as long as it is. Whatever is unusual is left untouched for the
+-- long way, which does the same.
 
-local quick_grants
+local quick_grants, quick_settle
 
 do
 
@@ -20,9 +21,11 @@ local function standing_of(bytes)
   return standing
 end
 
--- Grants a demand on a project of the pool; answers struct LEASE, the project's record as it is
--- now stored (of a batch only) and its score. Nil, with nothing written, when something is unusual.
-local function try(ctx, pool, id, bytes, demand)
+-- Grants a demand on a project of the pool, or, where there is none, ends a lease of it that took
+-- `change` tokens more than it had reserved. Answers the project's record as it is now stored, its
+-- score, and what open_lease() is to know: the key's id and the number of the entry. Nil, with
+-- nothing written, when something is unusual.
+local function try(ctx, id, name, bytes, pool, demand, lease, change)
   local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)
   local keys_at = from + STANDING.size + 4 * pool_count
   local standing, now = standing_of(sub(bytes, from, keys_at - 1)), ctx.now
@@ -31,7 +34,6 @@ local function try(ctx, pool, id, bytes, demand)
     or standing.day_at < ctx.day_at or standing.utc_at < ctx.utc_at then
     return nil
   end
-  if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end
 
   local left_at = now - ctx.window_ms -- what was booked before has left the window
   if ring_count > 0 and oldest_at < left_at then
@@ -46,41 +48,62 @@ local function try(ctx, pool, id, bytes, demand)
     open_requests, open_tokens = 0, 0
   end
 
+  local index = demand and ring_count or lease.seq - seq
+  if demand then
+    if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end
+    requests, tokens = requests + demand.requests, tokens + demand.tokens
+    day_requests, utc_requests = day_requests + demand.requests, utc_requests + demand.requests
+  else
+    if standing.failures > 0 then return nil end
+    if index < 0 or index > ring_count or index == ring_count and open_requests == 0 then change = 0 end
+    tokens = tokens + change
+  end
   local most = standing.limit_day - MOST_REQUESTS
-  requests, tokens = requests + demand.requests, tokens + demand.tokens
-  day_requests, utc_requests = day_requests + demand.requests, utc_requests + demand.requests
   if requests >= standing.limit_requests or tokens >= standing.limit_tokens or day_requests > most
     or utc_requests > most then
     return nil
   end
-  if open_requests > 0 and now - open_from > standing.gap_ms then
-    if ring_count >= standing.ring_slots then return nil end
-    write_entry(ctx, id, (ring_head + ring_count) % standing.ring_slots, open_at, open_requests, open_tokens)
-    if ring_count == 0 then oldest_at = open_at end
-    ring_count, open_requests, open_tokens = ring_count + 1, 0, 0
-  elseif ring_count == 0 and ring_head > 0 then
+
+  local key_id
+  if demand then
+    if open_requests > 0 and now - open_from > standing.gap_ms then
+      if ring_count >= standing.ring_slots then return nil end
+      write_entry(ctx, id, (ring_head + ring_count) % standing.ring_slots, open_at, open_requests, open_tokens)
+      if ring_count == 0 then oldest_at = open_at end
+      ring_count, open_requests, open_tokens = ring_count + 1, 0, 0
+    end
+    if open_requests == 0 then open_from = now end
+    open_at, open_requests, open_tokens = now, open_requests + demand.requests, open_tokens + demand.tokens
+    key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % standing.key_count))
+    picks, in_flight = (picks + 1) % 4294967296, in_flight + 1
+    if picks % 16 == 0 then ctx.tidy = true end
+  else
+    if change ~= 0 and index < ring_count then
+      window.id, window.ring_slots, window.ring_head = id, standing.ring_slots, ring_head
+      add_to_entry(ctx, window, index, 0, change)
+    else
+      open_tokens = open_tokens + change
+    end
+    in_flight = max(in_flight - 1, 0)
+  end
+  if ring_count == 0 and ring_head > 0 then
     ring_head = 0
     call('DEL', key(ctx, 'ring', id))
   end
-  if open_requests == 0 then open_from = now end
-  open_at, open_requests, open_tokens = now, open_requests + demand.requests, open_tokens + demand.tokens
 
-  local key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % standing.key_count))
-  touched_at, picks, in_flight = now, (picks + 1) % 4294967296, in_flight + 1
-  if picks % 16 == 0 then ctx.tidy = true end
-  score = headroom(standing, requests, tokens, MOST_SCORED)
-  for i = 1, #standing.pools do
-    set_add(ctx, ready_key(ctx, standing.pools[i], standing.priority), score, id)
-  end
   local grows = (ring_count > 0 and oldest_at or open_at) + ctx.window_ms + 1
-  if stale_at == 0 or grows < stale_at then
+  if (ring_count > 0 or open_requests > 0) and (stale_at == 0 or grows < stale_at) then
     stale_at = grows
     set_add(ctx, key(ctx, 'stale'), grows, id)
   end
+  local was = score
+  touched_at, score = now, headroom(standing, requests, tokens, MOST_SCORED)
+  for i = 1, score ~= was and #standing.pools or 0 do
+    set_add(ctx, ready_key(ctx, standing.pools[i], standing.priority), score, id)
+  end
   local written = pack_bytes(STATE.layout, STATE_FIELDS)
-  call('SETRANGE', key(ctx, 'state', id), 0, written)
-  local record = ctx.chunk > 1 and written .. sub(bytes, from)
-  return open_lease(ctx, id, key_id, demand, seq + ring_count, 0), record, score
+  call('SETRANGE', name, 0, written)
+  return written, score, key_id, seq + ring_count
 end
 
 local function is_usual(ctx, pool)
@@ -105,21 +128,22 @@ end
 local function quick_grant(ctx, pool, demand)
   local id = demand.affinity
   if id == '' then id = top(ctx, pool, 1)[1] end
-  local bytes = id and call('GET', key(ctx, 'state', id))
+  local name = id and key(ctx, 'state', id)
+  local bytes = id and call('GET', name)
   if not bytes then return nil end
-  local result = try(ctx, pool, id, bytes, demand)
-  return result
+  local written, _, key_id, number = try(ctx, id, name, bytes, pool, demand)
+  return written and open_lease(ctx, id, key_id, demand, number, 0)
 end
 
 -- What a batch has read of the ready set: ids, roomiest first, their scores and records. Of those
 -- before `left` none has a higher score than `best`; mixed: some of the others were granted something.
 local function read_tops(ctx, pool, count)
   local found = top(ctx, pool, count)
-  local tops, names = { scores = {}, records = {}, left = 1, best = 0 }, {}
+  local tops, names = { scores = {}, names = {}, records = {}, left = 1, best = 0 }, {}
   for i = 1, #found, 2 do
     local id = found[i]
-    tops[#tops + 1], tops.scores[id] = id, tonumber(found[i + 1])
-    names[#names + 1] = key(ctx, 'state', id)
+    local name = key(ctx, 'state', id)
+    tops[#tops + 1], tops.scores[id], tops.names[id], names[#names + 1] = id, tonumber(found[i + 1]), name, name
   end
   if names[1] then
     local records = call('MGET', unpack(names))
@@ -166,14 +190,28 @@ function quick_grants(ctx, pool, argv, results)
     tops = tops or read_tops(ctx, pool, count)
     local id = demand.affinity
     if id == '' then id = roomiest_of(tops) else tops.mixed = true end
-    local bytes = id and (tops.records[id] or call('GET', key(ctx, 'state', id)))
+    local name = id and (tops.names[id] or key(ctx, 'state', id))
+    local bytes = id and (tops.records[id] or call('GET', name))
     if not bytes then return i - 1 end
-    local result, record, score = try(ctx, pool, id, bytes, demand)
-    if not result then return i - 1 end
-    results[i + 1], tops.records[id], tops.scores[id] = result, record, score
+    local written, score, key_id, number = try(ctx, id, name, bytes, pool, demand)
+    if not written then return i - 1 end
+    results[i + 1] = open_lease(ctx, id, key_id, demand, number, 0)
+    tops.records[id], tops.scores[id] = written .. sub(bytes, #written + 1), score
     tops.best = max(tops.best, score)
   end
   return count
+end
+
+-- Closes a lease; answers it as stored. Nil, with nothing written, when something is unusual.
+function quick_settle(ctx, lease, item)
+  if item.mark > 0 or lease.status ~= 'o' or lease.client_seq > 0 or ctx.waiting > 0 then return nil end
+  local id, actual = integer(lease.project), item.tokens < 0 and lease.tokens or item.tokens
+  local name = key(ctx, 'state', id)
+  local bytes = not ctx.states[id] and call('GET', name) -- one that this call has changed is not stored yet
+  if not bytes or not try(ctx, id, name, bytes, nil, nil, lease, actual - lease.tokens) then return nil end
+  close_lease(ctx, lease)
+  lease.status, lease.tokens = 's', actual
+  return save_lease(ctx, lease, item.answer)
 end
 
 end

@@ -191,6 +191,12 @@ local function bring_due_forward(ctx)
   ctx.first_at = nil
 end
 
+local function write_sets(ctx)
+  if not ctx.sets or not next(ctx.sets) then return end
+  for name, adds in pairs(ctx.sets) do call('ZADD', name, unpack(adds)) end
+  ctx.sets = {}
+end
+
 -- Writes what the call changed; the states stay readable for the rest of it. What was read of the
 -- ready sets may have moved.
 local function commit(ctx)
@@ -220,8 +226,5 @@ local function commit(ctx)
     write_state(first)
   end
   if ctx.first_at then bring_due_forward(ctx) end
-  if ctx.sets and next(ctx.sets) then
-    for name, adds in pairs(ctx.sets) do call('ZADD', name, unpack(adds)) end
-    ctx.sets = {}
-  end
+  write_sets(ctx)
 end

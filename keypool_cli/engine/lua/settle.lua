@@ -7,6 +7,10 @@
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
 -- renew  ARGV 2  {ms from now, lease ids}   answers {now, how many are open}
 
+local apply_mark, set_flag
+
+do -- Lua has room for 200 local names in one scope
+
 -- What a refusal does to a project on this model; answers whether it applied and until when.
 --   cool: until `until`, or base * 2^failures ms, at most cap, with full jitter, when that is 0
 --   wide: the same for the whole project or its billing account
@@ -29,14 +33,14 @@ local function cool_time(ctx, state, mark)
   return ctx.now + floor(max(base / 2, span * jitter))
 end
 
-local function set_flag(state, flag, on)
+function set_flag(state, flag, on)
   local has = floor(state.flags / flag) % 2 == 1
   if on ~= has then set(state, 'flags', state.flags + (on and flag or -flag)) end
 end
 
 local MARKS = { 'cool', 'wide', 'exclude', 'disable', 'drop_key' }
 
-local function apply_mark(ctx, state, mark, granted_at, key_id)
+function apply_mark(ctx, state, mark, granted_at, key_id)
   local kind = mark[1]
   if kind == 'drop_key' then
     drop_key(state, key_id)
@@ -92,8 +96,12 @@ local function settle_item(ctx, item, touched)
   local lease = find_lease(ctx, item.lease_id, item.client, lease_before)
   if not lease then return '' end
   if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
-  local bytes, state = settle_lease(ctx, lease, item)
-  touched[#touched + 1] = state
+  local bytes, state = quick_settle(ctx, lease, item), nil
+  if not bytes then
+    write_sets(ctx) -- the places of those settled quickly: this one may leave them
+    bytes, state = settle_lease(ctx, lease, item)
+    touched[#touched + 1] = state
+  end
   return '1' .. bytes
 end
 
@@ -168,3 +176,5 @@ end
 redis.register_function('NAME_settle', settle)
 redis.register_function('NAME_renew', renew)
 redis.register_function('NAME_release', release)
+
+end

@@ -136,6 +136,13 @@ local function uncount(ctx, state, at, requests)
   if at >= ctx.utc_at + DAY_MS - guard then set(state, 'utc_carry', max(0, state.utc_carry - requests)) end
 end
 
+-- to a closed entry
+local function add_to_entry(ctx, state, index, requests, tokens)
+  local bytes, slot = ring_entry(ctx, state, index, 1)
+  local at, entry_requests, entry_tokens = unpack_bytes(ENTRY, bytes)
+  write_entry(ctx, state.id, slot, at, entry_requests + requests, entry_tokens + tokens)
+end
+
 -- Changes what entry `seq` holds, if it is still in the window.
 local function correct(ctx, state, seq, requests, tokens)
   local index = seq - state.seq
@@ -144,9 +151,7 @@ local function correct(ctx, state, seq, requests, tokens)
     if state.open_requests == 0 then return end
     state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
   else
-    local bytes, slot = ring_entry(ctx, state, index, 1)
-    local at, entry_requests, entry_tokens = unpack_bytes(ENTRY, bytes)
-    write_entry(ctx, state.id, slot, at, entry_requests + requests, entry_tokens + tokens)
+    add_to_entry(ctx, state, index, requests, tokens)
   end
   state.requests, state.tokens = state.requests + requests, state.tokens + tokens
   state.dirty = true
