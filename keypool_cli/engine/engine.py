@@ -111,6 +111,10 @@ class Engine(Notes):
             return [LeaseEnd.MISSING] * len(lease_ids)
         return [LeaseEnd(each) for each in outcomes]
 
+    async def leases(self, model: str, lease_ids: Sequence[str]) -> list[bytes]:
+        """Leases as they are stored, see ``wire.LEASE``; empty where there is none (any more)."""
+        return await self._send("leases", model, _pack(lease_ids))  # type: ignore[no-any-return]  # an array
+
     async def renew(self, model: str, lease_ids: Sequence[str], *, ttl_ms: int) -> int:
         """Let open leases last at least so much longer; answers how many are open still."""
         row = await self._call("renew", model, ttl_ms, lease_ids)

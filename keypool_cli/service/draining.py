@@ -51,7 +51,7 @@ async def left(ports: Ports, drained: Drained) -> int:
     now_ms = await ports.engine.now_ms()
     count = 0
     for model in await ports.engine.models():
-        leased = await open_leases(ports.engine.store, model, drained.project_ids, now_ms=now_ms)
+        leased = await open_leases(ports.engine, model, drained.project_ids, now_ms=now_ms)
         count += sum(key_id in drained.key_ids for key_id in leased)
     return count
 

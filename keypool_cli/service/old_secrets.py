@@ -22,7 +22,7 @@ async def is_about_old_secret(
     """
     if verdict.action is not Action.DISABLE or verdict.scope is not Scope.KEY:
         return False
-    grant = await grant_of(ports.engine.store, model, lease_id)
+    grant = await grant_of(ports.engine, model, lease_id)
     key = watch.configured.catalog.keys.get(grant.key_id) if grant is not None else None
     if grant is None or key is None:
         return False

@@ -245,21 +245,6 @@ OVERLOOKED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_usual_settlement_goes_the_quick_way(engine_url, count):
-    with live_engine(engine_url) as live:
-        live.mutate(
-            (
-                "local state, client = lease_states(ctx, lease)\n  local actual",
-                "error('long')\n  local actual",
-            )
-        )
-        live.fresh(a_project(1), a_project(2))
-        leases = live.acquire_all(*(a_demand() for _ in range(count)))
-        items = [Settlement(each.lease_id, 0, 5, success=True) for each in leases]
-        assert all(each.first for each in live.run(live.engine.settle(live.model, items)))
-
-
 @pytest.mark.parametrize(("text", "replacement"), OVERLOOKED)
 def test_what_the_quick_way_overlooks_is_noticed(engine_url, long_way, text, replacement):
     with live_engine(engine_url) as live:
@@ -288,3 +273,15 @@ def test_the_usual_case_goes_the_quick_way(engine_url, count, prefer):
         live.fresh(a_project(1), a_project(2))
         with pytest.raises(ResponseError, match="quick"):
             live.acquire_all(*(a_demand(prefer=prefer) for _ in range(count)))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_usual_settlement_goes_the_quick_way(engine_url, count):
+    with live_engine(engine_url) as live:
+        usual = "  local most = standing.limit_day"
+        live.fresh(a_project(1), a_project(2))
+        leases = [live.grant().lease_id for _ in range(count)]
+        live.mutate((usual, f"  error('quick') {usual}"))
+        items = [Settlement(each, 0, 5, success=True) for each in leases]
+        with pytest.raises(ResponseError, match="quick"):
+            live.run(live.engine.settle(live.model, items))

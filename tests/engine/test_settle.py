@@ -2,13 +2,14 @@
 
 import pytest
 
-from keypool_cli.engine.types import LeaseEnd, LiveMark, MarkAction, Settled
+from keypool_cli.engine.types import LeaseEnd, LiveMark, MarkAction, Settled, Settlement
 from tests.support.live_engine import NOON, LiveEngine, a_project
 
 WINDOW_MS = 60_501
 """When a booking has left the window."""
 
 TTL_MS = 600_000
+FIVE_MINUTES = 300_000
 
 
 def cool(until_ms: int) -> LiveMark:
@@ -105,12 +106,54 @@ def test_an_answer_is_repeated_for_ten_minutes_past_expiry_and_then_forgotten(pr
     assert project.release(lease.lease_id) == LeaseEnd.MISSING
 
 
-def test_a_lease_record_is_kept_by_the_server_no_longer_than_its_answer(project):
+def test_a_lease_record_is_kept_by_the_server_little_longer_than_its_answer(project):
     lease = project.grant(ttl_ms=1000)
-    name = f"{{kp:{project.model}}}:lease:{lease.lease_id}"
-    assert 600_000 < project.run(project.client.pttl(name)) <= 601_000
+    name = project.hash_of(lease.lease_id)
+    assert 601_000 < project.run(project.client.pttl(name)) <= 601_000 + 2 * FIVE_MINUTES
     project.settle(lease.lease_id)
-    assert 600_000 < project.run(project.client.pttl(name)) <= 601_000
+    assert project.hash_of(lease.lease_id) == name
+
+
+def test_lease_records_that_are_forgotten_go_without_waiting_for_their_time_to_live(project):
+    name = project.hash_of(project.grant(ttl_ms=1000).lease_id)
+    for _ in range(4):
+        project.now += FIVE_MINUTES
+        project.grant(ttl_ms=1000)
+    assert not project.run(project.client.exists(name))
+
+
+def test_a_lease_is_found_wherever_its_time_to_live_has_put_it(project):
+    leases = [project.grant(1, ttl_ms=ttl) for ttl in (1000, 600_000, 3_600_000)]
+    for end in (
+        project.settle,
+        lambda lease_id: project.run(project.engine.leases(project.model, [lease_id])),
+    ):
+        assert all(end(each.lease_id) for each in leases)
+    items = [Settlement(each.lease_id, 0, None, success=True) for each in leases]
+    again = project.run(project.engine.settle(project.model, items))
+    assert [each.first for each in again] == [False] * 3
+
+
+def test_a_lease_that_another_server_wrote_is_found(project):
+    """One that this server has replaced: it knows none of what that one had written."""
+    lease = project.grant(1, ttl_ms=3_600_000)
+    project.move()
+    assert project.settle(lease.lease_id, 5).tokens == 5
+
+
+def test_records_written_after_all_was_lost_have_a_time_to_live(project):
+    name = project.hash_of(project.grant().lease_id)
+    project.run(project.client.delete(name, f"{{kp:{project.model}}}:meta"))
+    project.load(a_project(rpm=100))
+    assert project.hash_of(project.grant().lease_id) == name
+    assert project.run(project.client.pttl(name)) > 0
+
+
+def test_one_lease_settled_twice_in_a_call_is_settled_once(project):
+    lease = project.grant(9)
+    items = [Settlement(lease.lease_id, 0, tokens, success=True) for tokens in (5, 7)]
+    ends = project.run(project.engine.settle(project.model, items))
+    assert [(each.tokens, each.first) for each in ends] == [(5, True), (5, False)]
 
 
 def test_a_release_returns_everything(project):

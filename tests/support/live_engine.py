@@ -140,6 +140,14 @@ class LiveEngine:
         found = self.run(self.client.keys("{kp:*"))
         return {raw(name).decode().split(":", 2)[2] for name in found}
 
+    def hash_of(self, lease_id: str) -> str:
+        """The one hash that holds a lease."""
+        names = [f"{{kp:{self.model}}}:{each}" for each in self.keys() if each.startswith("lease:")]
+        found = self.pipeline(*(("HEXISTS", each, lease_id) for each in names))
+        holding = [name for name, holds in zip(names, found, strict=True) if holds]
+        assert len(holding) == 1, (lease_id, holding)
+        return holding[0]
+
     def pipeline(self, *commands: Sequence[object]) -> list[Any]:
         """The answers to plain commands, in bytes."""
         pipe = self.client.pipeline(transaction=False)
@@ -153,6 +161,13 @@ class LiveEngine:
         for text, replacement in pairs:
             assert source.count(text) == 1, (source.count(text), text)
             source = source.replace(text, replacement)
+        self._run(prefix, source)
+
+    def move(self) -> None:
+        """Run the same library as another server does, which remembers nothing of earlier calls."""
+        self._run(self.engine._prefix, self.engine._library)
+
+    def _run(self, prefix: str, source: str) -> None:
         other = f"{prefix}_{next(_numbers)}"
         self.engine._prefix = other
         self.engine._library = source.replace(prefix, other)

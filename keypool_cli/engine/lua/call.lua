@@ -19,7 +19,7 @@ local function keeper(make)
 end
 
 local args_of = keeper(function(bytes) return cmsgpack.unpack(bytes) end)
-local model_of = keeper(function() return { names = {} } end) -- by tag: names of keys, T:meta as last read
+local model_of = keeper(function() return { names = {}, shelves = {} } end) -- by tag: names of keys, T:meta as last read
 
 -- Context of one call: the clock, the days and the records it has read. The table is the last
 -- call's, emptied: a new one of so many fields is dear to make.
@@ -39,6 +39,7 @@ function open(keys, argv)
   if not ctx.order or ctx.order[1] then ctx.states, ctx.order = {}, {} end
   ctx.waiting, ctx.landed = 0, 0
   ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
+  ctx.leases = nil
   ctx.roomy, ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil, nil
   return ctx
 end
@@ -80,7 +81,10 @@ end
 function enter(ctx, pool_id)
   local model, bytes = ctx.model, call('GET', key(ctx, 'meta'))
   if model.meta_bytes ~= bytes then
-    if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then return nil end
+    if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then
+      model.meta_bytes, model.shelves = nil, {}
+      return nil
+    end
     read_meta(model, bytes)
   end
   local meta = model.meta

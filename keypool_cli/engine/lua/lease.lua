@@ -70,16 +70,90 @@ local function client_refusal(ctx, client, demand)
   return window_fits_at(ctx, client, demand) or false
 end
 
+-- Leases lie in hashes, each with those that are forgotten at about the same time: a key for each,
+-- with its own time to live, costs the server twice as much.
+local put_lease, read_lease, read_leases, move_lease
+
+do -- Lua has room for 200 local names in one scope
+
+local function shelf_of(expires_at)
+  return floor((expires_at + KEEP_ANSWER_MS) / SHELF_MS)
+end
+
+-- Begins a hash, which outlives its leases, and drops the one that has: a server may stop for as long
+-- as it takes where it ends by its time to live.
+local function begin_shelf(ctx, number, lease_id, bytes)
+  local first, name, shelves = floor(ctx.now / SHELF_MS), key(ctx, 'lease', number), {}
+  for each, known in pairs(ctx.model.shelves) do
+    if each >= first then shelves[each] = known end
+  end
+  shelves[number] = name
+  ctx.model.shelves = shelves
+  call('HSET', name, lease_id, bytes)
+  call('PEXPIRE', name, (number + 2) * SHELF_MS - ctx.now)
+  call('UNLINK', key(ctx, 'lease', first - 1))
+end
+
+function put_lease(ctx, lease_id, expires_at, bytes)
+  local number = shelf_of(expires_at)
+  local name = ctx.model.shelves[number]
+  if name then add(ctx, 'HSET', name, lease_id, bytes) else begin_shelf(ctx, number, lease_id, bytes) end
+  if ctx.leases then ctx.leases[lease_id] = bytes end
+end
+
+-- Looks first where this server has written, then wherever one could lie.
+local function look_for(ctx, lease_id)
+  local shelves, first = ctx.model.shelves, floor(ctx.now / SHELF_MS)
+  for number, name in pairs(shelves) do
+    local bytes = call('HGET', name, lease_id)
+    if bytes then return bytes, name end
+  end
+  for number = first, shelf_of(ctx.now + MOST_TTL_MS) do
+    local name = key(ctx, 'lease', number)
+    local bytes = not shelves[number] and call('HGET', name, lease_id)
+    if bytes then return bytes, name end
+  end
+end
+
+-- expires_at: where it is known
+function read_lease(ctx, lease_id, expires_at)
+  local bytes = ctx.leases and ctx.leases[lease_id]
+  if bytes then return bytes end
+  if expires_at then return call('HGET', key(ctx, 'lease', shelf_of(expires_at)), lease_id) end
+  local model = ctx.model -- mostly it lies with the one before
+  bytes = model.shelf and call('HGET', model.shelf, lease_id)
+  if bytes then return bytes end
+  bytes, model.shelf = look_for(ctx, lease_id)
+  return bytes
+end
+
+-- Reads many in one go, those that lie together.
+function read_leases(ctx, lease_ids)
+  ctx.leases = {}
+  local found = ctx.model.shelf and call('HMGET', ctx.model.shelf, unpack(lease_ids)) or {}
+  for i, bytes in ipairs(found) do
+    if bytes then ctx.leases[lease_ids[i]] = bytes end
+  end
+end
+
+-- to another hash, where it is to be forgotten later
+function move_lease(ctx, lease_id, was, expires_at, bytes)
+  put_lease(ctx, lease_id, expires_at, bytes)
+  if shelf_of(was) ~= shelf_of(expires_at) then call('HDEL', key(ctx, 'lease', shelf_of(was)), lease_id) end
+end
+
+end
+
 -- writes what has become of a lease, with the caller's answer
 local function save_lease(ctx, lease, answer)
   local bytes = LEASE.encode(lease) .. (answer or '')
-  call('SETRANGE', key(ctx, 'lease', lease.id), 0, bytes) -- it ends when it would have
+  put_lease(ctx, lease.id, lease.expires_at, bytes)
   return bytes
 end
 
 -- nil when there is none or it is another client's; into a table that was one before, where one is given
 local function find_lease(ctx, lease_id, client, lease)
-  local bytes = call('GET', key(ctx, 'lease', lease_id))
+  local bytes = read_lease(ctx, lease_id)
   if not bytes then return nil end
   lease = lease or {}
   LEASE.refill(bytes, lease)
@@ -117,10 +191,10 @@ end
 
 -- Ends the leases of a set whose time is over; their reservations stay, since we cannot know.
 local function end_due(ctx, set, limit)
-  local due = call('ZRANGE', set, '-inf', ctx.now, 'BYSCORE', 'LIMIT', 0, limit)
-  for _, name in ipairs(due) do
-    local project, lease_id = string.match(name, '^(%d+):(.*)$')
-    local bytes = call('GET', key(ctx, 'lease', lease_id))
+  local due = call('ZRANGE', set, '-inf', ctx.now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  for i = 1, #due, 2 do
+    local project, lease_id = string.match(due[i], '^(%d+):(.*)$')
+    local bytes = read_lease(ctx, lease_id, tonumber(due[i + 1]))
     local lease = bytes and LEASE.decode(bytes) or { status = 'o', project = tonumber(project), client_seq = 0 }
     lease.id = lease_id
     local state = lease_states(ctx, lease)
@@ -132,10 +206,10 @@ local function end_due(ctx, set, limit)
     end
   end
   if #due > 0 then
-    call('INCRBY', key(ctx, 'expired'), #due)
+    call('INCRBY', key(ctx, 'expired'), #due / 2)
     commit(ctx)
   end
-  return #due
+  return #due / 2
 end
 
 local function sweep(ctx, limit)
@@ -162,8 +236,8 @@ local function open_lease(ctx, id, key_id, demand, seq, client_seq)
   local lease_id, now, ttl_ms = demand.lease_id, ctx.now, demand.ttl_ms
   local bytes = pack_bytes(LEASE.layout, 'o', id, key_id, demand.client, demand.requests, demand.tokens, seq, client_seq,
     now, now + ttl_ms, 0, 0)
-  call('SET', key(ctx, 'lease', lease_id), bytes, 'PX', ttl_ms + KEEP_ANSWER_MS)
-  set_add(ctx, key(ctx, 'leases'), now + ttl_ms, open_name(id, lease_id))
+  put_lease(ctx, lease_id, now + ttl_ms, bytes)
+  add(ctx, 'ZADD', key(ctx, 'leases'), now + ttl_ms, open_name(id, lease_id))
   return bytes
 end
 

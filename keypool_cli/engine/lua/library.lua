@@ -18,7 +18,8 @@
 --   T:stale           zset     projects in a ready set -> the instant their score may be too low, or its day ends
 --   T:leases          zset     open leases: '<project>:<lease id>' -> expires_at; once expired or closed they leave it
 --   T:flight:P        zset     the same of one project, while it has an in-flight limit
---   T:lease:<id>      string   struct LEASE + the caller's answer; kept 10 minutes past expires_at
+--   T:lease:<n>       hash     lease id -> struct LEASE + the caller's answer, of all that are forgotten,
+--                              10 minutes past expires_at, within the <n>th five minutes since the epoch
 --   T:line:<id>       zset     waiting demands of pool <id>, see member_name -> turn
 --   T:sizes:<id>      zset     their lease ids -> tokens
 --   T:turns:<id>      hash     client -> its last turn; field '' the turn served last
@@ -42,6 +43,8 @@
 local UNLIMITED = 1099511627775 -- 2^40-1, above every finite limit (10^12)
 local ENTRY, ENTRY_SIZE = '<I6I3I6', 15
 local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past expires_at
+local SHELF_MS = 300000         -- leases forgotten within so long lie in one hash
+local MOST_TTL_MS = 3600000     -- of a lease
 local BIG_STEP_MS = 5000        -- a clock set back further than this restarts the window as just spent
 local DAY_MS = 86400000
 local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days

@@ -97,7 +97,7 @@ end
 local function forget_leases(ctx, gone)
   for _, name in ipairs(call('ZRANGE', key(ctx, 'leases'), 0, -1)) do
     local project, lease_id = string.match(name, '^(%d+):(.*)$')
-    local bytes = gone[project] and call('GET', key(ctx, 'lease', lease_id))
+    local bytes = gone[project] and read_lease(ctx, lease_id)
     if gone[project] then call('ZREM', key(ctx, 'leases'), name) end
     if bytes then
       local lease = LEASE.decode(bytes)

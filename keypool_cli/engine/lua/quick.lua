@@ -94,12 +94,12 @@ local function try(ctx, id, name, bytes, pool, demand, lease, change)
   local grows = (ring_count > 0 and oldest_at or open_at) + ctx.window_ms + 1
   if (ring_count > 0 or open_requests > 0) and (stale_at == 0 or grows < stale_at) then
     stale_at = grows
-    set_add(ctx, key(ctx, 'stale'), grows, id)
+    add(ctx, 'ZADD', key(ctx, 'stale'), grows, id)
   end
   local was = score
   touched_at, score = now, headroom(standing, requests, tokens, MOST_SCORED)
   for i = 1, score ~= was and #standing.pools or 0 do
-    set_add(ctx, ready_key(ctx, standing.pools[i], standing.priority), score, id)
+    add(ctx, 'ZADD', ready_key(ctx, standing.pools[i], standing.priority), score, id)
   end
   local written = pack_bytes(STATE.layout, STATE_FIELDS)
   call('SETRANGE', name, 0, written)

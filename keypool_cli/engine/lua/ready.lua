@@ -147,19 +147,20 @@ local function ready_key(ctx, pool, priority)
   return name
 end
 
--- Sorted-set changes: at once, or gathered to one command a set where a call makes many.
-local function set_add(ctx, name, score, member)
+-- Adds to a sorted set (score, member) or a hash (field, value): at once, or gathered to one command
+-- a key where a call makes many.
+local function add(ctx, command, name, one, other)
   if not ctx.sets then
-    call('ZADD', name, score, member)
+    call(command, name, one, other)
     return
   end
   local adds = ctx.sets[name]
   if not adds then
-    adds = {}
+    adds = { command = command }
     ctx.sets[name] = adds
   end
-  adds[#adds + 1] = score
-  adds[#adds + 1] = member
+  adds[#adds + 1] = one
+  adds[#adds + 1] = other
 end
 
 -- to another place in a set, or out of it
@@ -167,7 +168,7 @@ local function move(ctx, name, is, member)
   if is == 0 then
     call('ZREM', name, member)
   else
-    set_add(ctx, name, is, member)
+    add(ctx, 'ZADD', name, is, member)
   end
 end
 
@@ -193,7 +194,7 @@ end
 
 local function write_sets(ctx)
   if not ctx.sets or not next(ctx.sets) then return end
-  for name, adds in pairs(ctx.sets) do call('ZADD', name, unpack(adds)) end
+  for name, adds in pairs(ctx.sets) do call(adds.command, name, unpack(adds)) end
   ctx.sets = {}
 end
 

@@ -90,7 +90,7 @@ local function item_of(bytes, item)
   return item
 end
 
-local item_before, lease_before = nil, {} -- their tables are the next ones'
+local items, lease_before = {}, {} -- their tables are the next ones'
 
 local function settle_item(ctx, item, touched)
   local lease = find_lease(ctx, item.lease_id, item.client, lease_before)
@@ -109,11 +109,18 @@ local function settle(keys, argv)
   local ctx = open(keys, argv)
   set_days(ctx, ctx.args[1])
   local outcomes, touched, known = {}, {}, enter(ctx)
-  if #argv > 3 then ctx.sets = {} end
-  for i = 3, #argv do
-    item_before = item_of(argv[i], item_before)
-    local outcome = known and settle_item(ctx, item_before, touched) or ''
-    outcomes[i - 2] = pack_bytes('<I4', #outcome) .. outcome
+  local lease_ids = {}
+  for i = 1, #argv - 2 do
+    items[i] = item_of(argv[i + 2], items[i])
+    lease_ids[i] = items[i].lease_id
+  end
+  if #lease_ids > 1 then
+    ctx.sets = {}
+    read_leases(ctx, lease_ids)
+  end
+  for i = 1, #lease_ids do
+    local outcome = known and settle_item(ctx, items[i], touched) or ''
+    outcomes[i] = pack_bytes('<I4', #outcome) .. outcome
   end
   if known then
     serve_pools_of(ctx, touched)
@@ -151,14 +158,13 @@ end
 
 -- A lease that is over stays so: its slot may be another's already.
 local function renew_one(ctx, lease_id, ttl_ms)
-  local name = key(ctx, 'lease', lease_id)
-  local bytes = call('GET', name)
+  local bytes = read_lease(ctx, lease_id)
   local lease = bytes and LEASE.decode(bytes)
   if not lease or lease.status ~= 'o' or lease.expires_at <= ctx.now then return 0 end
-  local expires_at, project = ctx.now + ttl_ms, integer(lease.project)
-  if expires_at > lease.expires_at then
+  local was, expires_at, project = lease.expires_at, ctx.now + ttl_ms, integer(lease.project)
+  if expires_at > was then
     lease.expires_at = expires_at
-    call('SET', name, LEASE.encode(lease), 'PX', ttl_ms + KEEP_ANSWER_MS)
+    move_lease(ctx, lease_id, was, expires_at, LEASE.encode(lease))
     call('ZADD', key(ctx, 'leases'), 'XX', expires_at, open_name(project, lease_id))
     call('ZADD', key(ctx, 'flight', project), 'XX', expires_at, open_name(project, lease_id))
   end
@@ -173,6 +179,14 @@ local function renew(keys, argv)
   return cmsgpack.pack({ ctx.now, count })
 end
 
+-- leases: as they are stored.  ARGV 2  {lease ids}   answers an array: each record, '' there is none
+local function leases(keys, argv)
+  local ctx, found = open(keys, argv), {}
+  for i, lease_id in ipairs(ctx.args) do found[i] = read_lease(ctx, lease_id) or '' end
+  return found
+end
+
+redis.register_function('NAME_leases', leases)
 redis.register_function('NAME_settle', settle)
 redis.register_function('NAME_renew', renew)
 redis.register_function('NAME_release', release)
