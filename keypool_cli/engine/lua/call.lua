@@ -39,7 +39,7 @@ function open(keys, argv)
   if not ctx.order or ctx.order[1] then ctx.states, ctx.order = {}, {} end
   ctx.waiting, ctx.landed = 0, 0
   ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
-  ctx.leases = nil
+  ctx.leases, ctx.closed = nil, nil
   ctx.roomy, ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil, nil
   return ctx
 end

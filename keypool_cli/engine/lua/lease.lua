@@ -77,7 +77,8 @@ local put_lease, read_lease, read_leases, move_lease
 do -- Lua has room for 200 local names in one scope
 
 local function shelf_of(expires_at)
-  return floor((expires_at + KEEP_ANSWER_MS) / SHELF_MS)
+  local until_at = expires_at + KEEP_ANSWER_MS
+  return (until_at - until_at % SHELF_MS) / SHELF_MS
 end
 
 -- Begins a hash, which outlives its leases, and drops the one that has: a server may stop for as long
@@ -167,7 +168,7 @@ local function open_name(project, lease_id)
   return project .. ':' .. lease_id
 end
 
--- takes a lease out of those in flight; state: its project's, where that counts it
+-- takes a lease out of those in flight
 local function close_lease(ctx, lease, state)
   if lease.status ~= 'o' then return end
   local name = open_name(integer(lease.project), lease.id)

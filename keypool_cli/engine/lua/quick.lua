@@ -139,7 +139,7 @@ end
 -- before `left` none has a higher score than `best`; mixed: some of the others were granted something.
 local function read_tops(ctx, pool, count)
   local found = top(ctx, pool, count)
-  local tops, names = { scores = {}, names = {}, records = {}, left = 1, best = 0 }, {}
+  local tops, names = { scores = {}, names = {}, records = {}, written = {}, left = 1, best = 0 }, {}
   for i = 1, #found, 2 do
     local id = found[i]
     local name = key(ctx, 'state', id)
@@ -193,10 +193,12 @@ function quick_grants(ctx, pool, argv, results)
     local name = id and (tops.names[id] or key(ctx, 'state', id))
     local bytes = id and (tops.records[id] or call('GET', name))
     if not bytes then return i - 1 end
+    local before = tops.written[id]
+    if before then bytes = before .. sub(bytes, #before + 1) end
     local written, score, key_id, number = try(ctx, id, name, bytes, pool, demand)
     if not written then return i - 1 end
     results[i + 1] = open_lease(ctx, id, key_id, demand, number, 0)
-    tops.records[id], tops.scores[id] = written .. sub(bytes, #written + 1), score
+    tops.written[id], tops.scores[id] = written, score
     tops.best = max(tops.best, score)
   end
   return count
@@ -207,9 +209,12 @@ function quick_settle(ctx, lease, item)
   if item.mark > 0 or lease.status ~= 'o' or lease.client_seq > 0 or ctx.waiting > 0 then return nil end
   local id, actual = integer(lease.project), item.tokens < 0 and lease.tokens or item.tokens
   local name = key(ctx, 'state', id)
-  local bytes = not ctx.states[id] and call('GET', name) -- one that this call has changed is not stored yet
-  if not bytes or not try(ctx, id, name, bytes, nil, nil, lease, actual - lease.tokens) then return nil end
-  close_lease(ctx, lease)
+  if ctx.states[id] then return nil end -- one that this call has changed is not stored yet
+  local bytes = call('GET', name)
+  local written = bytes and try(ctx, id, name, bytes, nil, nil, lease, actual - lease.tokens)
+  if not written then return nil end
+  local member = open_name(id, lease.id)
+  if ctx.closed then ctx.closed[#ctx.closed + 1] = member else call('ZREM', key(ctx, 'leases'), member) end
   lease.status, lease.tokens = 's', actual
   return save_lease(ctx, lease, item.answer)
 end

@@ -98,7 +98,7 @@ local function settle_item(ctx, item, touched)
   if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
   local bytes, state = quick_settle(ctx, lease, item), nil
   if not bytes then
-    write_sets(ctx) -- the places of those settled quickly: this one may leave them
+    write_gathered(ctx) -- the places of those settled quickly: this one may leave them
     bytes, state = settle_lease(ctx, lease, item)
     touched[#touched + 1] = state
   end
@@ -115,7 +115,7 @@ local function settle(keys, argv)
     lease_ids[i] = items[i].lease_id
   end
   if #lease_ids > 1 then
-    ctx.sets = {}
+    ctx.sets, ctx.closed = {}, {}
     read_leases(ctx, lease_ids)
   end
   for i = 1, #lease_ids do
