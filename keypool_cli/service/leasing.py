@@ -217,7 +217,7 @@ class Leasing:
             client_tpm=-1 if client is None or client.tpm is None else client.tpm,
             prefer=request.prefer,
             deadline_ms=deadline_ms,
-            daemon=self._waiting.daemon,
+            daemon=self._waiting.daemon if deadline_ms else "",
             avoid=_avoided(request),
         )
 
