@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from keypool_cli.config import Settings
 from keypool_cli.engine import store
+from keypool_cli.engine.store_client import Client
 from keypool_cli.errors import ExitCode, KeypoolError
 from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
 
@@ -38,7 +39,7 @@ async def store_findings(settings: Settings) -> list[Finding]:
     return [*_server(info, kind), *persistence(info), clock(skew, "the live store")]
 
 
-async def _information(client: store.Client) -> Mapping[str, object]:
+async def _information(client: Client) -> Mapping[str, object]:
     found: dict[Any, object] = {}
     for section in ("server", "persistence", "replication", "memory"):
         found |= await client.info(section)

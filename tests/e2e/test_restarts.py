@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from keypool_cli.core.day import day_end_ms
-from keypool_cli.engine.store import ANSWER_S
+from keypool_cli.engine.store_client import ANSWER_S
 from keypool_cli.service.instants import iso
 from keypool_cli.service.riding_out import RIDE_OUT_S
 from tests.support import bodies

@@ -2,7 +2,10 @@
 
 import asyncio
 import dataclasses
-from contextlib import asynccontextmanager
+import os
+import signal
+import time
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import redis
@@ -21,6 +24,7 @@ from keypool_cli.engine.types import (
     Settled,
     Settlement,
 )
+from keypool_cli.errors import UnreachableError
 from keypool_cli.service.lease_ids import new_lease_id
 from tests.support.servers import cluster, free_port, redis8_binary, sentinel, server, until
 
@@ -79,6 +83,40 @@ async def test_redis_8_serves_the_engine(tmp_path):
 async def test_a_cluster_of_three_serves_each_model_from_its_own_slot(tmp_path):
     with cluster(tmp_path) as url:
         async with an_engine(url, tmp_path) as engine:
+            await exercise(engine)
+            nodes = engine.store.client.get_primaries()
+            asked = [await each.execute_command("INFO", "commandstats") for each in nodes]
+            assert not any("getkeys" in str(each) for each in asked), "keys are known without it"
+
+
+async def test_a_cluster_goes_on_when_the_node_that_answers_for_all_dies(tmp_path):
+    with cluster(tmp_path, replicas=True) as url:
+        async with an_engine(url, tmp_path) as engine:
+            for model in MODELS:
+                await fill(engine, model)
+            port = engine.store.client.get_default_node().port
+            with redis.Redis(port=port) as first:
+                assert first.wait(1, 2000) == 1
+                os.kill(first.info("server")["process_id"], signal.SIGKILL)
+            deadline = time.monotonic() + 15
+            for model in MODELS:
+                while not await grants(engine, model):
+                    assert time.monotonic() < deadline, "no lease after the failover"
+                    await asyncio.sleep(0.1)
+
+
+async def grants(engine, model):
+    with suppress(UnreachableError):
+        return isinstance(await lease(engine, model), Grant)
+    return False
+
+
+async def test_any_of_the_nodes_that_a_url_names_leads_into_the_cluster(tmp_path):
+    with cluster(tmp_path) as url:
+        nodes = url.removeprefix("redis+cluster://")
+        async with an_engine(
+            f"redis+cluster://127.0.0.1:{free_port()},{nodes}", tmp_path
+        ) as engine:
             await exercise(engine)
 
 

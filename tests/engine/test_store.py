@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis.exceptions
@@ -18,11 +20,13 @@ from redis.asyncio import Redis
 from keypool_cli.config import load
 from keypool_cli.core.day import day_starts
 from keypool_cli.engine.embedded import EmbeddedServer
-from keypool_cli.engine.store import connect, errors_as_ours, unreachable
+from keypool_cli.engine.store import connect
+from keypool_cli.engine.store_errors import errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
 from tests.support.live_engine import a_project
 from tests.support.servers import free_port
+from tests.support.serving import a_certificate
 from tests.support.valkey import private_valkey
 
 SECRET = "hunter2"
@@ -353,6 +357,90 @@ def test_what_is_said_of_an_error_is_one_line_without_the_password():
     err = redis.exceptions.ConnectionError("first line.\nsecond line")
     said = str(unreachable(err, f"redis://u:{SECRET}@h"))
     assert said == "the live store at redis://u:***@h cannot be reached: first line"
+
+
+@pytest.mark.parametrize(
+    ("err", "said", "advice"),
+    [
+        pytest.param(
+            redis.exceptions.NoPermissionError("User u has no permissions to run 'fcall'"),
+            "permits this user too little: User u has no permissions to run 'fcall'",
+            "~kp:\\*",
+            id="a right that is missing is named",
+        ),
+        pytest.param(
+            redis.exceptions.ReadOnlyError("You can't write against a read only replica."),
+            "takes no writes: You can't write against a read only replica",
+            "name the primary",
+            id="a replica is not away",
+        ),
+        pytest.param(
+            redis.exceptions.OutOfMemoryError(
+                "command not allowed when used memory > 'maxmemory'."
+            ),
+            "takes no writes: command not allowed when used memory > 'maxmemory'",
+            "maxmemory",
+            id="nor is a full server",
+        ),
+        pytest.param(
+            redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file"),
+            "takes no writes: MISCONF Errors writing to the AOF file",
+            "server's log",
+            id="nor one whose disk is full",
+        ),
+        pytest.param(
+            redis.exceptions.AuthenticationError("WRONGPASS invalid"),
+            "refuses these credentials",
+            "user and password",
+            id="a wrong password is nothing else",
+        ),
+    ],
+)
+def test_what_a_living_server_refuses_is_not_called_unreachable(err, said, advice):
+    told = unreachable(err, "redis://h")
+    assert str(told) == f"the live store at redis://h {said}"
+    assert re.search(advice, str(told.hint))
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_named_with_what_helps(settings, tmp_path):
+    certificate = a_certificate(tmp_path)
+    with tcp_valkey(tmp_path) as port, tls_before(port, certificate) as url:
+        with pytest.raises(UnreachableError, match=r"cannot be trusted: self-signed") as caught:
+            await connect(settings(url))
+        assert "ssl_ca_certs" in str(caught.value.hint)
+        await works(await connect(settings(f"{url}?ssl_ca_certs={certificate.cert}")))
+
+
+@contextmanager
+def tls_before(port, certificate):
+    """What speaks TLS before a plain server; yields the ``rediss://`` URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+
+    class Terminator(socketserver.StreamRequestHandler):
+        def handle(self):
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as inner,
+                socket.create_connection(("127.0.0.1", port)) as outer,
+            ):
+                back = threading.Thread(target=_pour, args=(outer, inner))
+                back.start()
+                _pour(inner, outer)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Terminator) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"rediss://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _pour(source, target):
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_a_store_whose_clock_is_days_off_is_told(live, monkeypatch):

@@ -65,36 +65,42 @@ def until(holds: Callable[[], bool], otherwise: str, *, seconds: float = 15) -> 
 
 
 @contextmanager
-def cluster(folder: Path, *, size: int = 3) -> Iterator[str]:
-    """A cluster of primaries; yields its ``redis+cluster://`` URL."""
+def cluster(folder: Path, *, size: int = 3, replicas: bool = False) -> Iterator[str]:
+    """A cluster of primaries, each with a replica if asked; yields its ``redis+cluster://`` URL."""
     with ExitStack() as stack:
         ports = []
-        for index in range(size):
+        for index in range(2 * size if replicas else size):
             port, bus = free_port(), free_port()
-            own = folder / f"node{index}"
-            options = (
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                str(bus),
-                "--cluster-config-file",
-                "nodes",
-            )
+            words = f"--cluster-enabled yes --cluster-port {bus} --cluster-config-file nodes"
+            quick = "--cluster-node-timeout 1000 --repl-diskless-sync-delay 0"
+            own, options = folder / f"node{index}", f"{words} {quick}".split()
             ports.append((stack.enter_context(server(own, port, *options)), bus))
-        _join(ports)
+        _join(ports, size)
         yield f"redis+cluster://127.0.0.1:{ports[0][0]}"
 
 
-def _join(ports: list[tuple[int, int]]) -> None:
+def _join(ports: list[tuple[int, int]], size: int) -> None:
     clients = [redis.Redis(port=port) for port, _ in ports]
     for index, client in enumerate(clients):
-        first, last = SLOTS * index // len(ports), SLOTS * (index + 1) // len(ports) - 1
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        if index < size:
+            first, last = SLOTS * index // size, SLOTS * (index + 1) // size - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         for port, bus in ports:
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
     for client in clients:
         until(partial(_is_whole, client, len(ports)), "the cluster does not form")
+    ids = [client.execute_command("CLUSTER", "MYID").decode() for client in clients]
+    for client, primary in zip(clients[size:], ids, strict=False):
+        client.execute_command("CLUSTER", "REPLICATE", primary)
+    for client in clients:
+        until(partial(_knows, client, len(ports) // size), "a replica does not follow")
         client.close()
+
+
+def _knows(client: redis.Redis, copies: int) -> bool:
+    """Whether a node knows that each slot is served by so many."""
+    slots = client.execute_command("CLUSTER", "SLOTS")
+    return all(len(each) == 2 + copies for each in slots)
 
 
 def _is_whole(client: redis.Redis, size: int) -> bool:

@@ -1,0 +1,111 @@
+"""The client that a store's URL asks for: of one server, of a cluster, or of what sentinels name."""
+
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from keypool_cli.config import masked_url
+from keypool_cli.errors import UsageError
+
+Client: TypeAlias = Redis | RedisCluster
+
+CONNECT_S = 2.5
+"""How long the first connection may take, name lookup and greeting included: 3 s with the rest."""
+
+ANSWER_S = 5.0
+"""How long any later answer may take."""
+
+_CONNECTIONS = 128
+_PORT, _SENTINEL_PORT = 6379, 26379
+
+
+class _Cluster(RedisCluster):
+    """A cluster's client that reads the key of a function call off the call.
+
+    Its own way is to ask the default node: a round trip more for each call, and when that node
+    dies, no call gets far enough to find out who took over.
+    """
+
+    __slots__ = ()
+
+    async def _determine_slot(self, command: str, *args: Any) -> int:  # noqa: ANN401  # as the client has it
+        if command == "FCALL":
+            return int(self.keyslot(args[2]))
+        return await super()._determine_slot(command, *args)
+
+
+def client_of(url: str) -> Client:
+    """A client that has not connected yet. Raises UsageError for a URL that is not understood."""
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_S,
+        "socket_connect_timeout": CONNECT_S,
+        "health_check_interval": 30,
+        "protocol": 2,
+        "driver_info": None,
+        # A command whose answer was lost may have run: repeating it is for the caller to decide.
+        # Connections found closed before anything was sent are replaced by the pool, once.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        parts = urlsplit(url)
+        if parts.scheme.endswith("+sentinel"):
+            return _sentinel_client(parts, options)
+        if parts.scheme.endswith("+cluster"):
+            return _cluster_client(parts, options)
+        # This pool waits for a free connection where the plain one raises.
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=_CONNECTIONS, timeout=ANSWER_S, **options
+        )
+        return Redis.from_pool(pool)
+    except (ValueError, TypeError) as err:
+        raise UsageError(
+            f"the store URL {masked_url(url)} is not understood",
+            hint="forms: redis://user:password@host:6379/0, unix:///path?db=0, "
+            "redis+cluster://host:6379,host:6379, redis+sentinel://host:26379,host:26379/service/0",
+        ) from err
+
+
+def _cluster_client(url: SplitResult, options: dict[str, Any]) -> RedisCluster:
+    """A client of the cluster that any of the nodes in ``url`` belongs to.
+
+    Form: ``redis+cluster://[user:password@]host[:port],…``, with redis-py's options as a query.
+    """
+    login, at, hosts = url.netloc.rpartition("@")
+    first = f"{login}{at}{hosts.partition(',')[0]}"
+    plain = url._replace(scheme=url.scheme.removesuffix("+cluster"), netloc=first).geturl()
+    nodes = [ClusterNode(host, port) for host, port in hosts_of(url.geturl())]
+    return _Cluster.from_url(plain, startup_nodes=nodes, max_connections=_CONNECTIONS, **options)
+
+
+def _sentinel_client(url: SplitResult, options: dict[str, Any]) -> Redis:
+    """A client of the master that the sentinels in ``url`` name.
+
+    Form: ``redis+sentinel://[user:password@]host[:port],…/service[/db]``, with
+    ``?sentinel_username=`` and ``sentinel_password=`` where the sentinels want them, and
+    ``ssl_ca_certs=`` and the like.
+    """
+    service, _, db = url.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("no service is named")
+    words = dict(parse_qsl(url.query))
+    tls = {name: value for name, value in words.items() if name.startswith("ssl_")}
+    shared = {**options, **tls, "ssl": url.scheme.startswith("rediss")}
+    own = {"username": words.get("sentinel_username"), "password": words.get("sentinel_password")}
+    login: dict[str, Any] = {name: unquote(text) for name in own if (text := getattr(url, name))}
+    sentinels = Sentinel(hosts_of(url.geturl()), sentinel_kwargs={**shared, **own})  # type: ignore[no-untyped-call]  # redis-py has no types here
+    client: Redis = sentinels.master_for(unquote(service), db=int(db or 0), **shared, **login)
+    return client
+
+
+def hosts_of(url: str) -> list[tuple[str, int]]:
+    """The servers that ``url`` names, with ports; none for a unix socket."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return []
+    default = _SENTINEL_PORT if parts.scheme.endswith("+sentinel") else _PORT
+    each = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+    return [(host.hostname or "localhost", host.port or default) for host in each]

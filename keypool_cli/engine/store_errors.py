@@ -1,0 +1,110 @@
+"""Trouble with the live store, told as ours: what it refuses, and what to do about it."""
+
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis.exceptions
+
+from keypool_cli.config import masked_url
+from keypool_cli.errors import KeypoolError, UnreachableError
+
+_REFUSED_CREDENTIALS = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.AuthenticationWrongNumberOfArgsError,
+)
+_UNREACHABLE = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.InvalidResponse,
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.ClusterError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.NoPermissionError,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+)
+# Answers of a server that lives but takes no writes, which the client has no class for.
+_NO_WRITES = ("MISCONF", "NOREPLICAS")
+_NOT_NOW = (*_NO_WRITES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
+
+
+def unreachable(err: BaseException, url: str) -> UnreachableError:
+    """What to tell the user about ``err``, which came from the store at ``url``."""
+    where = f"the live store at {masked_url(url)}"
+    if isinstance(err, _REFUSED_CREDENTIALS) or str(err).startswith("NOAUTH"):
+        return UnreachableError(
+            f"{where} refuses these credentials",
+            hint="check user and password in KEYPOOL_REDIS_URL",
+        )
+    says, hint = _trouble(err)
+    return UnreachableError(f"{where} {says}: {_reason(err)}", hint=hint)
+
+
+def _trouble(err: BaseException) -> tuple[str, str]:
+    """What is wrong, in two or three words, and what to do."""
+    match err:
+        case redis.exceptions.NoPermissionError():
+            needed = "~kp:* ~{kp:* &kp:* +@all -@dangerous +info"
+            return "permits this user too little", f"keypool's user needs the rules {needed}"
+        case redis.exceptions.ReadOnlyError():
+            hint = "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://"
+            return "takes no writes", hint
+        case redis.exceptions.OutOfMemoryError():
+            return "takes no writes", "raise the server's maxmemory, or take other data out of it"
+        case redis.exceptions.ResponseError() if str(err).startswith(_NO_WRITES):
+            return "takes no writes", "see the server's log"
+    if isinstance(_cause(err), ssl.SSLCertVerificationError):
+        hint = "add ?ssl_ca_certs=FILE with the authority's certificate to KEYPOOL_REDIS_URL"
+        return "cannot be trusted", hint
+    hint = "run it again; if that does not help, check the server, and KEYPOOL_REDIS_URL if set"
+    return "cannot be reached", hint
+
+
+def _cause(err: BaseException) -> OSError | None:
+    """The system's or TLS's own error below the client's, where there is one."""
+    cause: BaseException | None = err
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _reason(err: BaseException) -> str:
+    """The system's own words where there are any: the client's are long and repeat the address."""
+    match _cause(err):
+        case ssl.SSLCertVerificationError() as refused:
+            return refused.verify_message
+        case ssl.SSLError() as failed:
+            return f"TLS: {failed.reason}"
+        case socket.gaierror() as unknown:
+            return str(unknown.strerror)
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case _:
+            pass
+    words = re.split(r"\n| : <", str(err))[0].rstrip(".")
+    return words or "no answer in time"
+
+
+@contextmanager
+def errors_as_ours(url: str) -> Iterator[None]:
+    """Turn the client's connection errors into UnreachableError; others pass."""
+    try:
+        yield
+    except _UNREACHABLE as err:
+        raise unreachable(err, url) from err
+    except redis.exceptions.ResponseError as err:
+        if str(err).startswith("KPCLOCK"):
+            raise KeypoolError(
+                f"the clocks of this machine and of the live store at {masked_url(url)} "
+                "differ by more than a day",
+                hint="set them right: keypool counts the day's requests by both",
+            ) from err
+        if not str(err).startswith(_NOT_NOW):
+            raise
+        raise unreachable(err, url) from err
