@@ -146,7 +146,7 @@ class App:
     async def _readyz(self, proto: Exchange) -> None:
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await self._ports.engine.now_ms()
+                await self._ports.engine.takes_writes()
                 await self._ports.call(self._ports.registry.revision)
         except TimeoutError as err:
             raise UnreachableError("a store does not answer") from err

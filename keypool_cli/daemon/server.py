@@ -173,6 +173,8 @@ async def _serve(
         loop.add_reader(parent, partial(_end_now, embedded, ExitCode.FAILURE))
     async with opened(settings, embedded=embedded) as ports:
         await ports.call(ports.registry.check_master_key)
+        if (doubt := ports.engine.store.doubt) and not (options.seat and options.seat.index):
+            log.warning(doubt)
         async with _running(ports, options) as app:
             _favour_the_loop()
             # A line for each call is written where its task ends.

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, tag
+from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, PROBE, WAKE, tag
 from keypool_cli.engine.store import Store
+from keypool_cli.engine.store_client import ANSWER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,19 @@ class Notes:
         with self.store.errors():
             seconds, micros = await self.store.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
+
+    async def takes_writes(self) -> None:
+        """Raise UnreachableError unless the store can be written to."""
+        with self.store.errors():
+            await self.store.call("SET", PROBE, 1, "PX", 1)
+
+    async def hears(self) -> None:
+        """Raise UnreachableError unless we may listen to what is published."""
+        with self.store.errors():
+            async with self.store.client.pubsub() as heard:
+                await heard.subscribe(CHANGES, f"{WAKE}probe")
+                for _ in range(2):
+                    await heard.get_message(timeout=ANSWER_S)
 
     async def lock(self, model: str, token: str, ttl_ms: int) -> bool:
         """Take the right to load a model, unless another process has it."""

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from types import MappingProxyType
 from typing import Any
 
 from redis.asyncio import Redis
@@ -22,22 +23,43 @@ _OLDEST = {"Redis": (7, 0), "Valkey": (7, 2)}
 
 
 class Store:
-    """An open live store. client: answers are bytes. embedded: our share of it, if it is ours."""
+    """An open live store.
+
+    client: answers are bytes. embedded: our share of it, if it is ours. info: what the server told
+    of itself when it was asked first.
+    """
 
     def __init__(
-        self, client: Client, url: str, embedded: EmbeddedServer | None = None, life: str = ""
+        self,
+        client: Client,
+        url: str,
+        embedded: EmbeddedServer | None = None,
+        info: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.client = client
         self.url = url
         self.embedded = embedded
+        self._info = info
         self._lane: Lane | None = None
         if isinstance(client, Redis):
+            life = str(info.get("run_id", ""))
             self._lane = Lane(client.connection_pool, answer_s=ANSWER_S, life=life)
 
     @property
     def life(self) -> str:
         """Changes with every start of the server, and with a failover; empty for a cluster."""
         return self._lane.life if self._lane is not None else ""
+
+    @property
+    def doubt(self) -> str | None:
+        """What an operator should know: a server that is full may forget what we count on."""
+        policy = str(self._info.get("maxmemory_policy", "noeviction"))
+        if policy == "noeviction" or not self._info.get("maxmemory"):
+            return None
+        return (
+            f"the live store at {masked_url(self.url)} forgets windows and cooldowns when its "
+            f"memory is full (maxmemory-policy {policy}): set maxmemory-policy to noeviction there"
+        )
 
     async def call(self, *words: Any) -> Any:  # noqa: ANN401  # as the server takes and answers
         """One command, by the shortest way; what fails is for :meth:`errors`."""
@@ -74,31 +96,31 @@ async def connect(settings: Settings, embedded: EmbeddedServer | None = None) ->
     not understood.
     """
     if settings.redis_url is not None:
-        client, life = await _open(settings.redis_url)
-        return Store(client, settings.redis_url, life=life)
+        client, info = await _open(settings.redis_url)
+        return Store(client, settings.redis_url, info=info)
     embedded = embedded or EmbeddedServer(settings.home)
     try:
         url = await asyncio.to_thread(embedded.join)
-        client, life = await _open(url)
-        return Store(client, url, embedded, life)
+        client, info = await _open(url)
+        return Store(client, url, embedded, info)
     except BaseException:
         await asyncio.to_thread(embedded.leave)
         raise
 
 
-async def _open(url: str) -> tuple[Client, str]:
-    """A client that has been answered, and the server's run id."""
+async def _open(url: str) -> tuple[Client, Mapping[str, Any]]:
+    """A client that has been answered, and what the server told of itself."""
     with errors_as_ours(url):
         async with asyncio.timeout(CONNECT_S):
             client = client_of(url)
             await _look_up(hosts_of(url))
             try:
-                info = await client.info("server")
+                info = await client.info("server", "memory")
                 _check_version(info, url)
             except BaseException:
                 await _hang_up(client)
                 raise
-            return client, str(info.get("run_id", ""))
+            return client, info
 
 
 async def _look_up(hosts: list[tuple[str, int]]) -> None:

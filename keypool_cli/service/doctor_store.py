@@ -5,10 +5,12 @@ from contextlib import suppress
 from time import time_ns
 from typing import Any
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from keypool_cli.config import Settings
 from keypool_cli.engine import store
+from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store_client import Client
 from keypool_cli.errors import ExitCode, KeypoolError
 from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
@@ -31,17 +33,34 @@ async def store_findings(settings: Settings) -> list[Finding]:
             before = _now_ms()
             seconds, micros = await opened.client.time()
             skew = seconds * 1000 + micros // 1000 - (before + _now_ms()) // 2
+        usable = await _usable(opened)
     except KeypoolError as err:
         return [failed("live store", err)]
     finally:
         await opened.close()
     kind = "embedded" if opened.embedded is not None else settings.shown("redis_url")
-    return [*_server(info, kind), *persistence(info), clock(skew, "the live store")]
+    return [_server(info, kind), *usable, *persistence(info), clock(skew, "the live store")]
+
+
+async def _usable(opened: store.Store) -> list[Finding]:
+    """What a daemon does with the store, tried: it may answer, and yet allow too little of it."""
+    engine = Engine(opened)
+    try:
+        if isinstance(opened.client, RedisCluster):
+            with opened.errors():
+                await opened.client.ping(target_nodes=RedisCluster.PRIMARIES)
+        await engine.takes_writes()
+        await engine.models()
+        await engine.snapshot("probe", [])
+        await engine.hears()
+    except KeypoolError as err:
+        return [failed("live store", err)]
+    return []
 
 
 async def _information(client: Client) -> Mapping[str, object]:
     found: dict[Any, object] = {}
-    for section in ("server", "persistence", "replication", "memory"):
+    for section in ("server", "persistence", "memory"):
         found |= await client.info(section)
     # Managed servers often forbid CONFIG: then INFO's word has to do.
     with suppress(ResponseError):
@@ -53,17 +72,10 @@ def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _server(info: Mapping[str, object], kind: str) -> Iterator[Finding]:
+def _server(info: Mapping[str, object], kind: str) -> Finding:
     product = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get(f"{product.lower()}_version")
-    yield ok("live store", f"{product} {version} answers ({kind})")
-    if info.get("role") not in {"master", None}:
-        yield problem(
-            "live store",
-            f"it is a {info.get('role')}: nothing can be written there",
-            "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://",
-            ExitCode.UNREACHABLE,
-        )
+    return ok("live store", f"{product} {version} answers ({kind})")
 
 
 def persistence(info: Mapping[str, object]) -> list[Finding]:

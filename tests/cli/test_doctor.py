@@ -1,6 +1,7 @@
 """``doctor``: what it finds, what it advises, and how it ends."""
 
 import pytest
+import redis
 
 from keypool_cli.core.model import Catalog, Event, Project, Provenance, QuotaRow
 from keypool_cli.errors import ExitCode
@@ -11,8 +12,10 @@ from tests.support.command_line import terminal
 from tests.support.raw_upstream import raw_upstream
 from tests.support.registry import teach
 from tests.support.simulator import simulator
+from tests.support.valkey import private_valkey
 
 MODEL = "gemini-2.5-flash"
+PASSWORD = "hunter2"
 GOOD = {"aof_enabled": "1", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 
 
@@ -163,6 +166,51 @@ def test_a_server_that_forgets_is_found(changed, level):
     order = ("ok", "note", "warning", "problem")
     assert max((each.level for each in found), key=order.index) == level
     assert all(each.remedy for each in found if each.level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        pytest.param("~* &* +@all -@scripting", "'fcall'", id="no functions"),
+        pytest.param("~other* &* +@all", "key", id="other keys"),
+        pytest.param("~* resetchannels +@all", "channel", id="no channels"),
+        pytest.param("~* &* +@all -set", "'set'", id="no writes"),
+        pytest.param("~kp:* ~{kp:* &kp:* +@all -@dangerous +info", None, id="all it needs"),
+    ],
+)
+def test_a_user_who_may_not_do_all_that_daemons_do_is_found(
+    two, monkeypatch, valkey_url, rules, said
+):
+    with redis.Redis.from_url(valkey_url) as admin:
+        admin.execute_command("ACL", "SETUSER", "u", "reset", "on", f">{PASSWORD}", *rules.split())
+    monkeypatch.setenv("KEYPOOL_REDIS_URL", f"{valkey_url}?username=u&password={PASSWORD}")
+    result = two("doctor", "--offline", "--json")
+    told = [each for each in result.json["findings"] if each["level"] == "problem"]
+    assert PASSWORD not in result.out
+    if said is None:
+        assert not told
+    else:
+        assert result.code == ExitCode.UNREACHABLE
+        assert "permits this user too little" in told[0]["text"]
+        assert said in told[0]["text"]
+
+
+def test_a_store_that_is_full_is_a_problem(two, monkeypatch, valkey_url):
+    monkeypatch.setenv("KEYPOOL_REDIS_URL", valkey_url)
+    with redis.Redis.from_url(valkey_url) as admin:
+        admin.config_set("maxmemory", 1)
+        result = two("doctor", "--offline", "--json")
+        admin.config_set("maxmemory", 0)
+    assert result.code == ExitCode.UNREACHABLE
+    assert levels(result)["live store"] == "problem"
+    assert "takes no writes" in result.out
+
+
+@pytest.fixture
+def valkey_url(tmp_path):
+    """A server of the test's own."""
+    with private_valkey(tmp_path) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,28 @@ def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tm
             daemon.__exit__(None, None, None)
 
 
+def test_a_store_that_takes_no_writes_is_not_ready_and_says_why(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    full = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}
+    with private_valkey(store, options=full) as url, a_home(tmp_path / "home") as home:
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p")
+        with home.daemon() as daemon, redis.Redis.from_url(url) as live:
+            assert "forgets windows and cooldowns" in daemon.log.read_text()
+            lease = daemon.granted()
+            live.config_set("maxmemory-policy", "noeviction")
+            live.config_set("maxmemory", 1)
+            for answer in (daemon.lease(), daemon.settle(lease, status=200)):
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+                assert "takes no writes" in answer.json()["detail"]
+            assert daemon.http.get("/readyz").status_code == 503
+            live.config_set("maxmemory", 0)
+            assert daemon.http.get("/readyz").status_code == 200
+            daemon.settled(lease, status=200)
+            assert daemon.model("p")["rpm"]["used"] == 1
+
+
 def test_a_store_that_restarts_is_waited_for(tmp_path):
     store = tmp_path / "store"
     store.mkdir()
