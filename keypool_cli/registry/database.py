@@ -111,6 +111,11 @@ def _parsed(url: str) -> URL:
         # The original error repeats the URL with its password.
         raise UsageError(f"{shown!r} is no database URL", hint=f"use {_FORMS}") from None
     if parsed.drivername in _POSTGRES:
+        if url.partition("?")[0].count("@") > 1:
+            # What follows the first would be taken for the server's name, and told as such.
+            raise UsageError(
+                f"{shown!r} is ambiguous", hint="write an @ of the password as %40, and a / as %2F"
+            )
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
         raise UsageError(f"database {shown} is of no known kind", hint=f"use {_FORMS}")

@@ -52,6 +52,8 @@ def test_a_restored_file_is_made_private_and_safe_again(sqlite_url, tmp_path):
         "sqlite://",
         "sqlite:///:memory:",
         "postgresql://user:hidden@host:port/db",
+        "postgresql://user:half@hidden@127.0.0.1:1/db",
+        "postgresql://user:a@hidden/b@127.0.0.1:1/db",
     ],
 )
 def test_a_url_of_no_known_form_is_a_usage_error_without_its_password(url):
