@@ -30,6 +30,9 @@ READY_WITHIN_S = 2.0
 _API = "/keypool/v1/"
 _LEASES = "/keypool/v1/leases"
 
+_AWAY = "x-keypool-away"
+"""Why the database cannot be used, where what is told is as last heard of."""
+
 _Handler = Callable[[Caller, Scope, Exchange], Awaitable[None]]
 
 log = logging.getLogger("keypool.daemon")
@@ -153,15 +156,16 @@ class App:
         answer_json(proto, 200, Healthy("ok"))
 
     async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
-        await self._watch.refresh()
-        configured = self._watch.configured
+        configured, away = await self._watch.newest()
         asked = [value for name, value in query_pairs(scope.query_string) if name == "pool"]
         for name in asked:
             caller.pool(configured, name)
         pools = asked or caller.known_pools(configured)
         if pools == []:
             raise NotFoundError("none of this client's pools exists any more")
-        answer_json(proto, 200, await status(self._ports, configured, pools=pools))
+        told = [(_AWAY, str(away).encode("ascii", "replace").decode())] if away else []
+        found = await status(self._ports.engine, configured, pools=pools)
+        answer_json(proto, 200, found, headers=told)
 
     async def _explain(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         await self._watch.refresh()

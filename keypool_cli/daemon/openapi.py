@@ -140,9 +140,7 @@ def _reads() -> Json:
     text, count = {"type": "string"}, {"type": "integer", "minimum": 1}
     pool = _parameter("pool", text)
     pools = _parameter("pool", {"type": "array", "items": text})
-    status = _operation(
-        "status", "How the pools stand.", {200: _json("Now.", "Status")}, (401, 403, 404, 503)
-    )
+    status = _operation("status", "How the pools stand.", {200: _status()}, (401, 403, 404, 503))
     explain = _operation(
         "explain",
         "Which project a request would go to, and why not the others.",
@@ -200,6 +198,12 @@ def _operation(
 
 def _json(words: str, struct: str) -> Json:
     return {"description": words, "content": {"application/json": {"schema": _ref(struct)}}}
+
+
+def _status() -> Json:
+    away = "why the database cannot be used, where this is as last heard of"
+    header = {"description": away, "required": False, "schema": {"type": "string"}}
+    return {**_json("Now.", "Status"), "headers": {"X-Keypool-Away": header}}
 
 
 def _body(struct: str) -> Json:

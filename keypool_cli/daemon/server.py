@@ -243,9 +243,8 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     pages = PageParts(ports, watch, waiting, leasing, closing, auth, counting, estimating)
     try:
         async with (
-            _at_work(
-                watch.run, books.run, reporting.run, estimating.run, closing.holding.run, hearing
-            ),
+            _at_work(watch.run, watch.unseal, hearing, books.run, reporting.run),
+            _at_work(estimating.run, closing.holding.run),
             proxy_of(
                 ports,
                 watch,

@@ -12,7 +12,6 @@ from keypool_cli.engine.engine import SKIM_CHUNK, Engine
 from keypool_cli.engine.types import View
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instants import iso
-from keypool_cli.service.ports import Ports
 from keypool_cli.service.standing import (
     STATES,
     KeyStatus,
@@ -45,11 +44,10 @@ class _Live:
 
 
 async def status(
-    ports: Ports, configured: Configured, *, pools: Sequence[str] | None = None
+    engine: Engine, configured: Configured, *, pools: Sequence[str] | None = None
 ) -> Status:
-    """:func:`stand` with the marks of this moment, as programs are promised it."""
-    configured = configured.with_marks(await ports.call(ports.registry.marks.all))
-    return promised(await stand(ports.engine, configured, pools=pools))
+    """:func:`stand`, as programs are promised it."""
+    return promised(await stand(engine, configured, pools=pools))
 
 
 async def stand(

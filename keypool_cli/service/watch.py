@@ -15,8 +15,11 @@ POLL_S = 0.5
 """How often the revision is asked for, should a notice have been lost."""
 
 
+_UNSEALED_AT_ONCE = 200
+
+
 class Watch:
-    """The newest revision known, and the secrets in use, unsealed once each."""
+    """The newest revision known, and its keys' secrets, unsealed once each."""
 
     def __init__(self, ports: Ports, configured: Configured) -> None:
         self.configured = configured
@@ -40,6 +43,15 @@ class Watch:
             if await self._ports.call(self._ports.registry.revision) != self.configured.revision:
                 self.configured = await read_configured(self._ports)
 
+    async def newest(self) -> tuple[Configured, UnreachableError | None]:
+        """What is configured, with the marks of this moment; or as last heard of, and why."""
+        try:
+            await self.refresh()
+            marks = await self._ports.call(self._ports.registry.marks.all)
+        except UnreachableError as err:
+            return self.configured, err
+        return self.configured.with_marks(marks), None
+
     async def run(self) -> None:
         """Refresh until cancelled; while the database is away, what is known stays in force."""
         # What was changed while no live store ran is mirrored nowhere.
@@ -50,6 +62,34 @@ class Watch:
             self._noticed.clear()
             with suppress(UnreachableError):
                 await self.refresh()
+
+    async def unseal(self) -> None:
+        """Know each secret before its key is leased, for the database may be away by then.
+
+        Goes on until cancelled.
+        """
+        revision = -1
+        while True:
+            if self.configured.revision != revision:
+                revision = self.configured.revision
+                await self._unseal_new()
+            await asyncio.sleep(POLL_S)
+
+    async def _unseal_new(self) -> None:
+        keys = self.configured.catalog.keys
+        wanted = [each for each in keys if self.known_secret(each) is None]
+        for start in range(0, len(wanted), _UNSEALED_AT_ONCE):
+            part = wanted[start : start + _UNSEALED_AT_ONCE]
+            # Whoever leases a key whose secret cannot be had is told why.
+            with suppress(KeypoolError):
+                found = await self._ports.call(self._ports.registry.keys.secrets, part)
+                for key_id, secret in found.items():
+                    self._keep(key_id, secret)
+
+    def _keep(self, key_id: int, secret: Secret) -> None:
+        key = self.configured.catalog.keys.get(key_id)
+        if key is not None:
+            self._secrets[key_id, key.fingerprint] = secret
 
     def known_secret(self, key_id: int) -> Secret | None:
         """The secret of a key if it is unsealed already."""
@@ -64,8 +104,7 @@ class Watch:
         if key_id not in self.configured.catalog.keys:
             await self.refresh()
         secret = await self._ports.call(self._ports.registry.keys.secret, key_id)
-        key = self.configured.catalog.keys.get(key_id)
-        if key is None:
+        if key_id not in self.configured.catalog.keys:
             raise KeypoolError("a key was removed while it was being leased", hint="try again")
-        self._secrets[key_id, key.fingerprint] = secret
+        self._keep(key_id, secret)
         return secret
