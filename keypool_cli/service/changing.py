@@ -7,6 +7,7 @@ registry loads it before it grants, so nothing is missed in between.
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
+from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured, sync_projects
@@ -20,11 +21,18 @@ async def changing(
     """Run one change of the registry and write the projects it touched to the live store.
 
     touched: ids of the projects (also of removed ones) that the change's result concerns.
+    Raises UnreachableError, and says so, where the change is made but could not be written there.
     """
     with noting_revisions() as made:
         result = await ports.call(change)
     if ports.live:
-        await spread(ports, touched(result), made)
+        try:
+            await spread(ports, touched(result), made)
+        except UnreachableError as err:
+            raise UnreachableError(
+                f"the change is made, but daemons have not all heard of it: {err}",
+                hint=f"they take it over by themselves when that is mended: {err.hint}",
+            ) from err
     return result
 
 

@@ -1,9 +1,11 @@
 """Keys on the command line: stored, listed, set aside, rotated, removed."""
 
 import pytest
+import redis
 
 from keypool_cli.errors import ExitCode
 from tests.support.command_line import secret_of
+from tests.support.valkey import private_valkey
 
 
 def test_a_key_is_stored_and_listed_without_its_secret(keypool):
@@ -194,3 +196,20 @@ def test_control_characters_of_a_reason_reach_no_terminal(keypool):
     keypool.add("k1", "p1")
     keypool("disable", "k1", "--reason", "a\x1b[31mb\tc")
     assert keypool("list").rows[0][-1] == "a [31mb c"
+
+
+def test_a_change_that_the_live_store_cannot_be_told_is_made_and_said_to_be(
+    keypool, tmp_path, monkeypatch
+):
+    keypool.add("k1", "p1")
+    with private_valkey(tmp_path) as url, redis.Redis.from_url(url) as live:
+        monkeypatch.setenv("KEYPOOL_REDIS_URL", url)
+        ask = ["explain", "--model", "gemini-2.5-flash", "--tokens", "1"]
+        assert keypool(*ask).code == 0
+        live.config_set("maxmemory", 1)
+        result = keypool("disable", "k1")
+        assert result.code == ExitCode.UNREACHABLE
+        assert "the change is made, but daemons have not all heard of it" in result.err
+        assert [row[2] for row in keypool("list").rows] == ["disabled"]
+        live.config_set("maxmemory", 0)
+        assert keypool(*ask).code == ExitCode.NO_CAPACITY
