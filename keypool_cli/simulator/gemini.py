@@ -59,6 +59,7 @@ def _authenticated(state: State, scope: Scope, exchange: Exchange) -> Caller:
     project = state.owner(key)
     if project is None:
         raise key_invalid()
+    project.shelf.drop_expired(state.now_ms())
     return Caller(project, key, call, scope, exchange)
 
 

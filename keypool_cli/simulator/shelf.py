@@ -1,6 +1,7 @@
 """What a project keeps: files, caches, batches, operations, interactions and stores."""
 
 import hashlib
+import math
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,11 +47,21 @@ class Shelf:
         self.items[name] = item
         return item
 
+    def drop_expired(self, now_ms: int) -> None:
+        """Drop the members whose time has come."""
+        for name in [name for name, item in self.items.items() if _end_ms(item) <= now_ms]:
+            self.remove(name)
+
     def remove(self, name: str) -> None:
         """Drop a member; raises GeminiError where there is none."""
         self.get(name)
         del self.items[name]
         self.contents.pop(name, None)
+
+
+def _end_ms(item: Json) -> float:
+    end = item.get("expireTime") or item.get("expirationTime")
+    return datetime.fromisoformat(end).timestamp() * 1000 if end else math.inf
 
 
 @dataclass(slots=True)

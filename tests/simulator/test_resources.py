@@ -3,6 +3,7 @@
 import httpx2
 import pytest
 
+from tests.support.running import eventually
 from tests.support.simulator import simulator
 
 FLASH = "gemini-2.5-flash"
@@ -50,6 +51,18 @@ def test_a_project_does_not_have_what_another_made(clients):
         told = f"to access the File {name.removeprefix('files/')} or it may not exist."
         assert answer.json()["error"]["message"].endswith(told)
     assert theirs.get("/v1beta/files").json() == {}
+
+
+def test_a_cache_is_gone_when_its_time_has_come(clients):
+    ours, _ = clients
+    made = {"model": f"models/{FLASH}", "contents": [{"parts": [{"text": "long"}]}]}
+    short = ours.post("/v1beta/cachedContents", json={**made, "ttl": "0.2s"}).json()["name"]
+    path = f"/v1beta/models/{FLASH}:countTokens"
+    body = {"contents": made["contents"], "cachedContent": short}
+    assert ours.post(path, json=body).status_code == 200
+    eventually(lambda: ours.get(f"/v1beta/{short}").status_code == 403)
+    assert ours.post(path, json=body).status_code == 403
+    assert ours.get("/v1beta/cachedContents").json() == {}
 
 
 def test_an_upload_takes_steps_at_their_offset_only_and_no_key(begun):
