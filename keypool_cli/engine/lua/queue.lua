@@ -295,11 +295,3 @@ function serve(ctx, ids)
 end
 
 end
-
--- after something made room in these projects
-local function serve_pools_of(ctx, states)
-  if ctx.waiting <= 0 then return end
-  commit(ctx)
-  for _, state in ipairs(states) do look_again(ctx, state.pools) end
-  serve(ctx, {})
-end

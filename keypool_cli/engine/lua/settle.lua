@@ -7,6 +7,14 @@
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
 -- renew  ARGV 2  {ms from now, lease ids}   answers {now, how many are open}
 
+-- after something made room in these projects
+local function serve_pools_of(ctx, states)
+  if ctx.waiting <= 0 then return end
+  commit(ctx)
+  for _, state in ipairs(states) do look_again(ctx, state.pools) end
+  serve(ctx, {})
+end
+
 local apply_mark, set_flag
 
 do -- Lua has room for 200 local names in one scope
