@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keypool_cli.cli.wiring import Session
+from keypool_cli.errors import UsageError
 
 MODULES: Mapping[str, str] = {
     "keys": "add list show disable enable remove rotate",
@@ -36,7 +36,7 @@ MODULES: Mapping[str, str] = {
 """What each module of this package brings, in the order of the help."""
 
 NOUNS = ("quota", "project", "pool", "client", "config")
-_VALUED = ("--home",)
+_HOME = "--home"
 _SWITCHES = ("--quiet", "-q", "--verbose", "-v", "--color", "--no-color", "--debug")
 """Options of ``keypool`` itself, with a value and without."""
 
@@ -56,24 +56,39 @@ def whole() -> typer.Typer:
 
 
 def options_first(words: Sequence[str]) -> list[str]:
-    """``words`` with the options of ``keypool`` itself in front, wherever they were typed."""
+    """``words`` with the options of ``keypool`` itself in front, wherever they were typed.
+
+    Raises UsageError where ``--home`` names no folder: the next word, or the folder that the run
+    happens to be in, is not what was meant.
+    """
     first, others, rest = [], [], iter(words)
     for word in rest:
+        option, equals, value = word.partition("=")
         if word == "--":
             others += [word, *rest]
-        elif word in _VALUED:
-            first += [word, *islice(rest, 1)]
+        elif option == _HOME:
+            folder = value if equals else next(rest, "")
+            if not folder.strip() or (folder.startswith("-") and not equals):
+                raise UsageError("--home needs a folder", hint="keypool --home DIR VERB")
+            first.append(f"{_HOME}={folder}")
         else:
-            ours = word in _SWITCHES or word.startswith(tuple(f"{each}=" for each in _VALUED))
-            (first if ours else others).append(word)
+            (first if word in _SWITCHES else others).append(word)
     return [*first, *others]
+
+
+def asks_for_help(words: Sequence[str]) -> list[str]:
+    """``keypool help VERB`` as ``keypool VERB --help``."""
+    if first_verb(words) != "help":
+        return [*words]
+    at = words.index("help")
+    return [*words[:at], *words[at + 1 :], "--help"]
 
 
 def first_verb(words: Sequence[str]) -> str:
     """The verb or noun that was typed, empty where none was."""
     before = ""
     for word in words:
-        if not word.startswith("-") and before not in _VALUED:
+        if not word.startswith("-") and before != _HOME:
             return word
         before = word
     return ""
@@ -86,6 +101,7 @@ def _app(modules: Sequence[str] | Mapping[str, str]) -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     made.callback(invoke_without_command=True)(before_the_verb)
     found = {name: import_module(f"keypool_cli.cli.{name}") for name in modules}

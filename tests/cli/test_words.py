@@ -7,7 +7,7 @@ from keypool_cli.cli.status import with_watch_interval
 from keypool_cli.cli.status_text import clock
 from keypool_cli.cli.status_view import short
 from keypool_cli.cli.tables import shortened
-from keypool_cli.cli.verbs import options_first
+from keypool_cli.cli.verbs import asks_for_help, options_first
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,23 @@ def test_watch_has_an_interval_of_its_own_where_none_is_given(words, expected):
     ("words", "expected"),
     [
         (["list", "-q"], ["-q", "list"]),
-        (["list", "--home", "h", "--json"], ["--home", "h", "list", "--json"]),
+        (["list", "--home", "h", "--json"], ["--home=h", "list", "--json"]),
         (["list", "--home=h", "-v"], ["--home=h", "-v", "list"]),
         (["show", "--", "-q"], ["show", "--", "-q"]),
-        (["list", "--home"], ["--home", "list"]),
     ],
 )
 def test_options_of_every_verb_are_taken_before_it_and_after_it(words, expected):
     assert options_first(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["help"], ["--help"]),
+        (["help", "quota", "set"], ["quota", "set", "--help"]),
+        (["-q", "help", "list"], ["-q", "list", "--help"]),
+        (["show", "help"], ["show", "help"]),
+    ],
+)
+def test_help_is_asked_for_in_front_as_well(words, expected):
+    assert asks_for_help(words) == expected
