@@ -8,7 +8,8 @@ KeypoolError                exit 1
 ├── UnreachableError        exit 6    the live store, the database or upstream cannot be reached
 ├── PartlyDoneError         exit 7    a bulk verb did some of its lines
 ├── NoCapacityError         exit 8    nothing has room for the request now
-└── DriftError              exit 9    the estimator no longer matches upstream's counts
+├── DriftError              exit 9    the estimator no longer matches upstream's counts
+└── StoppedError            exit 130  Ctrl-C ended it
 """
 
 from enum import IntEnum
@@ -95,3 +96,9 @@ class DriftError(KeypoolError):
     """The estimator no longer matches upstream's own counts."""
 
     exit_code = ExitCode.DRIFT
+
+
+class StoppedError(KeypoolError):
+    """Ctrl-C ended it; the message says what stays changed."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,8 +1,11 @@
 """``import`` and ``export``: many keys at once."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,12 +13,14 @@ import typer
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Yes, examples
 from keypool_cli.cli.progress import progress
-from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError
+from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError, StoppedError
 
 if TYPE_CHECKING:
     from keypool_cli.cli.key_files import Line
     from keypool_cli.core.model import Secret
+    from keypool_cli.registry.values import KeyOutcome, NewKey
     from keypool_cli.service.keys import KeyView
+    from keypool_cli.service.ports import Ports
 
 LONG = 200
 """Lines from which a progress bar is shown."""
@@ -46,8 +51,10 @@ def import_(
     """Store the keys of a file, each line by itself.
 
     CSV has a header: name,project,secret and, if wanted, pool,tier,priority,labels (a=b,c=d).
-    JSON lines have the same members; .env has NAME=secret lines and needs --project.
-    Exit 7 when some lines were refused, 1 when all were.
+    JSON lines have the same members; .env has NAME=secret lines and needs --project. What an
+    export tells beside them (fingerprint, state, pools) is passed over. A key that is stored
+    already, with this name, secret and project, is left as it is: a file that was stored in part
+    can be imported again. Exit 7 when some lines were refused, 1 when all were.
     """
     from keypool_cli.cli.key_files import Defaults, format_of, read_lines
 
@@ -55,37 +62,82 @@ def import_(
     chosen = format_of(file, kind)
     text = asking.stdin_text() if file == "-" else asking.file_text(file)
     lines = read_lines(text, chosen, Defaults(project, pool))
-    problems = _add(ctx, lines, dry_run=dry_run)
-    _report(ctx, lines, problems, dry_run=dry_run, as_json=as_json)
-    added = len(lines) - len(problems)
-    if problems and added:
-        raise PartlyDoneError(f"{len(problems)} of {len(lines)} lines were refused")
-    if problems:
+    told = _add(ctx, lines, dry_run=dry_run)
+    _report(ctx, lines, told, as_json=as_json)
+    if len(told.problems) == len(lines) > 0:
         raise KeypoolError(f"every line was refused ({len(lines)})")
+    if told.problems:
+        raise PartlyDoneError(f"{len(told.problems)} of {len(lines)} lines were refused")
 
 
-def _add(ctx: typer.Context, lines: "Sequence[Line]", *, dry_run: bool) -> dict[int, str]:
-    """Add what can be added; answers by line number why each other was refused."""
-    from keypool_cli.service import keys
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """By line number: why lines were refused, and which are stored already."""
 
+    dry_run: bool
+    problems: dict[int, str]
+    there: set[int]
+
+    def outcome(self, number: int) -> str:
+        if number in self.there:
+            return "stored already"
+        if number in self.problems:
+            return "refused"
+        return self.added
+
+    @property
+    def added(self) -> str:
+        return "would add" if self.dry_run else "added"
+
+
+def _add(ctx: typer.Context, lines: "Sequence[Line]", *, dry_run: bool) -> _Told:
+    """Add what can be added."""
     problems = {line.number: line.problem for line in lines if line.problem is not None}
+    told = _Told(dry_run, problems, set())
     good = [line for line in lines if line.key is not None]
     news = [line.key for line in good if line.key is not None]
     if not news:
-        return problems
-    with progress("storing keys", len(news), at_least=LONG) as done:
-        outcomes = wiring.change(
-            ctx,
-            lambda ports: keys.add_keys(
-                ports, news, by=wiring.actor(), dry_run=dry_run, progress=done
-            ),
-        )
+        return told
+    try:
+        outcomes = _store(ctx, news, dry_run=dry_run)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "interrupted: what was stored by then stays",
+            hint="the same import again stores the rest",
+        ) from None
     for line, outcome in zip(good, outcomes, strict=True):
-        if outcome.error is not None:
+        if outcome.there:
+            told.there.add(line.number)
+        elif outcome.error is not None:
             problems[line.number] = str(outcome.error)
     if not dry_run and len(news) >= LONG:
         _mirror(ctx)
-    return problems
+    return told
+
+
+def _store(
+    ctx: typer.Context, news: "Sequence[NewKey]", *, dry_run: bool
+) -> "Sequence[KeyOutcome]":
+    """Store keys; Ctrl-C ends it after the part that is being written."""
+    from keypool_cli.service import keys
+
+    interrupted = Event()
+    with progress("storing keys", len(news), at_least=LONG) as bar:
+
+        def done(count: int) -> None:
+            bar(count)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+        async def work(ports: "Ports") -> "Sequence[KeyOutcome]":
+            try:
+                return await keys.add_keys(
+                    ports, news, by=wiring.actor(), dry_run=dry_run, progress=done
+                )
+            finally:
+                interrupted.set()
+
+        return wiring.change(ctx, work)
 
 
 def _mirror(ctx: typer.Context) -> None:
@@ -97,29 +149,25 @@ def _mirror(ctx: typer.Context) -> None:
 def _report(
     ctx: typer.Context,
     lines: "Sequence[Line]",
-    problems: Mapping[int, str],
+    told: _Told,
     *,
-    dry_run: bool,
     as_json: bool,
 ) -> None:
-    added = "would add" if dry_run else "added"
     rows = [
-        (
-            line.number,
-            line.name,
-            "refused" if line.number in problems else added,
-            problems.get(line.number),
-        )
+        (line.number, line.name, told.outcome(line.number), told.problems.get(line.number))
         for line in lines
     ]
-    counts = {"added": len(lines) - len(problems), "refused": len(problems)}
+    refused, there = len(told.problems), len(told.there)
+    added = len(lines) - refused - there
     if as_json:
         names = ("line", "name", "outcome", "reason")
-        told = [dict(zip(names, row, strict=True)) for row in rows]
-        output.print_json({"dry_run": dry_run, **counts, "lines": told})
+        shown = [dict(zip(names, row, strict=True)) for row in rows]
+        counts = {"added": added, "stored_already": there, "refused": refused}
+        output.print_json({"dry_run": told.dry_run, **counts, "lines": shown})
         return
     output.print_table(ctx, ("LINE", "KEY", "OUTCOME", "REASON"), rows)
-    output.say(ctx, f"{added}: {counts['added']}, refused: {counts['refused']}")
+    also = f", stored already: {there}" if there else ""
+    output.say(ctx, f"{told.added}: {added}{also}, refused: {refused}")
 
 
 def export(
@@ -185,7 +233,12 @@ def _write_csv(records: Sequence[Mapping[str, object]]) -> None:
 
 
 def _cell(value: object) -> object:
-    return output.labels_text(value) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    text = output.labels_text(value)
+    # A comma in a label would be read as its end.
+    plain = text.count(",") == max(len(value) - 1, 0) and not text.startswith("{")
+    return text if plain else json.dumps(value, ensure_ascii=False)
 
 
 def register(app: typer.Typer) -> None:

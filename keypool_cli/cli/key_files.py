@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import PurePath
 
 from keypool_cli.cli.options import pairs
@@ -69,12 +70,7 @@ _Record = Mapping[str, object] | str
 def _csv_records(text: str) -> Iterator[tuple[int, _Record]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
     header = [name.strip().lower() for name in reader.fieldnames or ()]
-    # A file without a header has a secret where the names should be: they are not repeated.
-    if not {"name", "secret"} <= set(header) or not set(header) <= {*COLUMNS, *SHOWN_ONLY}:
-        raise UsageError(
-            "the first line must name the columns",
-            hint=f"columns: {','.join(COLUMNS)}; name and secret are needed",
-        )
+    _check_header(header)
     reader.fieldnames = header
     try:
         for row in reader:
@@ -84,13 +80,34 @@ def _csv_records(text: str) -> Iterator[tuple[int, _Record]]:
         yield reader.line_num, f"not CSV: {err}"
 
 
+def _check_header(header: Sequence[str]) -> None:
+    hint = f"columns: {','.join(COLUMNS)}; name and secret are needed"
+    # A file without a header has a secret where the names should be: they are not repeated.
+    if not {"name", "secret"} <= set(header):
+        raise UsageError("the first line must name the columns", hint=hint)
+    known = {*COLUMNS, *SHOWN_ONLY}
+    for index, name in enumerate(header):
+        if name not in known:
+            meant = get_close_matches(name, known, n=1)
+            asks = f"; did you mean {meant[0]!r}?" if meant else ""
+            raise UsageError(f"column {index + 1} has no known name{asks}", hint=hint)
+        if name in header[:index]:
+            raise UsageError(f"the column {name!r} is there twice")
+
+
 def _json_records(text: str) -> Iterator[tuple[int, _Record]]:
     for number, line in _numbered(text):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        yield number, record if isinstance(record, dict) else "not a JSON object"
+        record = _object(line)
+        yield number, "not a JSON object" if record is None else record
+
+
+def _object(text: str) -> dict[str, object] | None:
+    """A JSON object, or None where ``text`` is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _env_records(text: str) -> Iterator[tuple[int, _Record]]:
@@ -154,6 +171,10 @@ def _priority(record: Mapping[str, object]) -> int | None:
 
 
 def _labels(value: object) -> Mapping[str, str]:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = _object(value)
+        if value is None:
+            raise UsageError("the labels are not a JSON object")
     if isinstance(value, dict):
         return {str(name): str(text) for name, text in value.items()}
     parts: Iterable[str] = value.split(",") if isinstance(value, str) else ()

@@ -1,5 +1,6 @@
 """Adding keys, one or 100,000: what stands in the way of each, and what it brings with it."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -96,25 +97,36 @@ def _outcome(done: Change, vault: Vault, line: _Line, known: Known, rows: Rows) 
     if objection is None:
         _accept(done, line, known, rows)
         rows.keys.append(_key_row(done, vault, line))
-    return KeyOutcome(line.key.name, objection)
+    there = known.secrets.get(line.secret_hmac) == (line.key.name, line.key.project)
+    return KeyOutcome(line.key.name, objection, there=there and objection is not None)
 
 
 def _objection(line: _Line, known: Known) -> KeypoolError | None:
     """Why the key cannot be added, or None."""
     key = line.key
-    twin = known.secrets.get(line.secret_hmac)
+    twin, owner = known.secrets.get(line.secret_hmac, (None, None))
+    if twin == key.name:
+        return ConflictError(
+            f"key {twin!r} of project {owner!r} has this secret already",
+            hint=f"see: keypool show {twin}",
+        )
     if twin is not None:
         return ConflictError(
             f"the secret of {key.name!r} is stored already, as key {twin!r}",
             hint=f"see: keypool show {twin}",
         )
     if key.name in known.names:
-        return ConflictError(
-            f"a key named {key.name!r} exists already",
-            hint=f"choose another name, or replace its secret: keypool rotate {key.name}",
-        )
+        return name_taken(key.name)
     terms = known.projects.get(key.project)
     return None if terms is None else _contradiction(key, terms)
+
+
+def name_taken(name: str) -> ConflictError:
+    """Why a second key cannot have this name."""
+    return ConflictError(
+        f"a key named {name!r} exists already",
+        hint=f"choose another name, or replace its secret: keypool rotate {shlex.quote(name)}",
+    )
 
 
 def _contradiction(key: NewKey, terms: Terms) -> ConflictError | None:
@@ -142,7 +154,7 @@ def _accept(done: Change, line: _Line, known: Known, rows: Rows) -> None:
     if key.pool is not None or key.project not in known.pooled:
         _join_pool(done, (key.pool or DEFAULT_POOL, key.project), known, rows)
     known.names.add(key.name)
-    known.secrets[line.secret_hmac] = key.name
+    known.secrets[line.secret_hmac] = key.name, key.project
     shown = line.secret_hmac[:SHOWN_DIGITS]
     done.event("key.added", key.name, detail={"project": key.project, "fingerprint": shown})
 

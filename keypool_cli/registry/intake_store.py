@@ -24,7 +24,7 @@ class Known:
     """What the registry holds that lines may clash with; grows as lines are accepted."""
 
     names: set[str] = field(default_factory=set)
-    secrets: dict[str, str] = field(default_factory=dict)  # keyed hash to the key's name
+    secrets: dict[str, tuple[str, str]] = field(default_factory=dict)  # hash: key, project
     projects: dict[str, Terms] = field(default_factory=dict)
     pools: set[str] = field(default_factory=set)
     members: set[tuple[str, str]] = field(default_factory=set)  # pool, project
@@ -47,7 +47,7 @@ def load_known(
     """What the registry holds of these key names, keyed hashes of secrets, and projects."""
     known = Known(pools=set(connection.scalars(select(pools.c.name))))
     known.names.update(name for (name,) in _matching(connection, (keys.c.name,), names))
-    known.secrets.update(_matching(connection, (keys.c.secret_hmac, keys.c.name), hashes))
+    known.secrets.update(_holders(connection, hashes))
     columns = (projects.c.name, projects.c.tier, projects.c.priority)
     for name, tier, priority in _matching(connection, columns, owners, present):
         known.projects[name] = Terms(tier, priority)
@@ -88,6 +88,18 @@ def _memberships(connection: Connection, owners: Collection[str]) -> list[tuple[
         query = select(pools.c.name, projects.c.name).select_from(joined)
         rows = connection.execute(query.where(projects.c.name.in_(part)))
         found += [(pool, project) for pool, project in rows]
+    return found
+
+
+def _holders(connection: Connection, hashes: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The name and project of the key that has each of these secrets."""
+    found: dict[str, tuple[str, str]] = {}
+    for part in chunks(hashes):
+        query = select(keys.c.secret_hmac, keys.c.name, projects.c.name).select_from(
+            keys.join(projects)
+        )
+        rows = connection.execute(query.where(keys.c.secret_hmac.in_(part)))
+        found |= {hashed: (name, project) for hashed, name, project in rows}
     return found
 
 

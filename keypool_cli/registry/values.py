@@ -36,10 +36,14 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyOutcome:
-    """What became of one key of a bulk: added when ``error`` is None, else not touched."""
+    """What became of one key of a bulk: added when ``error`` is None, else not touched.
+
+    there: because this very key, with this name, secret and project, is stored already.
+    """
 
     name: str
     error: KeypoolError | None = None
+    there: bool = False
 
 
 class ProjectFields(TypedDict, total=False):

@@ -1,6 +1,7 @@
 """``import`` and ``export``."""
 
 import json
+import re
 
 import pytest
 
@@ -58,25 +59,91 @@ def test_what_cannot_be_stored_is_told_by_line_and_the_rest_is_stored(keypool, t
     result = keypool("import", "keys.csv", "--json")
     assert result.code == ExitCode.PARTLY_DONE
     answer = result.json
-    assert (answer["added"], answer["refused"], answer["dry_run"]) == (1, 3, False)
+    counts = [answer[each] for each in ("added", "stored_already", "refused", "dry_run")]
+    assert counts == [1, 1, 2, False]
     outcomes = [(each["line"], each["name"], each["outcome"]) for each in answer["lines"]]
-    assert outcomes[:3] == [(2, "k1", "refused"), (3, "k2", "added"), (4, "k3", "refused")]
+    assert outcomes[:3] == [(2, "k1", "stored already"), (3, "k2", "added"), (4, "k3", "refused")]
     assert [row[0] for row in keypool("list").rows] == ["k1", "k2"]
 
 
 def test_a_dry_run_shows_the_same_plan_and_keeps_nothing(keypool, tmp_path):
-    (tmp_path / "keys.csv").write_text(csv_of("k1", "k1"))
+    (tmp_path / "keys.csv").write_text(csv_of("k1", "k1") + f"k2,p1,{secret_of('k1')}\n")
     dry = keypool("import", "keys.csv", "--dry-run")
     assert dry.code == ExitCode.PARTLY_DONE
-    assert [row[2] for row in dry.rows] == ["would add", "refused"]
+    assert [row[2] for row in dry.rows] == ["would add", "stored already", "refused"]
     assert keypool("list").out == ""
     assert keypool("events").out == ""
 
 
 def test_refusing_every_line_is_a_failure(keypool, tmp_path):
-    (tmp_path / "keys.csv").write_text(csv_of("k1"))
-    assert keypool("import", "keys.csv").code == 0
-    assert keypool("import", "keys.csv").code == ExitCode.FAILURE
+    (tmp_path / "keys.csv").write_text("name,project,secret\nk1,p1,\nk2,,s\n")
+    result = keypool("import", "keys.csv")
+    assert result.code == ExitCode.FAILURE
+    assert "every line was refused (2)" in result.err
+
+
+def test_a_file_that_was_stored_in_part_can_be_imported_again(keypool, tmp_path):
+    file = tmp_path / "keys.csv"
+    file.write_text(csv_of("k1", "k2") + "k3,p1,\n")
+    assert keypool("import", "keys.csv").code == ExitCode.PARTLY_DONE
+    before = keypool("list").out
+    file.write_text(csv_of("k1", "k2", "k3"))
+    again = keypool("import", "keys.csv")
+    assert again.code == 0
+    assert [row[2] for row in again.rows] == ["stored already", "stored already", "added"]
+    assert "added: 1, stored already: 2, refused: 0" in again.err
+    assert keypool("list").out.startswith(before)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(f"k2,p1,{secret_of('k1')}", id="under another name"),
+        pytest.param(f"k1,p2,{secret_of('k1')}", id="in another project"),
+        pytest.param(f"k1,p1,{secret_of('k2')}", id="with another secret"),
+    ],
+)
+def test_a_key_that_differs_from_the_one_stored_is_refused(keypool, tmp_path, line):
+    keypool.add("k1", "p1")
+    (tmp_path / "keys.csv").write_text(f"name,project,secret\n{line}\n")
+    result = keypool("import", "keys.csv")
+    assert (result.code, result.rows[0][2]) == (ExitCode.FAILURE, "refused")
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        pytest.param("name,project,secret,labls", "did you mean 'labels'?", id="a mistyped one"),
+        pytest.param("name,secret,xyz", "column 3 has no known name", id="one of another kind"),
+        pytest.param("name,project,secret,name", "'name' is there twice", id="one twice"),
+        pytest.param("name;project;secret", "must name the columns", id="other separators"),
+    ],
+)
+def test_a_header_that_is_wrong_is_told_by_its_column(keypool, tmp_path, header, says):
+    (tmp_path / "keys.csv").write_text(f"{header}\nk1,p1,s,x\n")
+    result = keypool("import", "keys.csv")
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert says in result.err
+
+
+def test_json_that_is_nested_without_end_is_a_line_refused(keypool, tmp_path):
+    (tmp_path / "keys.jsonl").write_text("[" * 100_000)
+    result = keypool("import", "keys.jsonl")
+    assert (result.code, result.rows[0][2]) == (ExitCode.FAILURE, "refused")
+
+
+def test_an_import_that_is_interrupted_ends_soon_and_can_be_taken_up(home, keypool, tmp_path):
+    (tmp_path / "keys.csv").write_text(csv_of(*(f"k{number}" for number in range(20_000))))
+    with terminal(home, "import", "keys.csv", size=(200, 50)) as importing:
+        importing.read_until(lambda text: re.search(r"\b[1-9]\d?%", text) is not None)
+        importing.type("\x03")
+        assert importing.end() == 130
+    assert "what was stored by then stays" in importing.text
+    stored = len(keypool("list").rows)
+    assert 0 < stored < 20_000
+    assert stored % 2000 == 0, "a part is stored whole"
+    again = keypool("import", "keys.csv")
+    assert again.err == f"added: {20_000 - stored}, stored already: {stored}, refused: 0\n"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +212,21 @@ def test_an_export_can_be_imported_once_secrets_are_filled_in(keypool, tmp_path)
     assert keypool("import", "keys.jsonl").code == 0
     after = keypool("show", "k1", "--json").json["key"]
     assert after | {"created_at": ""} == before | {"created_at": ""}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_labels_of_any_kind_come_back_from_an_export(keypool, home, tmp_path, kind):
+    labels = {"team": "a,b", "x": "y=z", "\u0641\u0631\u064a\u0642": "{1}"}
+    words = [word for name, value in labels.items() for word in ("-l", f"{name}={value}")]
+    keypool.add("k1", "p1", *words)
+    keypool.add("k2", "p1", "-l", "plain=1")
+    with terminal(home, "export", "--reveal", "--format", kind, size=(400, 24)) as shown:
+        shown.end()
+    (tmp_path / f"keys.{kind}").write_text(shown.text.replace("\r\n", "\n"))
+    keypool("project", "remove", "p1", "--with-keys", "--yes")
+    assert keypool("import", f"keys.{kind}").code == 0
+    found = {each["name"]: each["labels"] for each in keypool("list", "--json").json["keys"]}
+    assert found == {"k1": labels, "k2": {"plain": "1"}}
 
 
 def test_many_lines_have_a_progress_bar_on_a_terminal(home, tmp_path):

@@ -79,7 +79,9 @@ def test_what_is_refused_in_bulk_is_as_the_schemas_say(tmp_path, monkeypatch, ca
     keypool = Keypool(monkeypatch, capsys)
     (tmp_path / "bad.toml").write_text("[keys.x]\nproject='p1'\n[projects.p1]\ntier='t'\n")
     (tmp_path / "bad.csv").write_text("Model,RPM\nm,lots\nn,4\n")
-    (tmp_path / "dup.csv").write_text(f"name,project,secret\nk1,p1,{secret_of('k1')}\nk7,p1,x\n")
+    (tmp_path / "dup.csv").write_text(
+        f"name,project,secret\nk1,p1,{secret_of('k1')}\nk7,p1,x\nk8\n"
+    )
     for name, line in (
         ("apply", "keypool apply -f bad.toml"),
         ("quota-import", "keypool quota import bad.csv --tier t"),

@@ -135,7 +135,7 @@ LIMIT_LINE = table(
     }
 )
 CHANGED_KEYS = {"outcome": TEXT, "keys": some(KEY)}
-COUNTS = {"dry_run": FLAG, "added": COUNT, "refused": COUNT}
+COUNTS = {"dry_run": FLAG, "added": COUNT, "stored_already": COUNT, "refused": COUNT}
 URL = {"url": TEXT}
 
 ANSWERS: Mapping[str, Mapping[str, Json]] = {
