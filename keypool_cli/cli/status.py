@@ -1,6 +1,7 @@
 """``status``: the answer first, then why, then the command that helps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,11 +44,14 @@ def status(
     watch: Annotated[
         float | None,
         typer.Option(
-            metavar="[S]", help=f"Redraw every S seconds; {WATCH_S:g} without S.", min=0.1
+            metavar="[S]",
+            help=f"Look again every S seconds, {WATCH_S:g} without S, until Ctrl-C.",
+            min=0.1,
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 8 when a pool has no capacity.")
+        bool,
+        typer.Option("--check", help="Exit 8 when a pool has no capacity (on each --model)."),
     ] = False,
     min_ready: Annotated[
         int | None,
@@ -132,7 +136,8 @@ async def _show(
     if look.away is not None:
         output.say(ctx, away_text(look))
     if asked is not None:
-        check(whole, asked)
+        models = frozenset(map((await look.configured()).bucket, shown.models))
+        check(whole, replace(asked, models=models))
 
 
 def _models_meant(whole: "Status", shown: "Shown") -> list[str]:

@@ -11,9 +11,11 @@ from keypool_cli.service.standing import STATES
 
 if TYPE_CHECKING:
     from keypool_cli.service.configured import Configured
-    from keypool_cli.service.standing import ModelStatus, PoolStatus, Status
+    from keypool_cli.service.standing import ModelStatus, PoolStatus, ProjectStatus, Status
 
 DIMENSIONS = ("rpm", "tpm", "rpd")
+
+_ABLE = frozenset({"ready", "full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What ``--check`` asks of each pool. max_used: a share from 0 to 1, or None."""
+    """What ``--check`` asks of each pool. max_used: a share from 0 to 1, or None.
+
+    models: as they are counted; each must be served. Empty: any is enough.
+    """
 
     min_ready: int = 1
     max_used: float | None = None
+    models: frozenset[str] = frozenset()
 
 
 def filtered(found: "Status", shown: Shown) -> "Status":
@@ -103,32 +109,52 @@ def share_of(text: str | None) -> float | None:
 def check(found: "Status", asked: Thresholds) -> None:
     """Raise NoCapacityError unless every pool is as asked. found: with all its rows."""
     if not found.pools:
-        raise NoCapacityError(
-            f"the registry, being empty, has fewer than {asked.min_ready} projects able to serve"
-        )
-    short = [each.pool for each in found.pools if each.ready + each.full < asked.min_ready]
+        raise NoCapacityError(f"the registry is empty: {_lacking(asked)}")
     problems = []
-    if short:
-        names = ", ".join(map(repr, short))
-        who = f"pool {names} has" if len(short) == 1 else f"pools {names} have"
-        problems.append(f"{who} fewer than {asked.min_ready} projects able to serve")
+    models: list[str | None] = [*sorted(asked.models)]
+    for model in models or [None]:
+        short = [each.pool for each in found.pools if _serving(each, model) < asked.min_ready]
+        if short:
+            names = ", ".join(map(repr, short))
+            on = f" on {model}" if model is not None else ""
+            problems.append(f"pool{'s' if len(short) > 1 else ''} {names}: {_lacking(asked)}{on}")
     if asked.max_used is not None:
-        problems += [each for pool in found.pools for each in _overused(pool, asked.max_used)]
+        problems += [each for pool in found.pools for each in _overused(pool, asked)]
     if problems:
         raise NoCapacityError("; ".join(problems))
 
 
-def _overused(pool: "PoolStatus", most: float) -> Iterator[str]:
+def _lacking(asked: Thresholds) -> str:
+    if asked.min_ready == 1:
+        return "no project is able to serve"
+    return f"fewer than {asked.min_ready} projects are able to serve"
+
+
+def _serving(pool: "PoolStatus", model: str | None) -> int:
+    """How many projects are able to serve a model, or any model."""
+    if model is None:
+        return pool.ready + pool.full
+    return sum(_serves(each, model) for each in pool.projects)
+
+
+def _serves(project: "ProjectStatus", model: str) -> bool:
+    if project.state in {"disabled", "dead"} or project.rule is not None:
+        return False
+    # A model that is not listed was not used and is not held.
+    return all(each.state in _ABLE for each in project.models if each.model == model)
+
+
+def _overused(pool: "PoolStatus", asked: Thresholds) -> Iterator[str]:
     """What of a pool is used beyond a share, over all its projects that serve the model."""
     serving: dict[str, list[ModelStatus]] = {}
     for project in pool.projects:
         for model in project.models:
-            if model.state in {"ready", "full"}:
+            if model.state in _ABLE and (not asked.models or model.model in asked.models):
                 serving.setdefault(model.model, []).append(model)
     for name, models in sorted(serving.items()):
         for dimension in DIMENSIONS:
             share = _share(models, dimension)
-            if share > most:
+            if asked.max_used is not None and share > asked.max_used:
                 yield f"pool {pool.pool!r} has used {share:.0%} of its {dimension} on {name}"
 
 

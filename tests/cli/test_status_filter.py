@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from keypool_cli.cli.status_filter import Thresholds, check, share_of
 from keypool_cli.errors import NoCapacityError, UsageError
@@ -54,9 +55,48 @@ def test_every_problem_is_told_in_one_line():
     with pytest.raises(NoCapacityError) as told:
         check(Status(1, "", pools), Thresholds(max_used=0.5))
     assert str(told.value) == (
-        "pool 'other' has fewer than 1 projects able to serve; "
-        "pool 'main' has used 100% of its rpm on m"
+        "pool 'other': no project is able to serve; pool 'main' has used 100% of its rpm on m"
     )
+
+
+def on(name, **states):
+    """A project on the models a and b, in these states."""
+    models = [ModelStatus(each, state, 0, FREE, FREE, FREE) for each, state in states.items()]
+    return ProjectStatus(name, None, "ready", models, [])
+
+
+@pytest.mark.parametrize(
+    ("projects", "told"),
+    [
+        pytest.param([on("p", a="ready", b="cooling")], None, id="a model that is served"),
+        pytest.param([on("p", a="cooling", b="ready")], "no project", id="one that cools"),
+        pytest.param([on("p", a="full")], None, id="one that is full serves"),
+        pytest.param([on("p", b="cooling")], None, id="one never used is not held"),
+        pytest.param(
+            [structs.replace(on("p", b="ready"), state="disabled")],
+            "no project",
+            id="a project off",
+        ),
+        pytest.param(
+            [structs.replace(on("p", b="ready"), rule="no-credit")], "no project", id="held whole"
+        ),
+    ],
+)
+def test_a_named_model_must_be_served_itself(projects, told):
+    status = Status(1, "", [pool(*projects)])
+    asked = Thresholds(models=frozenset({"a"}))
+    if told is None:
+        check(status, asked)
+        return
+    with pytest.raises(NoCapacityError, match=f"{told} is able to serve on a"):
+        check(status, asked)
+
+
+def test_the_share_of_a_named_model_alone_counts():
+    status = Status(1, "", [pool(project("p", 10, 10))])
+    check(status, Thresholds(max_used=0.5, models=frozenset({"other"})))
+    with pytest.raises(NoCapacityError):
+        check(status, Thresholds(max_used=0.5, models=frozenset({"m"})))
 
 
 @pytest.mark.parametrize(("text", "share"), [("90%", 0.9), ("90", 0.9), ("0", 0.0), (None, None)])
