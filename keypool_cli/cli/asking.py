@@ -3,9 +3,11 @@
 import getpass
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from keypool_cli.errors import KeypoolError, UsageError
+from keypool_cli.errors import KeypoolError, StoppedError, UsageError
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -18,7 +20,11 @@ def confirm(question: str, *, yes: bool) -> None:
         )
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    with _ended_line():
+        answer = sys.stdin.readline()
+        if not answer:
+            raise EOFError
+    if answer.strip().lower() not in {"y", "yes"}:
         raise KeypoolError("nothing was changed")
 
 
@@ -29,7 +35,19 @@ def hidden(prompt: str) -> str:
             "there is no terminal to ask for the secret",
             hint="give it with --from-stdin, --from-env VAR or --from-file PATH",
         )
-    return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+    with _ended_line():
+        return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+
+
+@contextmanager
+def _ended_line() -> Iterator[None]:
+    """Where Ctrl-C or Ctrl-D comes in place of an answer: end the question's line, and stop."""
+    try:
+        yield
+    except (KeyboardInterrupt, EOFError) as err:
+        sys.stderr.write("\n")
+        kind = StoppedError if isinstance(err, KeyboardInterrupt) else KeypoolError
+        raise kind("nothing was changed") from None
 
 
 def stdin_text() -> str:
@@ -39,6 +57,10 @@ def stdin_text() -> str:
 
 def env_text(variable: str) -> str:
     """An environment variable; raises UsageError if it is not set."""
+    if not variable.isidentifier():  # its value in place of its name: it is not repeated
+        raise UsageError(
+            "--from-env takes the name of a variable", hint="without $: --from-env GEMINI_KEY"
+        )
     if variable not in os.environ:
         raise UsageError(f"the environment variable {variable} is not set")
     return os.environ[variable]

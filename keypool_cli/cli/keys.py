@@ -62,8 +62,11 @@ def add(
     from keypool_cli.service import keys
 
     del yes  # nothing is asked here
-    refuse_secret_as_name(name)
+    for each in (name, project, pool):
+        refuse_secret_as_name(each or "")
     labels = pairs(label)
+    if not (from_stdin or from_env or from_file):  # it will be asked for
+        wiring.read(ctx, lambda ports: keys.refuse_taken(ports, name))
     secret = secret_from(
         stdin=from_stdin, env=from_env, file=from_file, prompt=f"Secret of {name} (not shown)"
     )

@@ -9,8 +9,10 @@ from typing import NoReturn
 import typer
 
 from keypool_cli.cli.status import with_watch_interval
-from keypool_cli.cli.verbs import app_for, first_verb, options_first
+from keypool_cli.cli.verbs import app_for, asks_for_help, first_verb, options_first
 from keypool_cli.errors import ExitCode, KeypoolError
+
+_ASK_FOR_SECRETS = ("add", "rotate")
 
 
 def main() -> NoReturn:
@@ -29,10 +31,8 @@ def main() -> NoReturn:
 def _run(words: Sequence[str]) -> int:
     try:
         # Not standalone: Typer then neither prints nor ends, and every error is told in one way.
-        app = app_for(words)
-        ended = app(
-            options_first(with_watch_interval(words)), prog_name="keypool", standalone_mode=False
-        )
+        meant = options_first(with_watch_interval(asks_for_help(words)))
+        ended = app_for(meant)(meant, prog_name="keypool", standalone_mode=False)
     except KeypoolError as err:
         if "--debug" in words:
             raise
@@ -57,6 +57,8 @@ def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
         typed = f"keypool {first_verb(words)}".strip()
         path = getattr(getattr(err, "ctx", None), "command_path", typed)
         told = err.format_message().replace("Value error, ", "")  # pydantic's words, not ours
+        if told.startswith("Got unexpected extra arg") and first_verb(words) in _ASK_FOR_SECRETS:
+            told = "a secret is no word of this command: it is asked for, or read from a source"
         return _tell(words, told, f"see: {path} --help", ExitCode(err.exit_code))
     about = str(err).partition("\n")[0]
     text = f"unexpected {type(err).__name__}" + (f": {about}" if about else "")

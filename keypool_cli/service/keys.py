@@ -8,6 +8,7 @@ import msgspec
 
 from keypool_cli.core.model import Key, Secret
 from keypool_cli.core.natural import natural
+from keypool_cli.registry.intake import name_taken
 from keypool_cli.registry.values import Actor, KeyOutcome, NewKey
 from keypool_cli.service.changing import changing
 from keypool_cli.service.configured import Configured
@@ -55,6 +56,12 @@ async def show_keys(ports: Ports, names: Sequence[str]) -> list[KeyView]:
     found = [await ports.call(ports.registry.keys.find, name) for name in dict.fromkeys(names)]
     configured = await read_configured(ports)
     return [_view(configured, key) for key in found]
+
+
+async def refuse_taken(ports: Ports, name: str) -> None:
+    """Raise ConflictError if a key has this name."""
+    if name in (await read_configured(ports)).keys:
+        raise name_taken(name)
 
 
 async def add_key(ports: Ports, new: NewKey, *, by: Actor) -> KeyView:

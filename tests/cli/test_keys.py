@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from keypool_cli.errors import ExitCode
-from tests.support.command_line import secret_of
+from tests.support.command_line import secret_of, terminal
 from tests.support.valkey import private_valkey
 
 
@@ -213,3 +213,52 @@ def test_a_change_that_the_live_store_cannot_be_told_is_made_and_said_to_be(
         assert [row[2] for row in keypool("list").rows] == ["disabled"]
         live.config_set("maxmemory", 0)
         assert keypool(*ask).code == ExitCode.NO_CAPACITY
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["add", "k1", "opaque-1", "--project", "p"], id="a secret behind the name"),
+        pytest.param(["rotate", "k1", "opaque-1"], id="a new secret behind the name"),
+        pytest.param(
+            ["add", "k1", "--project", "p", "--from-env", "opaque-1"], id="in place of a variable"
+        ),
+        pytest.param(["add", "k2", "--project", secret_of("x")], id="in place of a project"),
+        pytest.param(["client", "add", secret_of("x")], id="in place of a client"),
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_refused_and_not_repeated(keypool, words):
+    keypool.add("k1", "p1")
+    result = keypool(*words)
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert "opaque" not in result.err
+    assert secret_of("x") not in result.err
+
+
+def test_a_name_that_is_taken_is_refused_before_the_secret_is_asked_for(home, keypool):
+    keypool.add("k1", "p1")
+    with terminal(home, "add", "k1", "--project", "p1") as asked:
+        assert asked.end() == ExitCode.CONFLICT
+    assert "not shown" not in asked.text
+    assert "keypool rotate k1" in asked.text
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        pytest.param(["add", "k2", "--project", "p1"], "(not shown): ", id="a secret"),
+        pytest.param(["remove", "k1"], "[y/N] ", id="a confirmation"),
+    ],
+)
+@pytest.mark.parametrize(("key", "code"), [("\x03", 130), ("\x04", 1)], ids=["ctrl-c", "ctrl-d"])
+def test_a_question_that_is_broken_off_ends_its_line_and_says_that_nothing_changed(
+    home, keypool, words, question, key, code
+):
+    keypool.add("k1", "p1")
+    with terminal(home, *words) as asked:
+        asked.read_until(lambda text: question in text)
+        asked.type(key)
+        assert asked.end() == code
+    answer = asked.text.partition(question)[2].replace("^C", "")
+    assert answer == "\r\nkeypool: nothing was changed\r\n"
+    assert [row[0] for row in keypool("list").rows] == ["k1"]
