@@ -1,5 +1,6 @@
 """``drain``: set keys aside, and wait for those who still use them."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from keypool_cli.cli import output, wiring
 from keypool_cli.cli.options import Json, Reason, Yes, examples
-from keypool_cli.errors import KeypoolError
+from keypool_cli.errors import KeypoolError, StoppedError
 
 if TYPE_CHECKING:
     from keypool_cli.registry.values import Actor
@@ -39,11 +40,16 @@ def drain(
     """
     del yes  # nothing is asked here
     by, names = wiring.actor(reason), tuple(dict.fromkeys(key or ()))
+    back = f"to go back: {_undoing(names, project)}"
 
     async def work(ports: "Ports") -> "tuple[Drained, int, int]":
         return await _drain(ctx, ports, names, project, timeout_s=timeout, by=by)
 
-    drained, first, left = wiring.change(ctx, work)
+    try:
+        drained, first, left = wiring.change(ctx, work)
+    except KeyboardInterrupt:
+        _progress(ctx, 0)
+        raise StoppedError("no longer waiting; what was disabled stays so", hint=back) from None
     if as_json:
         told = {"project": drained.project, "keys": drained.keys}
         output.print_json({**told, "leases_at_start": first, "leases_left": left})
@@ -53,7 +59,7 @@ def drain(
     if left:
         raise KeypoolError(
             f"{_leases(left)} left after {timeout:g} s; the keys stay disabled",
-            hint="run it again to go on waiting; a lease that nobody settles ends by itself",
+            hint=f"run it again to go on waiting; {back}",
         )
 
 
@@ -76,6 +82,12 @@ async def _drain(
         _progress(ctx, left)
     _progress(ctx, 0)
     return drained, first or 0, left or 0
+
+
+def _undoing(names: tuple[str, ...], project: str | None) -> str:
+    if project is not None:
+        return f"keypool project set {shlex.quote(project)} --enable"
+    return f"keypool enable {shlex.join(names)}"
 
 
 def _progress(ctx: typer.Context, left: int) -> None:
