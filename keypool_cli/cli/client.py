@@ -7,7 +7,14 @@ import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.config import daemon_url, lease_command
-from keypool_cli.cli.options import Json, Reason, Yes, examples, new_group
+from keypool_cli.cli.options import (
+    Json,
+    Reason,
+    Yes,
+    examples,
+    new_group,
+    refuse_secret_as_name,
+)
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +65,7 @@ def add(
     from keypool_cli.registry.values import NewClient
 
     del yes  # nothing is asked here
+    refuse_secret_as_name(name)
     new = NewClient(
         name=name,
         pools=tuple(pool) if pool else None,
@@ -149,13 +157,17 @@ def revoke(
 
 
 def _instant(text: str | None) -> int | None:
-    """Milliseconds since the epoch of ``90d``, ``12h`` from now, or of an ISO-8601 date in UTC."""
+    """Milliseconds since the epoch of ``90d``, ``12h`` from now, or of an ISO-8601 date in UTC.
+
+    Raises UsageError unless that is still to come.
+    """
     if text is None:
         return None
+    now = datetime.now(UTC)
     unit = {"d": "days", "h": "hours"}.get(text[-1:])
     try:
         if unit is not None:
-            at = datetime.now(UTC) + timedelta(**{unit: int(text[:-1])})
+            at = now + timedelta(**{unit: int(text[:-1])})
         else:
             at = datetime.fromisoformat(text)
             at = at if at.tzinfo else at.replace(tzinfo=UTC)
@@ -164,4 +176,6 @@ def _instant(text: str | None) -> int | None:
             f"--expires is a number of days or hours, or a date, not {text!r}",
             hint="for example: 90d, 12h, 2027-03-31",
         ) from None
+    if at <= now:
+        raise UsageError(f"--expires {text} is over already: the token would never be accepted")
     return int(at.timestamp() * 1000)

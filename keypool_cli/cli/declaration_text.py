@@ -46,6 +46,8 @@ def parsed(text: str, form: Form) -> Mapping[str, Any]:
 def _toml(text: str) -> Mapping[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError("nested too deeply") from None
     except tomllib.TOMLDecodeError as err:
         _, at, where = str(err).rpartition("(at ")
         raise UsageError(f"not valid TOML{f' (at {where}' if at else ''}") from None

@@ -66,11 +66,12 @@ def explain(
 def _no_room(found: "Explained", tokens: int) -> NoCapacityError:
     if {each.limit for each in found.projects} != {"larger"}:
         return NoCapacityError(
-            f"pool {found.pool!r} has no room for {tokens} tokens on {found.model}",
+            f"pool {found.pool!r} has no room for {output.counted(tokens, 'token')} on {found.model}",
             hint=f"to see what helps: keypool status --pool {shlex.quote(found.pool)}",
         )
     return NoCapacityError(
-        f"no project of pool {found.pool!r} may ever take {tokens} tokens on {found.model}",
+        f"no project of pool {found.pool!r} may ever take {output.counted(tokens, 'token')} "
+        f"on {found.model}",
         hint="split the request; the limits: keypool quota list",
     )
 
@@ -136,7 +137,7 @@ def _print_for_a_person(ctx: typer.Context, found: "Explained") -> None:
 
 
 def _answer(found: "Explained") -> str:
-    request = f"{found.tokens} tokens on {found.model}"
+    request = f"{output.counted(found.tokens, 'token')} on {found.model}"
     if found.chosen is not None:
         return f"{found.pool}: {request} would go to {found.chosen}"
     waits = [each.in_s for each in found.projects if each.in_s is not None]

@@ -126,7 +126,8 @@ def remove(
     from keypool_cli.service import pools
 
     found = wiring.read(ctx, lambda ports: pools.show_pool(ports, pool))
-    asking.confirm(f"Remove pool {found.name} ({len(found.projects)} projects stay)?", yes=yes)
+    stay = output.counted(len(found.projects), "project")
+    asking.confirm(f"Remove pool {found.name}? Its {stay} will stay.", yes=yes)
     by = wiring.actor(reason)
     removed = wiring.change(ctx, lambda ports: pools.remove_pool(ports, pool, by=by))
     if as_json:

@@ -42,6 +42,8 @@ def list_(
     """List limits that were set or learned, or are assumed."""
     from keypool_cli.service import quotas
 
+    if defaults and project is not None:
+        raise UsageError("keypool assumes limits by tier, not by project", hint="say --tier TIER")
     _find(ctx, project)
     found = [
         row
@@ -82,6 +84,7 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Set limits at one scope; those not named stay. 0: the model is not offered."""
+    from keypool_cli.cli.suggesting import model_meant
     from keypool_cli.service import quotas
 
     del yes  # nothing is asked here
@@ -91,8 +94,11 @@ def set_(
     row = wiring.change(ctx, lambda ports: quotas.set_quota(ports, scope, values, by=by))
     if as_json:
         output.print_json({"quota": row})
-    else:
-        output.line(_in_words(row))
+        return
+    output.line(_in_words(row))
+    meant = None if row.model is None else model_meant(row.model, ())
+    if meant is not None:
+        output.hint(ctx, meant)
 
 
 @group.command(

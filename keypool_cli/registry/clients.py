@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import insert, select, update
 
-from keypool_cli.core.model import Client, Secret
+from keypool_cli.core.model import MAX_LIMIT, Client, Secret
 from keypool_cli.errors import ConflictError, UsageError
 from keypool_cli.registry.catalog import client_of
 from keypool_cli.registry.change import change
@@ -93,8 +93,8 @@ def _checked(new: NewClient) -> NewClient:
         raise UsageError(f"scopes are some of {', '.join(SCOPES)}")
     if new.reports not in REPORTS:
         raise UsageError(f"reports are one of {', '.join(REPORTS)}")
-    if any(limit is not None and limit < 0 for limit in (new.rpm, new.tpm)):
-        raise UsageError("a client's limits are not negative")
+    if any(limit is not None and not 0 <= limit <= MAX_LIMIT for limit in (new.rpm, new.tpm)):
+        raise UsageError("a client's limits lie between 0 and 10^12")
     if new.name in _RESERVED:
         raise UsageError(f"no client can be named {new.name!r}: records say it of keypool itself")
     return replace(

@@ -11,6 +11,9 @@ from keypool_cli.registry.database import Database
 from keypool_cli.registry.tables import events
 from keypool_cli.registry.values import Actor, EventFilter
 
+_ALL = 2**63 - 1
+"""More than there are; a database takes no larger number."""
+
 _NO_DETAIL: Mapping[str, object] = {}
 
 
@@ -37,7 +40,7 @@ class Events:
         following = chosen.after_id is not None
         order = events.c.id if following else events.c.id.desc()
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(order).limit(chosen.limit)).all()
+            rows = connection.execute(query.order_by(order).limit(min(chosen.limit, _ALL))).all()
         found = [event_of(row) for row in rows]
         return found if following else found[::-1]
 

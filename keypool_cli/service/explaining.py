@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from keypool_cli.core.model import MarkKind, Project
+from keypool_cli.core.model import MAX_LIMIT, MarkKind, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import Demand, Explanation, Reason
+from keypool_cli.errors import UsageError
+from keypool_cli.registry.names import checked_model
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instants import iso, iso_or_none
 from keypool_cli.service.lease_ids import new_lease_id
@@ -74,9 +76,14 @@ class Question:
 
 
 async def explain(ports: Ports, configured: Configured, question: Question) -> Explained:
-    """Ask the engine itself; reserves nothing. Raises NotFoundError for an unknown pool."""
+    """Ask the engine itself; reserves nothing.
+
+    Raises NotFoundError for an unknown pool, UsageError for what no request can be.
+    """
+    if question.tokens > MAX_LIMIT:
+        raise UsageError("no request has more than 10^12 tokens")
     pool = configured.pool(question.pool)
-    model = configured.bucket(question.model)
+    model = configured.bucket(checked_model(question.model))
     # What the engine knows may be older than the registry, or nothing yet.
     await sync_model(ports, model, configured)
     ids = sorted(pool.project_ids & configured.catalog.projects.keys())

@@ -282,6 +282,12 @@ def test_a_key_with_a_mistake_is_not_pruned_for_it(apply, keypool, monkeypatch):
     assert "K1 is not set" in result.json["changes"][0]["reason"]
 
 
+def test_a_file_that_is_nested_without_end_is_not_understood(apply):
+    result = apply("a = " + "[" * 100_000)
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert "nested too deeply" in result.err
+
+
 def test_pruning_asks_on_a_terminal(apply, home, keypool):
     keypool.add("extra", "px")
     apply.file.write_text("[keys]\n")

@@ -3,7 +3,8 @@
 import pytest
 
 from keypool_cli.errors import ExitCode
-from tests.support.registry import client_of
+from keypool_cli.registry.values import NewClient
+from tests.support.registry import BY, client_of
 
 
 @pytest.fixture
@@ -52,13 +53,16 @@ def test_an_unknown_scope_is_refused(pooled):
     assert pooled("client", "add", "app", "--scope", "root").code == ExitCode.USAGE
 
 
-@pytest.mark.parametrize(
-    ("text", "state"),
-    [("90d", "active"), ("12h", "active"), ("2099-01-01", "active"), ("2020-01-01", "expired")],
-)
-def test_a_token_ends_after_days_hours_or_at_a_date(pooled, text, state):
+@pytest.mark.parametrize("text", ["90d", "12h", "2099-01-01"])
+def test_a_token_ends_after_days_hours_or_at_a_date(pooled, text):
     pooled("client", "add", "app", "--expires", text)
-    assert pooled("client", "list", "--json").json["clients"][0]["state"] == state
+    [client] = pooled("client", "list", "--json").json["clients"]
+    assert (client["state"], client["expires_at"] > client["created_at"]) == ("active", True)
+
+
+def test_a_token_that_has_ended_is_listed_as_such(pooled, registry):
+    registry.clients.add(NewClient("app", expires_at_ms=1), by=BY)
+    assert pooled("client", "list").rows[0][:2] == ["app", "expired"]
 
 
 @pytest.mark.parametrize("text", ["soon", "d", "1.5d", "2020-13-01", "9" * 30 + "d"])
@@ -74,3 +78,19 @@ def test_revoking_asks_after_it_looked_the_client_up(pooled, registry):
     assert pooled("client", "revoke", "app", "--yes").code == 0
     assert client_of(registry, token) is None
     assert pooled("client", "list").rows[0][1] == "revoked"
+
+
+@pytest.mark.parametrize("text", ["0d", "-1h", "2020-01-01"])
+def test_a_token_that_would_be_over_already_is_not_made(pooled, text):
+    result = pooled("client", "add", "app", f"--expires={text}")
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert "is over already" in result.err
+    assert pooled("client", "list").out == ""
+
+
+@pytest.mark.parametrize("limit", ["--rpm", "--tpm"])
+def test_a_clients_limit_is_at_most_what_any_limit_may_be(pooled, limit):
+    result = pooled("client", "add", "app", limit, "9" * 20)
+    assert result.code == ExitCode.USAGE
+    assert "10^12" in result.err
+    assert pooled("client", "add", "app", limit, str(10**12)).code == 0

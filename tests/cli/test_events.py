@@ -92,3 +92,8 @@ def test_following_without_a_database_to_begin_with_is_an_error(home, keypool):
     (home / "keypool.db").unlink()
     (home / "keypool.db").mkdir()
     assert keypool("events", "--follow").code == ExitCode.UNREACHABLE
+
+
+def test_more_events_than_there_can_be_are_all_of_them(keypool):
+    keypool.add("k1", "p1")
+    assert keypool("events", "-n", "9" * 20).rows == keypool("events").rows != []

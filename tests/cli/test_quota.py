@@ -81,3 +81,12 @@ def test_learned_limits_are_forgotten_and_configured_ones_stay(limited, registry
     assert [row[6] for row in limited("quota", "list").rows] == ["configured"]
     again = limited("quota", "unset", "--learned", "--yes")
     assert (again.code, again.out) == (0, "")
+
+
+def test_a_limit_for_a_model_nobody_knows_is_set_with_a_hint(keypool):
+    keypool.add("k1", "p1")
+    result = keypool("quota", "set", "--project", "p1", "--model", "gemini-2.5-flsh", "--rpm", "9")
+    assert (result.code, result.out) == (0, "p1 / gemini-2.5-flsh: rpm 9\n")
+    assert "did you mean gemini-2.5-flash?" in result.err
+    known = keypool("quota", "set", "--model", "gemini-2.5-flash", "--rpm", "9")
+    assert known.err == ""

@@ -522,3 +522,26 @@ def test_what_the_live_store_did_not_hear_of_is_shown_all_the_same(pool, registr
     pool("status")
     registry.keys.disable("k1", by=BY)
     assert "1 disabled" in pool("status").out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["--model", ""], "has 1 to 100 characters", id="no name"),
+        pytest.param(["--model", "m" * 101], "not 101", id="a name that is too long"),
+        pytest.param(["--model", MODEL, "--tokens", "9" * 23], "10^12", id="too many tokens"),
+    ],
+)
+def test_what_no_request_can_be_is_not_explained(pool, words, says):
+    result = pool("explain", *words)
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert says in result.err
+
+
+def test_a_check_of_a_model_is_not_content_with_others(pool, cool):
+    for each in ("p1", "p2", "p3"):
+        cool(each, seconds=600)
+    assert pool("status", "--check", "--model", "gemini-2.5-pro").code == 0
+    result = pool("status", "--check", "--model", MODEL)
+    assert result.code == ExitCode.NO_CAPACITY
+    assert f"no project is able to serve on {MODEL}" in result.err
