@@ -82,7 +82,7 @@ _keypool_at() {
     _keypool_arguments=() _keypool_endless='' ;;
   probe)
     _keypool_verbs=''
-    _keypool_options='--model -m --check --all --samples --only-samples --pool --offline --tokenizer --junit --markdown --reason --json --help'
+    _keypool_options='--model -m --check --all --samples --only-samples --pool --offline --tokenizer --junit --markdown --reason --yes -y --json --help'
     _keypool_arguments=() _keypool_endless='' ;;
   env)
     _keypool_verbs=''

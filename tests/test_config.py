@@ -130,6 +130,12 @@ def test_an_unknown_name_in_a_file_names_the_closest_setting(settings, local_fil
     assert caught.value.hint == "did you mean 'guard_ms'?"
 
 
+def test_a_file_that_is_nested_without_end_is_no_toml(settings, user_file):
+    user_file.write_text("host = " + "[" * 100_000)
+    with pytest.raises(UsageError, match="not valid TOML"):
+        settings()
+
+
 def test_a_broken_file_is_named_with_the_place_but_not_its_text(settings, user_file):
     user_file.write_text('redis_url = "redis://:hunter2@h')
     with pytest.raises(UsageError, match=r"not valid TOML \(at .*\)") as caught:
@@ -178,6 +184,14 @@ def test_plain_http_beyond_this_machine_needs_consent(settings):
         settings(away)
     assert "--insecure-upstream" in str(caught.value.hint)
     assert settings({**away, "insecure_upstream": True}).upstream_url == "http://proxy.example"
+
+
+def test_consent_is_asked_for_in_a_way_that_every_verb_understands(settings):
+    away = {"upstream_url": "http://proxy.example/"}
+    with pytest.raises(UsageError) as caught:
+        settings(away)
+    variable, _, value = str(caught.value.hint).split(": ")[1].split()[0].partition("=")
+    assert settings(away, **{variable: value}).insecure_upstream
 
 
 @pytest.mark.parametrize(

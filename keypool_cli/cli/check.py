@@ -1,5 +1,6 @@
 """``check``: ask Gemini about keys, without spending quota."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -104,14 +105,16 @@ def _print_what_it_says(ctx: typer.Context, found: "Sequence[Checked]") -> None:
 
 def _end(ctx: typer.Context, found: "Sequence[Checked]", *, as_json: bool) -> None:
     bad = [each for each in found if each.outcome != "valid"]
-    revived = [each.key for each in found if each.outcome == "valid" and each.state != "ready"]
-    if revived and not as_json:
-        output.hint(ctx, f"valid, but {found[0].state} here: keypool enable {' '.join(revived)}")
+    aside = [each for each in found if each.outcome == "valid" and each.state != "ready"]
+    if aside and not as_json:
+        states = " or ".join(sorted({each.state for each in aside}))
+        names = shlex.join(each.key for each in aside)
+        output.hint(ctx, f"valid, but {states} here: keypool enable {names}")
     if not bad:
         return
     dead = [each.key for each in bad if each.outcome == "dead" and not each.set_dead]
-    hint = f"a dead key needs a new secret: keypool rotate {dead[0]}" if dead else None
-    text = f"{len(bad)} of {len(found)} keys are not valid"
+    hint = f"a dead key needs a new secret: keypool rotate {shlex.quote(dead[0])}" if dead else None
+    text = f"{len(bad)} of {output.counted(len(found), 'key')} not valid"
     if len(bad) < len(found):
         raise PartlyDoneError(text, hint=hint)
     if all(each.rule == "no-answer" for each in bad):

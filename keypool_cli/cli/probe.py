@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keypool_cli.cli import output, wiring
-from keypool_cli.cli.options import Json, Reason, examples
+from keypool_cli.cli.options import Json, Reason, Yes, examples
 from keypool_cli.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def probe(
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     reason: Reason = None,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Fit the token estimates to Gemini's own counts.
@@ -71,6 +72,7 @@ def probe(
     """
     from keypool_cli.cli import probe_run
 
+    del yes  # nothing is asked here
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other")
     if tokenizer is not None and not offline:

@@ -105,7 +105,7 @@ def _table(file: Path, shown: str) -> dict[str, object]:
         return {}
     except OSError as err:
         raise UsageError(f"{shown} cannot be read: {err.strerror}") from err
-    except ValueError as err:  # TOML's and UTF-8's errors are ValueErrors
+    except (ValueError, RecursionError) as err:  # TOML's and UTF-8's errors are ValueErrors
         raise UsageError(f"{shown} is not valid TOML{_where(err)}") from err
     for name in table:
         if name not in SETTING_NAMES:
@@ -113,7 +113,7 @@ def _table(file: Path, shown: str) -> dict[str, object]:
     return table
 
 
-def _where(err: ValueError) -> str:
+def _where(err: ValueError | RecursionError) -> str:
     """The place that TOML's parser names, without the text there: it may be a secret."""
     _, found, place = str(err).rpartition("(at ")
     return f" (at {place}" if found else ""
@@ -143,7 +143,8 @@ def _check_upstream(settings: Settings) -> None:
     if not local and settings.upstream_url.startswith("http:") and not settings.insecure_upstream:
         raise UsageError(
             f"upstream {settings.upstream_url} would receive keys unencrypted ({where})",
-            hint="use https://, or accept it with --insecure-upstream",
+            hint="use https://, or accept it: KEYPOOL_INSECURE_UPSTREAM=1 "
+            "(keypool serve --insecure-upstream)",
         )
     if not local and settings.window_s != values.DEFAULT_WINDOW_S:
         raise UsageError(

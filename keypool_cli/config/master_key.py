@@ -77,7 +77,8 @@ def _decoded(text: str, origin: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise UsageError(
             f"the master key is not 32 bytes in hex or base64 ({origin})",
-            hint="make one with: openssl rand -base64 32",
+            hint="put back the one that the secrets were sealed with; for a registry without "
+            "secrets make one: openssl rand -base64 32",
         )
     return key
 

@@ -189,7 +189,8 @@ class EmbeddedServer:
         log = self._folder / valkey_process.LOG_FILE
         return UnreachableError(
             f"the embedded Valkey did not start: {valkey_process.last_words(self._folder)}",
-            hint=f"see {log}; if its files are damaged, run: mv '{self._folder}' "
+            hint=f"see {log}; if the disk is full, make room (df -h); if its files are damaged, "
+            f"run: mv '{self._folder}' "
             f"'{self._folder}.damaged' (cooldowns and limits are restored from the database)",
         )
 

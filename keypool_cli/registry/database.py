@@ -91,10 +91,26 @@ def errors_as_ours(shown_url: str) -> Iterator[None]:
     except PoolTimeoutError as err:
         raise UnreachableError(f"database {shown_url} is busy", hint="try again") from err
     except (DBAPIError, sqlite3.Error) as err:
+        said = _first_line(err)
         raise UnreachableError(
-            f"database {shown_url} cannot be used: {_first_line(err)}",
-            hint="check KEYPOOL_DATABASE_URL, and that the database runs and lets you in",
+            f"database {shown_url} cannot be used: {said}", hint=_remedy(said)
         ) from err
+
+
+_REMEDIES = {
+    "disk I/O error": "look whether the disk is full or broken: df -h",
+    "database or disk is full": "make room on the disk: df -h",
+    "database is locked": "something else is writing to it; run it again",
+    "attempt to write a readonly": "look who owns the file and its folder: ls -l",
+    "file is not a database": "put a backup in its place: keypool guide operating",
+    "database disk image is malformed": "put a backup in its place: keypool guide operating",
+}
+"""What helps, by how SQLite's own words begin."""
+
+
+def _remedy(said: str) -> str:
+    found = (remedy for begins, remedy in _REMEDIES.items() if said.startswith(begins))
+    return next(found, "check KEYPOOL_DATABASE_URL, and that the database runs and lets you in")
 
 
 def _first_line(err: DBAPIError | sqlite3.Error) -> str:

@@ -67,9 +67,9 @@ def test_a_dead_key_is_taken_out_of_service_where_that_is_asked(two, gemini):
     [event] = two("events", "--kind", "key.dead", "--json").json["events"]
     assert event["subject"] == "k2"
     gemini.restore(secret_of("k2"))
-    again = two("check", "k2")
+    again = two("check", "k1", "k2")
     assert again.code == 0
-    assert "keypool enable k2" in again.err
+    assert "valid, but dead here: keypool enable k2" in again.err
 
 
 def test_when_no_key_is_valid_it_fails(two, gemini):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from contextlib import nullcontext, suppress
 import pytest
 
 from keypool_cli.cli import wiring
-from keypool_cli.errors import ExitCode
+from keypool_cli.errors import ExitCode, UnreachableError
+from keypool_cli.registry.database import errors_as_ours
 from tests.support.command_line import COMMAND, environment, process, secret_of
 from tests.support.servers import free_port
 
@@ -43,6 +45,11 @@ def test_the_version_is_told(keypool):
         pytest.param(["status", "--min-ready", "2"], "belongs to --check", id="half of a pair"),
         pytest.param(["completions", "tcsh"], ": 'tcsh' is not one of", id="a value not offered"),
         pytest.param(["status", "--watch", "--check"], "exclude each other", id="two that clash"),
+        pytest.param(["status", "--check", "--home"], "needs a folder", id="no home behind it"),
+        pytest.param(["list", "--home", ""], "needs a folder", id="a home that is empty"),
+        pytest.param(["list", "--home="], "needs a folder", id="an empty home behind ="),
+        pytest.param(["list", "--home", "-q"], "needs a folder", id="an option as a home"),
+        pytest.param(["quota", "list", "--defaults", "--project", "p"], "by tier", id="no tier"),
     ],
 )
 def test_a_wrong_command_is_exit_2_with_help_to_mend_it(keypool, words, says):
@@ -82,6 +89,36 @@ def test_a_store_that_is_away_is_exit_6_within_3_s_in_one_line(keypool, monkeypa
     assert "KEYPOOL_REDIS_URL" in hint
     assert "hunter2" not in result.err
     assert keypool("show", "k1").code == 0, "reading the registry needs no live store"
+
+
+def test_help_is_a_short_option_and_a_verb_too(keypool):
+    wanted = keypool("quota", "set", "--help").out
+    assert keypool("quota", "set", "-h").out == keypool("help", "quota", "set").out == wanted
+    assert "keypool quota set --project p1" in wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        pytest.param("disk I/O error", "df -h", id="a full disk, at an open file"),
+        pytest.param("database or disk is full", "df -h", id="a full disk"),
+        pytest.param("database is locked", "run it again", id="another writer"),
+        pytest.param("file is not a database", "a backup", id="a file of another kind"),
+        pytest.param("database disk image is malformed", "a backup", id="a damaged file"),
+        pytest.param("connection refused", "KEYPOOL_DATABASE_URL", id="a server that is away"),
+    ],
+)
+def test_what_the_database_says_comes_with_what_helps(said, remedy):
+    with pytest.raises(UnreachableError) as told, errors_as_ours("sqlite:///k.db"):
+        raise sqlite3.OperationalError(said)
+    assert remedy in str(told.value.hint)
+
+
+def test_a_damaged_master_key_is_not_answered_with_the_advice_to_make_another(keypool, home):
+    keypool.add("k1", "p1")
+    (home / "master.key").write_text("torn")
+    hint = keypool.add("k2", "p1").err.splitlines()[-1]
+    assert hint.startswith("hint: put back the one that the secrets were sealed with")
 
 
 def test_a_database_that_is_away_is_exit_6(keypool, monkeypatch, tmp_path):

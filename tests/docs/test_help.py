@@ -33,6 +33,16 @@ def test_every_verb_has_json_and_its_summary_fits_the_list(words, command):
     assert not command.get_short_help_str(limit=58).endswith("..."), words
 
 
+CHANGING = {("add",), ("import",), ("quota", "import"), ("client", "add")}
+"""Verbs that change something without a reason to give."""
+
+
+@pytest.mark.parametrize(("words", "command"), VERBS, ids=[" ".join(words) for words, _ in VERBS])
+def test_every_verb_that_changes_something_takes_yes(words, command):
+    options = {name for option in command.params for name in option.opts}
+    assert ("--yes" in options) == ("--reason" in options or words in CHANGING)
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [each for each in EXAMPLES if not runs_on(*each)],
