@@ -27,7 +27,7 @@ from keypool_cli.engine.keyspace import CHANGES, WAKE
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
 from keypool_cli.http.access_log import LogForm, logged
 from keypool_cli.http.address import Address, listen
-from keypool_cli.http.server import serve
+from keypool_cli.http.server import STOPPING, serve
 from keypool_cli.http.tls import Tls
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
@@ -46,7 +46,6 @@ from keypool_cli.service.watch import Watch
 
 _SWITCH_S = 0.001
 _LEAVE_S = 4
-_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 _Work = Callable[[], Coroutine[object, object, None]]
 
@@ -78,7 +77,7 @@ def _say_ready(url: str) -> None:
 def run_daemon(
     settings: Settings, options: ServeOptions, *, on_ready: Callable[[str], None] = _say_ready
 ) -> None:
-    """Serve until SIGTERM or SIGINT; on_ready is told the base URL. Raises before it serves."""
+    """Serve until SIGTERM, SIGINT or SIGHUP; on_ready is told the base URL. Raises before it serves."""
     _check(settings, options)
     address = Address(settings.host, settings.port, reuse_port=options.workers > 1, tls=options.tls)
     if options.workers == 1:
@@ -114,7 +113,7 @@ def _run_workers(
     alive, ours = os.pipe()
     pids: list[int] = []
     # A signal waits until there is someone to tell.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     for index, seat in enumerate(seats(options.workers)):
         pid = os.fork()
         if pid == 0:
@@ -124,9 +123,9 @@ def _run_workers(
             _worker(settings, mine, bound, alive, on_ready if index == 0 else lambda _: None)
         pids.append(pid)
     reserved.close()
-    for number in _ENDING:
+    for number in STOPPING:
         signal.signal(number, lambda *_: _end_all(pids))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     failed = [pid for pid in pids if os.waitpid(pid, 0)[1] != 0]
     if failed:
         raise KeypoolError(f"{len(failed)} of {len(pids)} workers failed", hint="see the log above")
@@ -190,10 +189,10 @@ async def _serve(
 def _end_when_told(embedded: EmbeddedServer, *, by_parent: bool) -> None:
     """Before and after it serves, a signal ends the process at once.
 
-    by_parent: SIGTERM alone does. A Ctrl-C reaches workers too, whom their parent then tells:
-    as a second signal that would break off what is being drained.
+    by_parent: SIGTERM alone does. A Ctrl-C and a hang-up reach workers too, whom their parent then
+    tells: as a second signal that would break off what is being drained.
     """
-    numbers = _ENDING[:1] if by_parent else _ENDING
+    numbers = STOPPING[:1] if by_parent else STOPPING
     for number in numbers:
         signal.signal(number, lambda *_: _end_now(embedded, ExitCode.OK))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
@@ -204,7 +203,7 @@ def _end_now(embedded: EmbeddedServer, code: ExitCode) -> NoReturn:
 
     The kernel's alarm ends a process that cannot leave in time.
     """
-    for number in _ENDING:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     signal.alarm(_LEAVE_S)
     embedded.end_process(int(code))

@@ -24,7 +24,13 @@ from keypool_cli.http.tls import Tls
 _CONNECTIONS = 65_536
 """Served at once. granian's default of 128 would let parked requests shut out all others."""
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    # The terminal was closed; but not for who was started to outlive it, as nohup does.
+    *(() if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)),
+)
+"""Signals that tell a server to end."""
 
 _BREAK_S = 1.0
 """How long the server may take to notice that its connections are broken."""
@@ -106,7 +112,7 @@ async def serve(
     drain_s: float = 30.0,
     quick: Mapping[str, Quick] | None = None,
 ) -> None:
-    """Serve ``app`` on the running loop until SIGTERM or SIGINT, then drain and return.
+    """Serve ``app`` on the running loop until a signal tells it to stop, then drain and return.
 
     quick: what handles calls that bring a short body, see :func:`keypool_cli.http.calls.scheduler`.
     on_ready is called with the true port once connections are accepted. Draining refuses new
@@ -160,16 +166,16 @@ def end_process() -> NoReturn:
 
 @contextmanager
 def _stop_signals() -> Iterator[asyncio.Semaphore]:
-    """A semaphore that each SIGTERM or SIGINT releases once; what they did before is put back."""
+    """A semaphore that each of STOPPING releases once; what they did before is put back."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Semaphore(0)
-    before = {number: signal.getsignal(number) for number in _STOPPING}
-    for number in _STOPPING:
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number in STOPPING:
         loop.add_signal_handler(number, stop.release)
     try:
         yield stop
     finally:
-        for number in _STOPPING:
+        for number in STOPPING:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
 

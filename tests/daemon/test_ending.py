@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import httpx2
 import pytest
 import redis
 
@@ -61,7 +62,9 @@ def store(home):
         server.leave()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=["term", "int", "hup"]
+)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_daemon_told_to_end_as_it_starts_leaves_the_store(home, workers, number):
     for later_s in (0.0, 0.05):
@@ -97,7 +100,8 @@ def test_workers_whose_parent_was_killed_leave_the_store(home):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_interrupt_from_the_terminal_lets_calls_under_way_end(tmp_path, workers):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["int", "hup"])
+def test_an_interrupt_from_the_terminal_lets_calls_under_way_end(tmp_path, workers, number):
     """A terminal sends it to the daemon and to its workers alike."""
     with a_home(tmp_path / "home", window_s=2) as home:
         home.add_project("p", rpm=1)
@@ -107,7 +111,7 @@ def test_an_interrupt_from_the_terminal_lets_calls_under_way_end(tmp_path, worke
             parked = threading.Thread(target=lambda: answers.append(daemon.lease(wait_s=15)))
             parked.start()
             time.sleep(0.3)
-            os.killpg(daemon.process.pid, signal.SIGINT)
+            os.killpg(daemon.process.pid, number)
             parked.join(20)
             assert [each.status_code for each in answers] == [201]
             assert daemon.process.wait(END_S) == 0
@@ -131,3 +135,22 @@ def test_an_interrupt_while_it_imports_ends_it_at_once(home, tmp_path, module, w
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
     assert (process.returncode, told) == (-signal.SIGINT, b"")
+
+
+def test_one_that_was_started_to_outlive_its_terminal_does(home):
+    words = ["serve", "--port", "0"]
+    with subprocess.Popen(
+        ["nohup", sys.executable, "-m", "keypool_cli", *words],
+        env=home.env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip()
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert httpx2.get(f"{url}/healthz").status_code == 200
+        process.terminate()
+        assert process.wait(END_S) == 0

@@ -202,7 +202,7 @@ def test_an_idle_server_ends_at_once_though_a_connection_is_kept_alive(server):
     assert time.monotonic() - asked_at < 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("path", "text"),
     [
