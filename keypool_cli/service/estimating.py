@@ -205,6 +205,9 @@ class Estimating:
         name = self._ports.settings.tokenizer
         if name is None:
             return
+        if name != GOOGLE:
+            # Not first when a probe is saved: that it cannot be read would end a serving daemon.
+            self._tokenizer(name, "")
         probes = load_shipped()
         proven = {}
         for model, memory in found.items():

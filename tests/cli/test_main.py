@@ -248,3 +248,9 @@ def test_help_imports_nothing_heavy():
         for each in (program, bare)
     ]
     assert found[0] == found[1]
+
+
+def test_a_tokenizer_that_is_not_there_is_told_before_anything_is_served(home):
+    result = process(home, "serve", "--port", "0", KEYPOOL_TOKENIZER="no.model")
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert "no tokenizer file" in result.err
