@@ -1,13 +1,10 @@
 """An event in a person's words: when, what, to what, by whom, and why."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keypool_cli.service.events import EventView
-
-_INSTANT = "_at_ms"
 
 WIDTHS = (19, 16, 20)
 """Cells of time, kind and subject while following, when what comes next is not known yet."""
@@ -32,9 +29,6 @@ def detail_text(detail: Mapping[str, object]) -> str:
 def _member(name: str, value: object) -> str:
     if value in (None, "", [], {}):
         return ""
-    if name.endswith(_INSTANT) and isinstance(value, int):
-        instant = datetime.fromtimestamp(value / 1000, tz=UTC)
-        return f"{name.removesuffix(_INSTANT)}={instant:%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, Mapping):
         return f"{name}=({detail_text(value)})"
     if isinstance(value, list):

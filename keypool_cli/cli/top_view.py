@@ -23,6 +23,9 @@ MOST_POOLS = 3
 
 KEYS_HELP = "q quit  s sort  / filter  p pause  ↑↓ choose  enter open  esc back"
 
+_SAID = {"none": "no project left"}
+"""What a demand lacked that every project of its pool had refused already."""
+
 _SPARKS = ("RPM 60 s", "TPM 60 s")
 
 
@@ -68,7 +71,8 @@ def _activity(top: Top) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    told = (f"{_SAID.get(name, name)} {count}" for name, count in counts.items())
+    return ", ".join(told) or "none"
 
 
 def _reporting(instances: Sequence[InstanceView]) -> Text:

@@ -14,6 +14,8 @@ from keypool_cli.service.ports import Ports
 
 POLL_S = 0.5
 
+_INSTANT = "_at_ms"
+
 
 class EventView(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the audit log."""
@@ -70,5 +72,19 @@ def _view(event: Event) -> EventView:
         actor=event.actor,
         host=event.host,
         reason=event.reason,
-        detail=event.detail,
+        detail=dict(map(_shown, event.detail.items())),
     )
+
+
+def _shown(member: tuple[str, object]) -> tuple[str, object]:
+    """A member of a detail, with instants as JSON has them everywhere: ISO-8601 in UTC."""
+    name, value = member
+    if name.endswith(_INSTANT) and isinstance(value, int):
+        return name.removesuffix(_INSTANT), iso(value)
+    return name, _deep(value)
+
+
+def _deep(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(map(_shown, value.items()))
+    return [_deep(each) for each in value] if isinstance(value, list) else value

@@ -11,6 +11,7 @@ from keypool_cli.cli.durations import seconds_of
 from keypool_cli.cli.event_text import detail_text
 from keypool_cli.errors import ExitCode, UsageError
 from tests.support.command_line import COMMAND, environment, terminal
+from tests.support.registry import BY
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_what_is_no_span_is_refused(text):
 def test_a_detail_is_told_in_words():
     detail = {
         "rule": "per-day",
-        "until_at_ms": 1_000,
+        "until": "1970-01-01T00:00:01.000Z",
         "marks": [{"kind": "cool"}],
         "void": [],
         "key": None,
@@ -63,7 +64,7 @@ def test_a_detail_is_told_in_words():
         "counts": {"marks": 1},
     }
     assert detail_text(detail) == (
-        "rule=per-day until=1970-01-01T00:00:01Z marks:1 projects=p1,p2 counts=(marks=1)"
+        "rule=per-day until=1970-01-01T00:00:01.000Z marks:1 projects=p1,p2 counts=(marks=1)"
     )
 
 
@@ -97,3 +98,15 @@ def test_following_without_a_database_to_begin_with_is_an_error(home, keypool):
 def test_more_events_than_there_can_be_are_all_of_them(keypool):
     keypool.add("k1", "p1")
     assert keypool("events", "-n", "9" * 20).rows == keypool("events").rows != []
+
+
+def test_instants_are_written_alike_in_a_detail_and_beside_it(keypool, registry):
+    marks = [{"kind": "cool", "until_at_ms": 2_000}]
+    detail = {"until_at_ms": 1_000, "marks": marks, "free_at_ms": None}
+    registry.events.add("refusal", "p1", by=BY, detail=detail)
+    [event] = keypool("events", "--json").json["events"]
+    assert event["detail"] == {
+        "until": "1970-01-01T00:00:01.000Z",
+        "marks": [{"kind": "cool", "until": "1970-01-01T00:00:02.000Z"}],
+        "free_at_ms": None,
+    }

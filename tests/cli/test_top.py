@@ -14,6 +14,7 @@ from keypool_cli.cli.status_text import rows_of
 from keypool_cli.cli.top_history import History, sparkline
 from keypool_cli.cli.top_keys import keys_in
 from keypool_cli.cli.top_state import State, matching, press, row_id
+from keypool_cli.cli.top_view import _counts
 from keypool_cli.config import load
 from keypool_cli.errors import ExitCode
 from keypool_cli.service.instances import INSTANCES, Record
@@ -252,3 +253,8 @@ def test_rows_that_were_never_used_take_no_memory():
     history = History()
     history.add([project("a", model(rpm=0)), project("b", model(rpm=1))], 1.0)
     assert {row for (row, _) in history._samples} == {("b", "m")}
+
+
+def test_what_a_demand_lacked_is_told_in_words():
+    assert _counts({"tpm": 3, "none": 1}) == "tpm 3, no project left 1"
+    assert _counts({}) == "none"
