@@ -123,12 +123,12 @@ def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
                 ",".join(each.scopes),
                 each.rpm,
                 each.tpm,
-                each.last_used_at or "never",
-                each.expires_at,
+                output.instant(each.last_used_at) or "never",
+                output.instant(each.expires_at, 10),
             )
             for each in found
         ]
-        output.print_table(ctx, columns, rows)
+        output.print_table(ctx, columns, rows, whole=("CLIENT", "STATE", "LAST USED", "EXPIRES"))
     else:
         output.say(ctx, "no clients yet")
         output.hint(ctx, "to add one: keypool client add NAME")

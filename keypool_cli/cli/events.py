@@ -74,7 +74,8 @@ def _print(ctx: typer.Context, found: "Sequence[EventView]") -> None:
     from keypool_cli.cli.event_text import detail_text, when, who
 
     rows = [(when(e), e.kind, e.subject, who(e), e.reason, detail_text(e.detail)) for e in found]
-    output.print_table(ctx, ("AT (UTC)", "KIND", "SUBJECT", "BY", "REASON", "DETAIL"), rows)
+    columns = ("AT (UTC)", "KIND", "SUBJECT", "BY", "REASON", "DETAIL")
+    output.print_table(ctx, columns, rows, whole=columns[:2])
 
 
 async def _follow(

@@ -239,7 +239,7 @@ def _print_keys(ctx: typer.Context, found: "list[KeyView]") -> None:
         )
         for key in found
     ]
-    output.print_table(ctx, columns, rows)
+    output.print_table(ctx, columns, rows, whole=("KEY", "STATE"))
 
 
 def _tell_each(changed: "list[KeyView]", outcome: str, *, as_json: bool) -> None:

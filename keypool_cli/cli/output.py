@@ -4,7 +4,7 @@ A table on a terminal, tab-separated lines without a header when piped, JSON whe
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -79,9 +79,13 @@ def print_json_line(payload: object) -> None:
 
 
 def print_table(
-    ctx: typer.Context, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ctx: typer.Context,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    whole: Collection[str] = (),
 ) -> None:
-    """Print rows; None is an empty cell."""
+    """Print rows; None is an empty cell. whole: columns that a narrow terminal shortens last."""
     cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
     if not on_terminal():
         sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
@@ -91,9 +95,18 @@ def print_table(
     from keypool_cli.cli.tables import Column, FittedTable
 
     filled = [
-        Column(name, [Text(row[index]) for row in cells]) for index, name in enumerate(columns)
+        Column(name, [Text(row[index]) for row in cells], whole=name in whole)
+        for index, name in enumerate(columns)
     ]
-    console(ctx).print(FittedTable(filled))
+    screen = console(ctx)
+    if FittedTable(filled).width > screen.width:  # first what is empty gives way
+        filled = [each for each in filled if any(cell.plain for cell in each.cells)]
+    screen.print(FittedTable(filled))
+
+
+def instant(text: str | None, cells: int = 16) -> str | None:
+    """An ISO-8601 instant: for a person to the minute (10 cells: the day), piped as it is."""
+    return text if text is None or not on_terminal() else text[:cells].replace("T", " ")
 
 
 def print_fields(ctx: typer.Context, fields: Mapping[str, object]) -> None:

@@ -203,11 +203,11 @@ def _print_quotas(ctx: typer.Context, found: "list[QuotaView]") -> None:
             row.rpd,
             row.in_flight,
             row.provenance,
-            row.at,
+            output.instant(row.at, 10),
         )
         for row in found
     ]
-    output.print_table(ctx, columns, rows)
+    output.print_table(ctx, columns, rows, whole=columns[:5])
 
 
 def _in_words(row: "QuotaView") -> str:

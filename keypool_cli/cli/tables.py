@@ -16,6 +16,9 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 GAP = 2
 """Cells between two columns."""
 
+LEAST = 4
+"""Cells a column is shortened to before those that should stay whole are."""
+
 NAMES_SHOWN = 3
 
 MOST_NARROW = 24
@@ -24,11 +27,15 @@ MOST_NARROW = 24
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its name and a cell for each row. least: cells that it takes in any case."""
+    """A column: its name and a cell for each row. least: cells that it takes in any case.
+
+    whole: a part of it says nothing, so that the others are shortened in its stead.
+    """
 
     name: str
     cells: Sequence[Text]
     least: int = 0
+    whole: bool = False
 
     @property
     def width(self) -> int:
@@ -51,10 +58,18 @@ class FittedTable:
         """Terminal cells it needs if nothing is shortened."""
         return sum(each.width for each in self.columns) + GAP * (len(self.columns) - 1)
 
+    def _widths(self, room: int) -> list[int]:
+        kept = sum(each.width for each in self.columns if each.whole)
+        others = [each.width for each in self.columns if not each.whole]
+        if kept + LEAST * len(others) > room:
+            return shortened([each.width for each in self.columns], room)
+        fitted = iter(shortened(others, room - kept))
+        return [each.width if each.whole else next(fitted) for each in self.columns]
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it: a line of text for each row, which takes a tenth of the time of rich's table."""
         gaps = GAP * (len(self.columns) - 1)
-        widths = shortened([each.width for each in self.columns], options.max_width - gaps)
+        widths = self._widths(options.max_width - gaps)
         if any(each.name for each in self.columns):
             yield _line([Text(each.name, style="bold") for each in self.columns], widths)
         rows = zip(*(each.cells for each in self.columns), strict=True)

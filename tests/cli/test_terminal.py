@@ -302,3 +302,23 @@ def test_the_answers_for_all_pools_come_first_each_on_a_line_of_its_own(filled, 
     assert len(answers) == 3
     assert all(" ready" in line and cell_len(line) <= 80 for line in answers), answers
     assert lines[first_table - 1] == long
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        pytest.param(["events", "-n", "3"], r"^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  \w+\.", id="when"),
+        pytest.param(["quota", "list", "--defaults"], r"  gemini-2.5-flash-lite  15 ", id="models"),
+        pytest.param(["quota", "list", "--defaults"], r"^tier tier1  ", id="whose limits"),
+        pytest.param(["quota", "list"], r"  configured  20\d\d-\d\d-\d\d$", id="since when"),
+        pytest.param(["client", "list"], r"  never  *2099-01-01$", id="the end of a token"),
+        pytest.param(["list"], r"^a-key-with-a-rather-long-name  ", id="keys"),
+    ],
+)
+def test_a_narrow_terminal_shortens_last_what_says_nothing_in_part(filled, keypool, words, whole):
+    keypool("client", "add", "web", "--expires", "2099-01-01")
+    with terminal(filled, *words, size=(80, 24)) as shown:
+        shown.end()
+    lines = lines_of(shown.text)
+    assert max(map(cell_len, lines)) <= 80
+    assert any(re.search(whole, line.rstrip()) for line in lines), lines
