@@ -48,7 +48,7 @@ def lease_command(url: str) -> str:
 
 
 # What goes between double quotes, where a shell would read more than a URL.
-_URL = re.compile(r"https?://[^\s\"$`\\]+")
+_URL = re.compile(r"https?://[^\s\"$`\\@]+")
 
 
 def env(
@@ -63,8 +63,10 @@ def env(
 
     KEYPOOL_TOKEN is to hold a token of `keypool client add`.
     """
+    from keypool_cli.config import masked_url
+
     if url is not None and not _URL.fullmatch(url):
-        raise UsageError(f"a daemon's URL is like https://127.0.0.1:8787, not {url!r}")
+        raise UsageError(f"a daemon's URL is like https://127.0.0.1:8787, not {masked_url(url)!r}")
     exports = {
         "GOOGLE_GEMINI_BASE_URL": url or daemon_url(wiring.settings(ctx)),
         **dict.fromkeys(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "$KEYPOOL_TOKEN"),

@@ -81,7 +81,8 @@ def _carry_out(
         _tell(outcome, request)
         _tell_held(ctx, outcome, request)
         _tell_dead(ctx, still_dead)
-        _tell_nothing(ctx, outcome, request, models)
+        if not still_dead:
+            _tell_nothing(ctx, outcome, request, models)
 
 
 async def _find(ports: "Ports", request: "ResetRequest") -> None:

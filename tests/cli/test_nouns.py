@@ -178,6 +178,9 @@ def test_exports_can_name_a_daemon_that_is_elsewhere_and_nothing_a_shell_would_r
         "http://",
     ):
         assert keypool("env", "--url", wrong).code == ExitCode.USAGE, wrong
+    secret = keypool("env", "--url", "https://me:hunter2@pool.example")
+    assert secret.code == ExitCode.USAGE
+    assert "hunter2" not in secret.err
 
 
 def test_a_simulator_that_cannot_start_says_why(home):

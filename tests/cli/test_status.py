@@ -356,6 +356,7 @@ def test_a_dead_key_is_named_with_its_remedy_and_revived_where_asked(pool, kill_
     assert plain.out == "nothing to reset in p1\n"
     assert "k1 stays dead: API key not valid" in plain.err
     assert "keypool rotate k1" in plain.err
+    assert plain.err.count("hint: ") == 1
     revived = pool("reset", "k1", "--failures")
     assert "reset dead key of k1: dead (key-invalid) -> ready" in revived.out
     assert pool("show", "k1", "--json").json["key"]["state"] == "ready"
