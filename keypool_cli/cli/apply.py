@@ -8,8 +8,8 @@ import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Reason, Yes, examples
-from keypool_cli.cli.progress import progress
-from keypool_cli.errors import KeypoolError, PartlyDoneError, UsageError
+from keypool_cli.cli.progress import progress, stoppable
+from keypool_cli.errors import KeypoolError, PartlyDoneError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.registry.values import Actor
@@ -88,10 +88,16 @@ def _make(
     from keypool_cli.service import applying_steps
 
     async def work(ports: "Ports") -> "list[Outcome]":
-        with progress("applying", len(changes), at_least=LONG) as done:
+        with progress("applying", len(changes), at_least=LONG) as bar, stoppable(bar) as done:
             return await applying_steps.apply(ports, declared, changes, by=by, progress=done)
 
-    return wiring.change(ctx, work)
+    try:
+        return wiring.change(ctx, work)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "interrupted: what was changed by then stays",
+            hint="the same apply again makes the rest",
+        ) from None
 
 
 def _report(

@@ -5,14 +5,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Yes, examples
-from keypool_cli.cli.progress import progress
+from keypool_cli.cli.progress import progress, stoppable
 from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError, StoppedError
 
 if TYPE_CHECKING:
@@ -121,23 +120,16 @@ def _store(
     """Store keys; Ctrl-C ends it after the part that is being written."""
     from keypool_cli.service import keys
 
-    interrupted = Event()
-    with progress("storing keys", len(news), at_least=LONG) as bar:
+    async def work(ports: "Ports") -> "Sequence[KeyOutcome]":
+        with (
+            progress("storing keys", len(news), at_least=LONG) as bar,
+            stoppable(bar) as done,
+        ):
+            return await keys.add_keys(
+                ports, news, by=wiring.actor(), dry_run=dry_run, progress=done
+            )
 
-        def done(count: int) -> None:
-            bar(count)
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-
-        async def work(ports: "Ports") -> "Sequence[KeyOutcome]":
-            try:
-                return await keys.add_keys(
-                    ports, news, by=wiring.actor(), dry_run=dry_run, progress=done
-                )
-            finally:
-                interrupted.set()
-
-        return wiring.change(ctx, work)
+    return wiring.change(ctx, work)
 
 
 def _mirror(ctx: typer.Context) -> None:
