@@ -50,6 +50,11 @@ def _ended_line() -> Iterator[None]:
         raise kind("nothing was changed") from None
 
 
+def stdin_secret(prompt: str) -> str:
+    """All of stdin, or, where a person types it, a line that is not shown."""
+    return hidden(prompt) if sys.stdin.isatty() else stdin_text()
+
+
 def stdin_text() -> str:
     """All of stdin."""
     return _decoded(sys.stdin.buffer.read())

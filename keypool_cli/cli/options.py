@@ -93,7 +93,7 @@ def secret_from(*, stdin: bool, env: str | None, file: str | None, prompt: str) 
             hint="give one of --from-stdin, --from-env, --from-file",
         )
     if stdin:
-        text = asking.stdin_text()
+        text = asking.stdin_secret(prompt)
     elif env is not None:
         text = asking.env_text(env)
     else:

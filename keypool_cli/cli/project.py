@@ -147,7 +147,7 @@ def _proxy(url: str) -> "Secret | None":
     if url == NOTHING:
         return None
     if url == "-":
-        return Secret(asking.stdin_text().strip())
+        return Secret(asking.stdin_secret("URL of the proxy (not shown)").strip())
     if masked_url(url) != url:
         raise UsageError(
             "a password in the command line is seen by others",

@@ -262,3 +262,23 @@ def test_a_question_that_is_broken_off_ends_its_line_and_says_that_nothing_chang
     answer = asked.text.partition(question)[2].replace("^C", "")
     assert answer == "\r\nkeypool: nothing was changed\r\n"
     assert [row[0] for row in keypool("list").rows] == ["k1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        pytest.param(["rotate", "k1", "--from-stdin"], secret_of("k2"), id="a secret"),
+        pytest.param(
+            ["project", "set", "p1", "--egress-proxy", "-"],
+            "http://me:hunter2@h:1",
+            id="a password",
+        ),
+    ],
+)
+def test_a_secret_that_is_typed_for_stdin_is_not_shown(home, keypool, words, typed):
+    keypool.add("k1", "p1")
+    with terminal(home, *words) as asking:
+        asking.read_until(lambda text: "(not shown): " in text)
+        asking.type(f"{typed}\n")
+        assert asking.end() == 0, asking.text
+    assert typed not in asking.text
