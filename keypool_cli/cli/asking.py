@@ -18,9 +18,9 @@ def confirm(question: str, *, yes: bool) -> None:
         raise UsageError(
             "this asks for confirmation, and there is no terminal", hint="add --yes to go ahead"
         )
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
     with _ended_line():
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
         answer = sys.stdin.readline()
         if not answer:
             raise EOFError

@@ -127,14 +127,14 @@ def test_what_is_wrong_is_found_before_anything_is_set_aside(keypool, words, cod
 
 def test_who_stops_waiting_is_told_that_the_keys_stay_disabled_and_how_to_go_back(serving):
     home, daemon = serving
-    home.add_project("e", keys=["e1"], pool="e", rpm=50)
-    lease = daemon.granted(pool="e")
-    with terminal(home.path, "drain", "e1") as drained:
+    home.add_project("left", keys=["left1"], pool="left", rpm=50)
+    lease = daemon.granted(pool="left")
+    with terminal(home.path, "drain", "left1") as drained:
         drained.read_until(lambda text: "1 lease is left" in text)
         drained.type("\x03")
         assert drained.end() == 130
     assert "no longer waiting; what was disabled stays so" in drained.text
-    assert "hint: to go back: keypool enable e1" in drained.text
-    late = process(home.path, "drain", "--project", "e", "--timeout", "0")
-    assert "to go back: keypool project set e --enable" in late.err
+    assert "hint: to go back: keypool enable left1" in drained.text
+    late = process(home.path, "drain", "--project", "left", "--timeout", "0")
+    assert "to go back: keypool project set left --enable" in late.err
     daemon.release(lease)
