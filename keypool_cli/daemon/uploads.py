@@ -84,7 +84,7 @@ class UploadCalls:
 
     async def go_on(self, token: str, scope: Scope, proto: Exchange) -> None:
         """One step of an upload: more of it, its end, or a question how far it has come."""
-        session = self._uploads.session(token)
+        session = await self._uploads.session(token)
         self._check(session, scope)
         headers = [*to_upstream(scope.headers.items()), *_length_of(scope)]
         body = self._incoming(scope, proto)

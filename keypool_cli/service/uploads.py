@@ -64,7 +64,7 @@ class Uploads:
         )
         return self._seals.token(msgspec.json.encode(session).decode(), _PURPOSE)
 
-    def session(self, token: str) -> Session:
+    async def session(self, token: str) -> Session:
         """The session of a token. Raises NotFoundError, also for one that is over."""
         try:
             if len(token) > _LONGEST_TOKEN:
@@ -72,9 +72,18 @@ class Uploads:
             found = _session.decode(self._seals.text(token, _PURPOSE))
         except (NotPermittedError, msgspec.DecodeError):
             raise _unknown() from None
-        if found.until_s <= self._clock() or self.project(found) is None:
-            raise _unknown()
-        return found
+        if found.until_s > self._clock():
+            await self._hear_of(found)
+            if self.project(found) is not None:
+                return found
+        raise _unknown()
+
+    async def _hear_of(self, session: Session) -> None:
+        """Those added a moment ago may be known only to the daemon where the upload began."""
+        known = self._watch.configured.catalog
+        client_known = not session.client_id or session.client_id in known.clients
+        if session.project_id not in known.projects or not client_known:
+            await self._watch.refresh()
 
     def project(self, session: Session) -> Project | None:
         """The project an upload goes to; None when it has been removed."""

@@ -4,7 +4,7 @@ import pytest
 
 from keypool_cli.core.model import DEFAULT_POOL, Secret
 from keypool_cli.errors import NotFoundError
-from keypool_cli.registry.values import NewKey
+from keypool_cli.registry.values import NewClient, NewKey
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.uploads import LASTS_S, Uploads
@@ -47,27 +47,37 @@ async def token(uploads, watch):
 
 
 async def test_a_token_opens_to_upstreams_url_and_project(uploads, token):
-    session = uploads.session(token)
+    session = await uploads.session(token)
     assert session.url == URL
     assert uploads.project(session).name == "p1"
 
 
+async def test_a_token_names_what_another_daemon_has_heard_of_only(uploads, ports):
+    ports.registry.keys.add(NewKey("k2", Secret("another-secret"), "p2"), by=BY)
+    client, _ = ports.registry.clients.add(NewClient("c"), by=BY)
+    other = await read_configured(ports)
+    token = uploads.token(URL, other.projects["p2"], other.pools[DEFAULT_POOL], client)
+    session = await uploads.session(token)
+    assert uploads.project(session).name == "p2"
+    assert uploads.client(session).name == "c"
+
+
 async def test_a_token_expires(uploads, token, clock):
     clock.now_s += LASTS_S - 1
-    assert uploads.session(token).url == URL
+    assert (await uploads.session(token)).url == URL
     clock.now_s += 1
     with pytest.raises(NotFoundError):
-        uploads.session(token)
+        await uploads.session(token)
 
 
 async def test_a_token_of_a_removed_project_leads_nowhere(uploads, token, ports, watch):
     ports.registry.projects.remove("p1", by=BY, with_keys=True)
     await watch.refresh()
     with pytest.raises(NotFoundError):
-        uploads.session(token)
+        await uploads.session(token)
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "A" * 9000, "ü", "A" * 200])
 async def test_no_other_text_opens_anything(uploads, wrong):
     with pytest.raises(NotFoundError):
-        uploads.session(wrong)
+        await uploads.session(wrong)
