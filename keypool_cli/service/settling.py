@@ -21,13 +21,14 @@ from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
 from keypool_cli.errors import ConflictError, NotFoundError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Refusal
+from keypool_cli.service.aliases import adopt_aliases
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
 from keypool_cli.service.old_secrets import is_about_old_secret
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.riding_out import RidingOut
-from keypool_cli.service.sync import adopt_aliases, sync_projects
+from keypool_cli.service.sync import sync_projects
 from keypool_cli.service.verdicts import (
     ANYONE,
     DAEMON,

@@ -9,7 +9,7 @@ out one window. It is looked at when a model is first used in a life of the serv
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -151,9 +151,19 @@ def _cooled(project: LiveProject, until_ms: int) -> LiveProject:
 
 
 async def _seal(ports: Ports, model: str, configured: Configured, epoch: str) -> None:
+    """Say as of when the model is loaded.
+
+    Refused where someone newer was here while we stood still for longer than the lock lasts: what
+    we wrote may have replaced theirs, and is written anew.
+    """
     pools = configured.live_pools()
-    await ports.engine.seal(model, revision=configured.revision, pools=pools, epoch=epoch)
-    await ports.engine.pump(model, "", [each.id for each in pools])
+    if await ports.engine.seal(model, revision=configured.revision, pools=pools, epoch=epoch):
+        await ports.engine.pump(model, "", [each.id for each in pools])
+        return
+    newest = await read_configured(ports)
+    if newest.revision != configured.revision:
+        await _load(ports, model, newest, lost=False)
+        await _seal(ports, model, newest, epoch)
 
 
 async def _day_counts(
@@ -172,20 +182,6 @@ async def _day_counts(
     return found
 
 
-async def adopt_aliases(ports: Ports, known: Mapping[str, str], configured: Configured) -> None:
-    """Count on its bucket model what was booked under a name now known as its alias.
-
-    known: the aliases before. Calls of other daemons that do not know a new one yet are booked
-    under the old name until they hear of it.
-    """
-    for name, model in configured.catalog.aliases.items() - known.items():
-        await sync_model(ports, model, configured)
-        ids = sorted(await ports.engine.members(name) & await ports.engine.members(model))
-        found = await ports.engine.snapshot(name, ids)
-        if used := [each for each in found.views if each.requests or each.day_requests]:
-            await ports.engine.adopt(model, used)
-
-
 async def sync_projects(
     ports: Ports, configured: Configured, project_ids: Collection[int], made: Sequence[int]
 ) -> None:
@@ -197,7 +193,7 @@ async def sync_projects(
     for revisions in _runs(made):
         for model in await _amend(ports, configured, project_ids, revisions):
             async with _lock(ports, model):
-                if (await ports.engine.snapshot(model, [])).revision > configured.revision:
+                if await _is_older(ports, model, configured):
                     # Someone newer was here first: what we read must not overwrite theirs.
                     configured = await read_configured(ports)
                 await _sync_some(ports, model, configured, project_ids, revisions)
@@ -268,8 +264,16 @@ async def _sync_some(
         model, revision=revisions[1], pools=pools, epoch=epoch, only_from=revisions[0]
     )
     if not sealed:
-        await sync_locked(ports, model, configured)
+        if epoch is not None and await _is_older(ports, model, configured):
+            await _seal(ports, model, configured, epoch)
+        else:
+            await sync_locked(ports, model, configured)
     await ports.engine.pump(model, "", [each.id for each in pools])
+
+
+async def _is_older(ports: Ports, model: str, configured: Configured) -> bool:
+    """Whether the model is loaded from a newer registry than what we have read."""
+    return (await ports.engine.snapshot(model, [])).revision > configured.revision
 
 
 @asynccontextmanager

@@ -22,7 +22,14 @@ from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.resetting import ResetRequest, reset
-from keypool_cli.service.sync import BEHIND_MS, read_configured, sync_model, sync_projects, vouch
+from keypool_cli.service.sync import (
+    BEHIND_MS,
+    read_configured,
+    sync_locked,
+    sync_model,
+    sync_projects,
+    vouch,
+)
 from tests.support.daemon import BY
 
 M = "model-a"
@@ -337,6 +344,36 @@ async def test_a_change_waits_for_whoever_loads_the_model(ports):
     await ports.engine.unlock(M, "theirs")
     await changing
     assert (await view(ports, p)).key_count == 0
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["the model", "a change"])
+async def test_who_stood_still_while_loading_leaves_what_is_newest(ports, monkeypatch, changed):
+    """So long that the lock was over, and another daemon has loaded a newer revision."""
+    p = add(ports, "p", rpm=10)
+    since = ports.registry.revision()
+    if changed:
+        await sync_model(ports, M, await read_configured(ports))
+        ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 9}, by=BY)
+    configured, load = await read_configured(ports), ports.engine.load
+
+    async def stand_still(model, projects):
+        monkeypatch.undo()
+        ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 1}, by=BY)
+        await sync_locked(ports, M, await read_configured(ports))
+        await load(model, projects)
+
+    monkeypatch.setattr(ports.engine, "load", stand_still)
+    if changed:
+        monkeypatch.setattr(ports.engine, "amend", _never)
+        await sync_projects(ports, configured, [p], since_then(ports, since))
+    else:
+        await sync_model(ports, M, configured)
+    assert isinstance(await acquire(ports, revision=ports.registry.revision()), Grant)
+    assert isinstance(await acquire(ports, revision=ports.registry.revision()), Refused)
+
+
+async def _never(*_args, **_options):
+    return False
 
 
 async def test_a_change_serves_who_waits_for_it(ports):
