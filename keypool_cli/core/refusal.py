@@ -192,5 +192,5 @@ def _reason(ruling: Ruling, message: str) -> str:
     if ruling.action in (Action.RETRY, Action.RETURN):
         return f"{ruling.reason}."
     words = redact(" ".join(message[:_QUOTE_READ].split()))[:_QUOTE]
-    quoted = "".join(char if char.isprintable() else " " for char in words)
+    quoted = "".join(char if char.isprintable() else " " for char in words).rstrip(".")
     return f"{ruling.reason}: “{quoted}”." if quoted else f"{ruling.reason}."

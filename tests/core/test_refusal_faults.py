@@ -200,7 +200,7 @@ def test_an_error_inside_a_200_is_named_by_its_status_where_its_code_says_nothin
 def test_a_reason_quotes_upstream_with_the_key_redacted():
     assert judge(403, bodies_faults.SUSPENDED).reason == (
         "Google has suspended the key: “Permission denied: Consumer 'api_key:[redacted]' "
-        "has been suspended.”."
+        "has been suspended”."
     )
 
 
