@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,14 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", patient, derandomize=True, max_examples=40)
 settings.register_profile("dev", patient, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# In the background, or under nohup, whatever the tests start would ignore these as well.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture
