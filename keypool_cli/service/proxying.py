@@ -42,13 +42,14 @@ class RefusedError(NoCapacityError):
 class Order(msgspec.Struct, frozen=True):
     """A call that a client wants made; times are instants of ``time.monotonic``.
 
-    tokens, requests: what to reserve; estimate: where tokens come from. wait_until: how long it may wait for room; deadline: when
-    no further attempt makes sense. target: path and query, without any credential. session: what
-    keeps to one project; prefer: the id of that project, as text. bearer: the key goes as a bearer
-    token, as the OpenAI-compatible paths want it. whole: the answer is one object, of use to the
-    client only when all of it is there. only: the project that has what the call names. A body
-    in parts is sent once: it cannot be had again. So is, while no answer tells that nothing was
-    made, a call that makes what upstream keeps.
+    tokens, requests: what to reserve; estimate: where tokens come from. wait_until: how long it
+    may wait for room; deadline: when no further attempt makes sense. target: path and query,
+    without any credential. session: what keeps to one project; prefer: the id of that project, as
+    text. bearer: the key goes as a bearer token, as the OpenAI-compatible paths want it. whole:
+    the answer is one object, of use to the client only when all of it is there. only: the project
+    that has what the call names. makes: upstream keeps what the call makes, so it is sent again
+    only where an answer tells that nothing was made. A body in parts is sent once: it cannot be
+    had again.
     """
 
     pool: Pool

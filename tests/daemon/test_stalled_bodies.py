@@ -105,7 +105,7 @@ class Calls:
             sock.settimeout(2 * IDLE_S)
             answer = answer or read(sock)
             after_s = time.monotonic() - begun
-            sock.settimeout(2)
+            sock.settimeout(20)
             while part := read(sock):
                 answer += part
             return Heard(parsed(answer), after_s, part == b"")
