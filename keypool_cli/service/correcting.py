@@ -1,8 +1,6 @@
 """A daemon's copy of the ratios of live traffic: read at once, refreshed in the background."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from keypool_cli.core.correction import NOTHING, Evidence, has_drifted
@@ -40,13 +38,6 @@ class Correcting:
         """One request of a kind was settled."""
         before = self._fresh.get(kind)
         self._fresh[kind] = evidence if before is None else before.plus(evidence)
-
-    async def run(self) -> None:
-        """Tick until cancelled; while the store is away, what is known stays in force."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            with suppress(UnreachableError):
-                await self.tick()
 
     async def tick(self) -> None:
         """Write what was learned, at most once for each kind, and read what is in use."""

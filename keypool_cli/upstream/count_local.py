@@ -3,7 +3,6 @@
 keypool ships none: Gemma's vocabulary is Google's, and several megabytes.
 """
 
-import hashlib
 import importlib
 import importlib.util
 import warnings
@@ -18,10 +17,6 @@ CountText = Callable[[str], int]
 
 GOOGLE: Final = "google"
 """Stands for google-genai's own LocalTokenizer, which fetches the vocabulary of a model once."""
-
-GEMMA3_SHA256: Final = "1299c11d7cf632ef3b4e11937501358ada021bbdf7c47638d13c0ee982f2e79c"
-"""Of Gemma 3's tokenizer.model, the vocabulary of Gemini 2.0 to 3 preview, as
-google-genai has both in ``google/genai/_local_tokenizer_loader.py``."""
 
 _FORMS: Final = f"give a tokenizer.model (SentencePiece), a tokenizer.json, or {GOOGLE!r}"
 
@@ -38,11 +33,6 @@ def open_tokenizer(name: str, *, model: str) -> CountText:
     if not path.is_file():
         raise UsageError(f"there is no tokenizer file {name}", hint=_FORMS)
     return _tokenizer_json(path) if path.suffix == ".json" else _sentencepiece(path)
-
-
-def is_gemma3(path: Path) -> bool:
-    """Whether a tokenizer.model is exactly Gemma 3's."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() == GEMMA3_SHA256
 
 
 def _sentencepiece(path: Path) -> CountText:
