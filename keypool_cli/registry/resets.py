@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, delete, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind
 from keypool_cli.registry.catalog import KEY_COLUMNS, key_of, mark_of
@@ -14,8 +14,7 @@ from keypool_cli.registry.values import Reset, ResetReport
 MAX_NAMED = 100
 """Projects, marks and keys that one event names; it counts them all."""
 
-
-SETBACKS = (MarkKind.COOL, MarkKind.EXCLUDE, MarkKind.DISABLE)
+_SETBACKS = (MarkKind.COOL, MarkKind.EXCLUDE, MarkKind.DISABLE)
 """What a reset with failures clears; where a day ends stays known, as learned limits do."""
 
 
@@ -35,12 +34,10 @@ def reset(done: Change, asked: Reset) -> ResetReport:
     }
     subject = names[0] if len(names) == 1 else f"{len(names)} projects"
     done.event("reset", subject, detail=detail)
-    return ResetReport(at_ms, tuple(cleared), tuple(revived))
+    return ResetReport(tuple(cleared), tuple(revived))
 
 
-def _raise_reset_at(
-    connection: Connection, project_ids: Collection[int] | None, at_ms: int
-) -> list[str]:
+def _raise_reset_at(connection: Connection, project_ids: Collection[int], at_ms: int) -> list[str]:
     """Void earlier calls' marks; returns the names of the projects."""
     names: list[str] = []
     for part in _parts(projects.c.id, project_ids):
@@ -51,7 +48,7 @@ def _raise_reset_at(
 
 
 def _clear_marks(connection: Connection, asked: Reset) -> list[Mark]:
-    kinds = SETBACKS if asked.failures else (MarkKind.COOL,)
+    kinds = _SETBACKS if asked.failures else (MarkKind.COOL,)
     wanted: ColumnElement[bool] = marks.c.kind.in_([kind.value for kind in kinds])
     if asked.model is not None:
         # None of them has a model, so the project's and the account's marks are meant as well.
@@ -64,12 +61,8 @@ def _clear_marks(connection: Connection, asked: Reset) -> list[Mark]:
     return cleared
 
 
-def _places(
-    connection: Connection, project_ids: Collection[int] | None
-) -> list[ColumnElement[bool]]:
+def _places(connection: Connection, project_ids: Collection[int]) -> list[ColumnElement[bool]]:
     """Conditions for the marks of the projects and of their billing accounts."""
-    if project_ids is None:
-        return _parts(marks.c.id, None)
     accounts: set[str] = set()
     for part in _parts(projects.c.id, project_ids):
         found = connection.scalars(select(projects.c.billing_account).where(part))
@@ -85,17 +78,13 @@ def _revive_keys(connection: Connection, asked: Reset) -> list[Key]:
     revived: list[Key] = []
     for part in _parts(keys.c.project_id, asked.project_ids):
         rows = connection.execute(select(*KEY_COLUMNS).where(dead, part)).all()
-        revived += [key_of(r) for r in rows if asked.key_ids is None or r.id in asked.key_ids]
+        revived += map(key_of, rows)
     ready = {"state": KeyState.READY.value, "rule": None, "reason": None}
     for part in _parts(keys.c.id, [key.id for key in revived]):
         connection.execute(update(keys).where(part).values(ready))
     return revived
 
 
-def _parts(
-    column: ColumnElement[object], values: Collection[object] | None
-) -> list[ColumnElement[bool]]:
-    """Conditions that together choose ``values``, or everything for None."""
-    if values is None:
-        return [true()]
+def _parts(column: ColumnElement[object], values: Collection[object]) -> list[ColumnElement[bool]]:
+    """Conditions that together choose ``values``."""
     return [column.in_(part) for part in chunks(values)]

@@ -150,16 +150,14 @@ class Recorded:
 class Reset:
     """What an operator resets.
 
-    project_ids: None means all. model: None means all; marks on the whole project and on its
-    billing account go in either case, else the model would stay blocked. failures: also forget
-    exclusions, disablings and dead keys that refusals set. key_ids: revive only these of them.
-    at_ms: refusals of calls granted at or before it become void; None means now.
+    model: None means all; marks on the whole project and on its billing account go in either case,
+    else the model would stay blocked. failures: also forget exclusions, disablings and dead keys
+    that refusals set. at_ms: refusals of calls granted at or before it become void; None means now.
     """
 
-    project_ids: Collection[int] | None
+    project_ids: Collection[int]
     model: str | None = None
     failures: bool = False
-    key_ids: Collection[int] | None = None
     at_ms: int | None = None
 
 
@@ -167,7 +165,6 @@ class Reset:
 class ResetReport:
     """What a reset removed, as it was before: marks, and keys that had been dead."""
 
-    at_ms: int
     marks: tuple[Mark, ...] = ()
     keys: tuple[Key, ...] = ()
 

@@ -218,7 +218,9 @@ def test_only_wide_or_lasting_marks_make_a_new_revision(registry, cooldown):
     assert raised(replace(cooldown, kind=MarkKind.EXCLUDE, until_at_ms=None)) == 1
 
 
-def test_a_reset_clears_the_project_and_its_account_and_nothing_else(registry, projects, cooldown):
+def test_a_reset_clears_the_project_and_its_account_and_nothing_else(
+    registry, projects, cooldown, clock
+):
     own, other = cooldown, replace(cooldown, project_id=projects["p3"])
     account = billing(cooldown)
     excluded = replace(cooldown, kind=MarkKind.EXCLUDE, until_at_ms=None)
@@ -228,7 +230,7 @@ def test_a_reset_clears_the_project_and_its_account_and_nothing_else(registry, p
     assert set(report.marks) == {own, account}
     assert set(registry.marks.all()) == {other, excluded, sibling}
     found = registry.catalog().projects
-    assert found[projects["p1"]].reset_at_ms == report.at_ms
+    assert found[projects["p1"]].reset_at_ms == clock.now_ms
     assert found[projects["p3"]].reset_at_ms == 0
 
 
@@ -241,15 +243,16 @@ def test_a_reset_of_one_model_clears_that_model_and_what_blocks_it(registry, pro
     assert registry.marks.all() == [other]
 
 
-def test_failures_are_forgotten_on_demand_but_never_an_operators_word(registry, cooldown):
+def test_failures_are_forgotten_on_demand_but_never_an_operators_word(registry, projects, cooldown):
     excluded = replace(cooldown, kind=MarkKind.EXCLUDE, until_at_ms=None)
     blocked = replace(excluded, kind=MarkKind.DISABLE, scope=MarkScope.PROJECT, model=None)
     dead = DeadKey(registry.keys.find("k1").id, "key_invalid", "not valid")
     record(registry, excluded, blocked, dead_keys=(dead,))
     registry.keys.disable("k2", by=BY)
     registry.projects.set("p3", by=BY, enabled=False)
-    assert registry.marks.reset(Reset(None), by=BY).marks == ()
-    report = registry.marks.reset(Reset(None, failures=True), by=BY)
+    everything = [*projects.values()]
+    assert registry.marks.reset(Reset(everything), by=BY).marks == ()
+    report = registry.marks.reset(Reset(everything, failures=True), by=BY)
     assert set(report.marks) == {excluded, blocked}
     assert [(key.name, key.state) for key in report.keys] == [("k1", KeyState.DEAD)]
     assert registry.keys.find("k1").state is KeyState.READY
@@ -257,18 +260,20 @@ def test_failures_are_forgotten_on_demand_but_never_an_operators_word(registry, 
     assert not registry.projects.find("p3").enabled
 
 
-def test_a_reset_may_revive_only_some_keys(registry, projects):
+def test_a_reset_revives_the_keys_of_its_projects_only(registry, projects):
     ids = [registry.keys.find(name).id for name in ("k1", "k2")]
     record(registry, dead_keys=tuple(DeadKey(i, "key_invalid", "not valid") for i in ids))
-    asked = Reset([projects["p1"], projects["p2"]], failures=True, key_ids=[ids[1]])
+    asked = Reset([projects["p2"]], failures=True)
     assert [key.name for key in registry.marks.reset(asked, by=BY).keys] == ["k2"]
     assert registry.keys.find("k1").state is KeyState.DEAD
 
 
-def test_a_rehearsed_reset_tells_all_and_changes_nothing(registry, cooldown):
+def test_a_rehearsed_reset_tells_all_and_changes_nothing(registry, projects, cooldown):
     record(registry, cooldown)
     before = registry.catalog(), registry.events.read()
-    assert registry.marks.reset(Reset(None), by=BY, dry_run=True).marks == (cooldown,)
+    assert registry.marks.reset(Reset([*projects.values()]), by=BY, dry_run=True).marks == (
+        cooldown,
+    )
     assert (registry.catalog(), registry.events.read()) == before
 
 

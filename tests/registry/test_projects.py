@@ -82,11 +82,10 @@ def test_only_a_project_that_is_removed_is_forgotten(registry):
     assert registry.projects.find("kept") == kept
 
 
-def test_what_a_reset_of_all_names_is_configured(registry):
-    registry.projects.create("gone", by=BY)
-    registry.projects.create("kept", by=BY)
+def test_what_a_reset_names_is_configured(registry):
+    ids = [registry.projects.create(name, by=BY).id for name in ("gone", "kept")]
     registry.projects.remove("gone", by=BY)
-    registry.marks.reset(Reset(None), by=BY)
+    registry.marks.reset(Reset(ids), by=BY)
     assert registry.events.read()[-1].detail["projects"] == ["kept"]
 
 
