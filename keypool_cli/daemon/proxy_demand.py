@@ -10,7 +10,7 @@ from keypool_cli.core.request_shape import json_text
 from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE
-from keypool_cli.service.estimating import LARGE, SHIPPED, Estimates
+from keypool_cli.service.estimating import LARGE, Estimates
 from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
 from keypool_cli.upstream.names import may_mention, mentioned, named
 
@@ -61,7 +61,7 @@ def _free(call: Call, body: bytes) -> Wanted:
     return Wanted(model, 0, mentions=mentions)
 
 
-def wanted_of(call: Call, body: bytes, estimates: Estimates = SHIPPED) -> Wanted:
+def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
     """What a body asks for. Raises UsageError for one that upstream would refuse anyway."""
     if call.cost is _FREE:
         return _free(call, body)

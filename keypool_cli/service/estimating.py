@@ -11,11 +11,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from keypool_cli.core.correction import (
-    Evidence,
-    corrected,
-    observed,
-)
+from keypool_cli.core.correction import Evidence, corrected, observed
 from keypool_cli.core.estimator import (
     DEFAULT,
     Calibration,
@@ -73,21 +69,6 @@ class Estimates(Protocol):
     def text(self, text: str, *, model: str) -> Estimate:
         """Input tokens of one text."""
         ...
-
-
-class Shipped:
-    """Estimates by the shipped defaults alone."""
-
-    def request(self, body: Mapping[str, object], *, model: str) -> Estimate:
-        """Input tokens of a whole request."""
-        return estimate_request(body, model=model)
-
-    def text(self, text: str, *, model: str) -> Estimate:  # noqa: ARG002 - see Estimates
-        """Input tokens of one text."""
-        return estimate_text(text)
-
-
-SHIPPED: Final = Shipped()
 
 
 class Guess(msgspec.Struct, frozen=True):

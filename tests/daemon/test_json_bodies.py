@@ -5,7 +5,7 @@ import pytest
 
 from keypool_cli.daemon.json_bodies import MOST_VALUES, TooManyValuesError, decoded
 from keypool_cli.daemon.live_request import setup_of
-from keypool_cli.service.estimating import SHIPPED
+from tests.support.estimates import Shipped
 
 anything = msgspec.json.Decoder()
 kinds = pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_text_may_hold_as_many_signs_as_it_likes(text):
 def test_a_live_setup_is_a_body_too():
     message = b'{"setup":{"model":"m","tools":' + a_list(MOST_VALUES + 2) + b"}}"
     with pytest.raises(TooManyValuesError):
-        setup_of(message.decode(), SHIPPED)
+        setup_of(message.decode(), Shipped())

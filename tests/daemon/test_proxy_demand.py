@@ -8,6 +8,7 @@ from keypool_cli.daemon.proxy_demand import wanted_of
 from keypool_cli.errors import UsageError
 from keypool_cli.service.estimating import LARGE
 from keypool_cli.upstream.calls import Call, Cost, read_call
+from tests.support.estimates import Shipped
 
 GENERATE = Call(Cost.SPENDS, "generateContent", "m")
 BATCH = read_call("POST", "/v1beta/models/m:batchEmbedContents")
@@ -17,8 +18,8 @@ EMBEDDINGS = read_call("POST", "/v1beta/openai/embeddings")
 INTERACT = read_call("POST", "/v1beta/interactions")
 
 
-def wanted(call, body, *estimates):
-    return wanted_of(call, json.dumps(body).encode(), *estimates)
+def wanted(call, body, estimates=None):
+    return wanted_of(call, json.dumps(body).encode(), estimates or Shipped())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_too_large_a_batch_is_refused_before_it_is_estimated():
 
 def test_a_body_nested_without_end_is_no_body():
     with pytest.raises(UsageError):
-        wanted_of(GENERATE, b'{"contents":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        wanted_of(GENERATE, b'{"contents":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Shipped())
 
 
 def test_a_longer_text_reserves_more():
