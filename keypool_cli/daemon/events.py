@@ -1,7 +1,5 @@
 """``GET /keypool/v1/events``: the audit log, the newest of it or each event as it happens."""
 
-from time import time_ns
-
 import msgspec
 
 from keypool_cli.daemon.auth import Auth
@@ -13,6 +11,7 @@ from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.registry.values import EventFilter
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.events import follow_events, list_events
+from keypool_cli.service.instants import now_ms
 from keypool_cli.service.ports import Ports
 
 MOST_EVENTS = 1000
@@ -71,7 +70,7 @@ def filter_of(asked: dict[str, str]) -> EventFilter:
 
 
 def _ago_ms(seconds: int) -> int:
-    return time_ns() // 1_000_000 - seconds * 1000
+    return now_ms() - seconds * 1000
 
 
 def _number(text: str, name: str, *, least: int, most: int) -> int:

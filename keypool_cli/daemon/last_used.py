@@ -1,11 +1,11 @@
 """When clients were last heard, written to SQL now and then."""
 
 import asyncio
-import time
 from contextlib import suppress
 
 from keypool_cli.daemon.auth import Auth
 from keypool_cli.errors import UnreachableError
+from keypool_cli.service.instants import now_ms
 from keypool_cli.service.ports import Ports
 
 EVERY_S = 5.0
@@ -30,7 +30,8 @@ class LastUsed:
         heard = set(self._auth.heard)
         if not heard:
             return
-        now_ms = time.time_ns() // 1_000_000
         with suppress(UnreachableError):
-            await self._ports.call(self._ports.registry.clients.used, dict.fromkeys(heard, now_ms))
+            await self._ports.call(
+                self._ports.registry.clients.used, dict.fromkeys(heard, now_ms())
+            )
             self._auth.heard -= heard

@@ -11,7 +11,6 @@ import secrets as random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import time_ns
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +22,7 @@ from keypool_cli.core.refusal import Action, Scope, Verdict, classify
 from keypool_cli.core.refusal_rules import UNKNOWN_MODEL
 from keypool_cli.registry.values import Actor, DeadKey, Refusal
 from keypool_cli.service.changing import changing
+from keypool_cli.service.instants import now_ms
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.sync import read_configured
@@ -178,8 +178,8 @@ async def _ask(forwarder: Forwarder, call: Outgoing, key: Key, secret: Secret) -
     except UpstreamError as err:
         status, body, says = 0, b"", str(err)
     text = body.decode(errors="replace")
-    now_ms = time_ns() // 1_000_000
-    verdict = classify(status, text, now_at_ms=now_ms, day_end_at_ms=now_ms, jitter=0.0)
+    now = now_ms()
+    verdict = classify(status, text, now_at_ms=now, day_end_at_ms=now, jitter=0.0)
     reason = says or (verdict.reason if verdict else "")
     return _Answer(key, verdict, redact(reason, (secret.text,)))
 

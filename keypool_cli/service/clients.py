@@ -1,7 +1,6 @@
 """Clients of the daemon: added with a token, listed, revoked."""
 
 from functools import partial
-from time import time_ns
 
 import msgspec
 
@@ -9,7 +8,7 @@ from keypool_cli.core.model import Client, Secret
 from keypool_cli.core.natural import natural
 from keypool_cli.registry.values import Actor, NewClient
 from keypool_cli.service.changing import changing
-from keypool_cli.service.instants import iso, iso_or_none
+from keypool_cli.service.instants import iso, iso_or_none, now_ms
 from keypool_cli.service.ports import Ports
 
 
@@ -57,7 +56,7 @@ async def revoke_client(ports: Ports, name: str, *, by: Actor) -> ClientView:
 def _view(client: Client) -> ClientView:
     return ClientView(
         name=client.name,
-        state=_state(client, time_ns() // 1_000_000),
+        state=_state(client, now_ms()),
         pools=None if client.pools is None else list(client.pools),
         models=None if client.models is None else list(client.models),
         scopes=list(client.scopes),
@@ -71,8 +70,8 @@ def _view(client: Client) -> ClientView:
     )
 
 
-def _state(client: Client, now_ms: int) -> str:
+def _state(client: Client, at_ms: int) -> str:
     if client.revoked_at_ms is not None:
         return "revoked"
-    expired = client.expires_at_ms is not None and client.expires_at_ms <= now_ms
+    expired = client.expires_at_ms is not None and client.expires_at_ms <= at_ms
     return "expired" if expired else "active"

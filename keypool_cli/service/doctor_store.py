@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from time import time_ns
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -14,6 +13,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store_client import Client
 from keypool_cli.errors import ExitCode, KeypoolError
 from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
+from keypool_cli.service.instants import now_ms
 
 LATE_MS = 2000
 """A clock that is off by more moves the ends of days and what ``use_by`` means."""
@@ -30,9 +30,9 @@ async def store_findings(settings: Settings) -> list[Finding]:
     try:
         with opened.errors():
             info = await _information(opened.client)
-            before = _now_ms()
+            before = now_ms()
             seconds, micros = await opened.client.time()
-            skew = seconds * 1000 + micros // 1000 - (before + _now_ms()) // 2
+            skew = seconds * 1000 + micros // 1000 - (before + now_ms()) // 2
         usable = await _usable(opened)
     except KeypoolError as err:
         return [failed("live store", err)]
@@ -134,7 +134,3 @@ def clock(skew_ms: int, whose: str) -> Finding:
         f"{whose} is {abs(skew_ms) / 1000:.1f} s {way} this machine",
         "let both follow network time (chrony, systemd-timesyncd)",
     )
-
-
-def _now_ms() -> int:
-    return time_ns() // 1_000_000

@@ -4,13 +4,13 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from time import time_ns
 
 from keypool_cli.config import Settings, masked_url
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import ExitCode
 from keypool_cli.service.doctor_finding import Finding, note, ok, problem
 from keypool_cli.service.doctor_store import clock
+from keypool_cli.service.instants import now_ms
 from keypool_cli.upstream.forward import Answer, Forwarder, Outgoing, Patience, UpstreamError
 
 MOST_PROJECTS = 200
@@ -54,7 +54,7 @@ def _clock(answer: Answer) -> Finding:
     except ValueError:
         return note("clock", "upstream tells no time")
     # The header is cut to whole seconds: half of one is its mean error.
-    return clock(int(told.timestamp() * 1000) + 500 - time_ns() // 1_000_000, "Gemini's clock")
+    return clock(int(told.timestamp() * 1000) + 500 - now_ms(), "Gemini's clock")
 
 
 async def proofs(settings: Settings, secrets: Mapping[str, Secret]) -> dict[str, set[str]]:

@@ -1,7 +1,13 @@
-"""Instants as people and programs read them."""
+"""Instants by this machine's clock, and as people and programs read them."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from time import time_ns
+
+
+def now_ms() -> int:
+    """Return this machine's time, in milliseconds since the epoch; the store has its own."""
+    return time_ns() // 1_000_000
 
 
 @lru_cache(maxsize=4096)

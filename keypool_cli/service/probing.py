@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from time import time_ns
 from typing import Final, Protocol
 
 import msgspec
@@ -14,7 +13,7 @@ from keypool_cli.core.drift import check as judge
 from keypool_cli.core.estimator import DEFAULT
 from keypool_cli.registry.values import Actor
 from keypool_cli.service.changing import changing
-from keypool_cli.service.instants import iso
+from keypool_cli.service.instants import iso, now_ms
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing_memory import (
     RESUMED_MS,
@@ -122,7 +121,7 @@ async def check(ports: Ports, job: Job) -> CheckReport:
     shifts, findings = check_views(drift)
     return CheckReport(
         model=job.model,
-        at=iso(_now_ms()),
+        at=iso(now_ms()),
         source=job.source.name,
         ok=not drift.fails,
         calibrated_at=iso(memory.at_ms) if memory.calibration is not None else None,
@@ -140,7 +139,7 @@ class _Tally:
         self.probes = probes
         self.memory = memory
         self.counts: dict[str, int] = {}
-        self.started_at_ms = _now_ms()
+        self.started_at_ms = now_ms()
         self._progress = progress
 
     def resume(self) -> int:
@@ -203,7 +202,7 @@ def _report(job: Job, fitted: Fitted, *, samples: int, resumed: int) -> ProbeRep
     classes, strata, every = probe_views(fitted)
     return ProbeReport(
         model=job.model,
-        at=iso(_now_ms()),
+        at=iso(now_ms()),
         source=job.source.name,
         samples=samples,
         counted=samples - resumed,
@@ -222,7 +221,3 @@ def _summary(fitted: Fitted) -> Mapping[str, object]:
         {"classes": classes, "strata": strata, "all": every}
     )
     return built
-
-
-def _now_ms() -> int:
-    return time_ns() // 1_000_000

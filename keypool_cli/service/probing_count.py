@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
-from time import time_ns
 from typing import Final
 
 from keypool_cli.config import masked_url
@@ -22,6 +21,7 @@ from keypool_cli.errors import (
 )
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.instances import Activity
+from keypool_cli.service.instants import now_ms
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing_doors import Doors
@@ -156,7 +156,7 @@ def _pool(configured: Configured, name: str | None) -> Pool:
 
 
 def _verdict(err: CountRefusedError) -> Verdict | None:
-    now = time_ns() // 1_000_000
+    now = now_ms()
     return classify(
         err.status,
         err.body,
@@ -177,7 +177,7 @@ def _obey(verdict: Verdict | None, door: Door, doors: Doors, *, probe: Probe, la
         case Action.DISABLE | Action.EXCLUDE_MODEL:
             return doors.shut(door, verdict)
         case Action.COOL:
-            now = time_ns() // 1_000_000
+            now = now_ms()
             until = verdict.until_at_ms
             doors.rest(door, _LONGEST_PAUSE_S if until is None else (until - now) / 1000)
         case Action.RETRY:
