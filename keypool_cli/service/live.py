@@ -14,7 +14,7 @@ import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project, Secret
 from keypool_cli.core.redact import REDACTED
-from keypool_cli.core.refusal import Scope, classify
+from keypool_cli.core.refusal import Scope
 from keypool_cli.core.usage import MOST_BELIEVED, input_tokens
 from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, Trail, next_step, pause_s
 from keypool_cli.service.leasing import (
@@ -29,7 +29,7 @@ from keypool_cli.service.proxying import shut
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Report
 from keypool_cli.service.tickets import CLIENT_CLOSED, Closing
-from keypool_cli.service.verdicts import Told, told
+from keypool_cli.service.verdicts import Told, told_of
 from keypool_cli.upstream.forward import Header, UpstreamError
 from keypool_cli.upstream.websocket import Closed, Declined, Wire, dial
 
@@ -39,14 +39,14 @@ SETUP_S = 30.0
 POLICY = 1008
 
 
-class _Told(msgspec.Struct, rename="camel"):
+class _Message(msgspec.Struct, rename="camel"):
     """What matters to us in a message from upstream."""
 
     usage_metadata: Mapping[str, object] | None = None
     session_resumption_update: Mapping[str, object] | None = None
 
 
-_told = msgspec.json.Decoder(_Told)
+_message = msgspec.json.Decoder(_Message)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,7 +118,7 @@ class Conversation:
         if not _mentions(message, "usageMetadata") and not _mentions(message, "sessionResumption"):
             return
         try:
-            said = _told.decode(message)
+            said = _message.decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if said.usage_metadata is not None:
@@ -241,8 +241,7 @@ class Conversing:
         """Make a refusal known before going on."""
         report = Report(lease.lease_id, order.client, status, None, error, witnessed=True)
         await self._closing.now(report)
-        verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
-        return _Attempt(lease, closed=closed, told=told(verdict) if verdict is not None else None)
+        return _Attempt(lease, closed=closed, told=told_of(status, error))
 
 
 def _refused(attempt: _Attempt) -> Refused:

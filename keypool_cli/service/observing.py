@@ -7,10 +7,10 @@ import secrets
 
 from keypool_cli.core.model import Key, Project
 from keypool_cli.core.redact import redact
-from keypool_cli.core.refusal import Action, classify
+from keypool_cli.core.refusal import Action
 from keypool_cli.engine.types import Settled
 from keypool_cli.service.settling import Settling
-from keypool_cli.service.verdicts import DAEMON, Evidence
+from keypool_cli.service.verdicts import DAEMON, Evidence, meaning
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 
@@ -28,7 +28,7 @@ class Observing:
 
         Raises UnreachableError when a store is away.
         """
-        verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+        verdict = meaning(status, error)
         if verdict is None or verdict.action is not Action.DISABLE:
             return
         if not await self._is_current(key):

@@ -18,7 +18,8 @@ async def is_about_old_secret(
 ) -> bool:
     """Whether a verdict on a key is evidence from before the key was given another secret.
 
-    Where the registry cannot be asked the verdict stands: a dead key in use costs more than a good one at rest.
+    Where the registry cannot be asked the verdict stands: a dead key in use costs more than a good
+    one at rest.
     """
     if verdict.action is not Action.DISABLE or verdict.scope is not Scope.KEY:
         return False

@@ -14,7 +14,7 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Client, Pool, Project, Secret
-from keypool_cli.core.refusal import Scope, classify
+from keypool_cli.core.refusal import Scope
 from keypool_cli.errors import NoCapacityError
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.attempting import (
@@ -31,7 +31,7 @@ from keypool_cli.service.attempting import (
 from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError
 from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.proxying_egress import Egress
-from keypool_cli.service.verdicts import Told, told
+from keypool_cli.service.verdicts import Told, told_of
 from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
 
 
@@ -172,7 +172,7 @@ class Proxying:
             passage = await self._opened(order, ticket)
         except UpstreamError as err:
             await ticket.refused(0, None)
-            return Attempt(ticket, _verdict(0, None), failure=err)
+            return Attempt(ticket, told_of(0, None), failure=err)
         except BaseException:
             ticket.abandoned()
             raise
@@ -180,7 +180,7 @@ class Proxying:
             return Attempt(ticket, None, passage)
         error = passage.refusal.decode(errors="replace")
         await ticket.refused(passage.status, error)
-        return Attempt(ticket, _verdict(passage.status, error), passage)
+        return Attempt(ticket, told_of(passage.status, error), passage)
 
     async def _opened(self, order: Order, ticket: Ticket) -> Passage:
         secret, proxy = ticket.secret, self._egress.url(ticket.project)
@@ -251,9 +251,3 @@ def shut(pool: Pool) -> RefusedError:
         f"the projects of pool {pool.name!r} that were tried cannot be used",
         hint=f"see why: keypool status --pool {pool.name}",
     )
-
-
-def _verdict(status: int, error: object) -> Told | None:
-    """What an outcome means; when a cooldown ends does not matter here."""
-    verdict = classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
-    return told(verdict) if verdict is not None else None

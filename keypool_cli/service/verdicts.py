@@ -7,7 +7,7 @@ from types import MappingProxyType
 import msgspec
 
 from keypool_cli.core.model import Client, Key, Mark, MarkKind, MarkScope, Project
-from keypool_cli.core.refusal import Action, Scope, Verdict
+from keypool_cli.core.refusal import Action, Scope, Verdict, classify
 from keypool_cli.engine.types import LiveMark, MarkAction, Settled
 from keypool_cli.registry.values import DeadKey, LearnedLimits, Refusal
 from keypool_cli.service.configured import Configured
@@ -51,6 +51,17 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 def told(verdict: Verdict) -> Told:
     """Return what the client hears of a verdict."""
     return Told(verdict.fault, verdict.scope, verdict.action, verdict.rule)
+
+
+def meaning(status: int, error: object) -> Verdict | None:
+    """What an outcome means, for whoever does not ask when a cooldown ends; None: it is good."""
+    return classify(status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+
+
+def told_of(status: int, error: object) -> Told | None:
+    """What the client would hear of an outcome; None: it is good."""
+    verdict = meaning(status, error)
+    return None if verdict is None else told(verdict)
 
 
 @dataclass(frozen=True, slots=True)
