@@ -17,7 +17,14 @@ from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
-from keypool_cli.http.message import Arrived, Problem, answer_json, answer_problem, query_pairs
+from keypool_cli.http.message import (
+    Arrived,
+    Problem,
+    answer_json,
+    answer_problem,
+    query_pairs,
+    whole_number,
+)
 from keypool_cli.http.rsgi import ClientGone, Exchange, Headers, Scope
 from keypool_cli.http.websocket import Handshake
 from keypool_cli.service.explaining import Question, explain
@@ -176,7 +183,8 @@ class App:
         if not model:
             raise UsageError("explain needs model=NAME and tokens=N")
         self._watch.admit(caller.client, model)
-        question = Question(pool.name, model, _tokens(query.get("tokens", "1")))
+        tokens = whole_number(query.get("tokens", "1"), "tokens", least=1, most=MOST_TOKENS)
+        question = Question(pool.name, model, tokens)
         answer_json(proto, 200, await explain(self._ports, configured, question))
 
 
@@ -194,12 +202,6 @@ def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
             log.error("%s %s failed", scope.method, scope.path, exc_info=err)
             detail = "see the daemon's log"
             answer_problem(proto, Problem(title="Internal error", status=500, detail=detail))
-
-
-def _tokens(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= MOST_TOKENS:
-        raise UsageError(f"tokens is a whole number from 1 to {MOST_TOKENS}")
-    return int(text)
 
 
 def _allow(method: str, wanted: str) -> None:

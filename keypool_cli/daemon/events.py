@@ -6,7 +6,7 @@ from keypool_cli.daemon.auth import Auth
 from keypool_cli.daemon.hanging_up import unless_gone
 from keypool_cli.daemon.schema import EventsAnswer
 from keypool_cli.errors import UsageError
-from keypool_cli.http.message import answer_json, query_pairs
+from keypool_cli.http.message import answer_json, query_pairs, whole_number
 from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.registry.values import EventFilter
 from keypool_cli.service.alarms import Alarms
@@ -61,19 +61,13 @@ def filter_of(asked: dict[str, str]) -> EventFilter:
     return EventFilter(
         kind=asked.get("kind"),
         subject=asked.get("subject"),
-        after_id=None if after is None else _number(after, "after", least=0, most=2**53),
+        after_id=None if after is None else whole_number(after, "after", least=0, most=2**53),
         since_ms=None
         if since is None
-        else _ago_ms(_number(since, "since_s", least=0, most=_OLDEST_S)),
-        limit=_number(asked.get("limit", "50"), "limit", least=1, most=MOST_EVENTS),
+        else _ago_ms(whole_number(since, "since_s", least=0, most=_OLDEST_S)),
+        limit=whole_number(asked.get("limit", "50"), "limit", least=1, most=MOST_EVENTS),
     )
 
 
 def _ago_ms(seconds: int) -> int:
     return now_ms() - seconds * 1000
-
-
-def _number(text: str, name: str, *, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
-        raise UsageError(f"{name} is a whole number from {least} to {most}")
-    return int(text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from keypool_cli.daemon.json_bodies import decoded
-from keypool_cli.daemon.proxy_request import token_of
+from keypool_cli.daemon.proxy_request import the_one, token_of
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, query_pairs
 from keypool_cli.http.rsgi import Scope
@@ -42,15 +42,8 @@ def upstream_path(path: str) -> str | None:
 
 def live_token(scope: Scope) -> str | None:
     """The client token, from where Gemini's clients put their key; browsers have only the query."""
-    tokens = {v.strip() for n, v in query_pairs(scope.query_string) if n == "access_token"}
-    tokens.add(token_of(scope, scope.headers) or "")
-    tokens.discard("")
-    if len(tokens) > 1:
-        raise UsageError(
-            "Multiple authentication credentials received. Please pass only one.",
-            hint="send the client token once, where the API key goes",
-        )
-    return next(iter(tokens), None)
+    tokens = [v for n, v in query_pairs(scope.query_string) if n == "access_token"]
+    return the_one([*tokens, token_of(scope, scope.headers) or ""])
 
 
 def setup_of(message: str | bytes, estimates: Estimates) -> Setup:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -27,8 +28,8 @@ _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 def token_of(scope: Scope, headers: Headers) -> str | None:
     """The client token, from where Gemini's clients put their key; None where there is none.
 
-    headers: the scope's. An empty token is none. Raises UsageError for two that differ, as Gemini
-    does.
+    headers: the scope's. An empty token is as none. Raises UsageError for two that differ, as
+    Gemini does.
     """
     tokens = headers.get_all("x-goog-api-key")
     if query := scope.query_string:
@@ -36,8 +37,11 @@ def token_of(scope: Scope, headers: Headers) -> str | None:
     for value in headers.get_all("authorization"):
         kind, _, token = value.partition(" ")
         tokens.append(token if kind.lower() == "bearer" else value)
-    if len(tokens) == 1:
-        return tokens[0].strip()
+    return tokens[0].strip() if len(tokens) == 1 else the_one(tokens)
+
+
+def the_one(tokens: Iterable[str]) -> str | None:
+    """The token that was sent, however often; None for none. Raises UsageError for two."""
     found = {each.strip() for each in tokens} - {""}
     if len(found) > 1:
         raise UsageError(

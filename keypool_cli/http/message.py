@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from keypool_cli.errors import KeypoolError
+from keypool_cli.errors import KeypoolError, UsageError
 from keypool_cli.http.rsgi import Exchange, Header, Headers
 
 JSON_TYPE: Header = ("content-type", "application/json; charset=UTF-8")
@@ -70,6 +70,13 @@ async def _read_chunks(proto: Exchange, limit: int) -> bytes:
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """The decoded pairs of a query string, in order, blank values kept."""
     return parse_qsl(query, keep_blank_values=True) if query else []
+
+
+def whole_number(text: str, name: str, *, least: int, most: int) -> int:
+    """A number that a query says, in plain digits. Raises UsageError."""
+    if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
+        raise UsageError(f"{name} is a whole number from {least} to {most}")
+    return int(text)
 
 
 def answer_json(
