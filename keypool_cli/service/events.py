@@ -44,7 +44,7 @@ async def follow_events(
     UnreachableError without ``away``, or if the database is away at the beginning.
     """
     found = await list_events(ports, wanted)
-    after, told = 0, False
+    after, told = wanted.after_id or 0, False
     while True:
         for each in found:
             after = each.id

@@ -184,11 +184,16 @@ def test_events_are_followed_as_they_happen(pool, reader):
     headers = {"Last-Event-ID": str(last)}
     with reader.stream("GET", f"{API}/events", params={"follow": "true"}, headers=headers) as told:
         assert told.headers["content-type"] == "text/event-stream"
-        lines = told.iter_lines()
-        pool.add(keys=(name := unique("key"),))
-        for line in lines:
-            if line.startswith("data: ") and json.loads(line[6:])["subject"] == name:
-                break
+        lines = (line.removeprefix("data: ") for line in told.iter_lines() if "data: " in line)
+        seen = [last]
+        for name in (unique("key"), unique("key")):
+            pool.add(keys=(name,))
+            subject = ""
+            while subject != name:
+                event = json.loads(next(lines))
+                subject = event["subject"]
+                seen.append(event["id"])
+    assert seen == sorted(set(seen))
     assert reader.get(f"{API}/events", params={"limit": 1}).status_code == 200
 
 

@@ -7,7 +7,7 @@ import pytest
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import EventFilter, NewKey
-from keypool_cli.service.events import follow_events
+from keypool_cli.service.events import POLL_S, follow_events
 from tests.support.registry import BY
 
 
@@ -52,6 +52,16 @@ async def test_one_that_follows_misses_nothing_of_an_outage(ports, outage):
     add(ports, "k2")
     assert (await asyncio.wait_for(coming, 10)).subject == "k2"
     assert len(told) == 1
+
+
+async def test_one_that_goes_on_where_nothing_has_happened_since_hears_nothing_twice(ports):
+    add(ports, "k1")
+    last = ports.registry.events.read()[-1].id
+    following = follow_events(ports, EventFilter(after_id=last))
+    coming = asyncio.ensure_future(anext(following))
+    await asyncio.sleep(2 * POLL_S)
+    add(ports, "k2")
+    assert (await asyncio.wait_for(coming, 10)).subject == "k2"
 
 
 async def test_who_does_not_want_to_wait_gets_the_error(ports, outage):
