@@ -13,9 +13,12 @@ def test_a_key_is_stored_and_listed_without_its_secret(keypool):
     assert added.code == 0
     [row] = keypool("list").rows
     assert row[:4] == ["k1", "p1", "ready", "main"]
-    shown = keypool("show", "k1", "--json").json["key"]
-    assert (shown["tier"], shown["labels"]) == ("tier1", {"team": "a"})
-    assert shown["fingerprint"] in added.out
+    shown = keypool("show", "k1", "--json")
+    key = shown.json["key"]
+    assert (key["tier"], key["labels"]) == ("tier1", {"team": "a"})
+    assert key["fingerprint"] in added.out
+    for told in (added, keypool("list"), keypool("list", "--json"), keypool("show", "k1"), shown):
+        assert secret_of("k1") not in told.out + told.err
 
 
 def test_an_answer_in_json_has_a_schema(keypool):

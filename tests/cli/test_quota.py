@@ -44,7 +44,9 @@ def test_a_limit_is_a_whole_number_or_unlimited(keypool, value):
 
 
 def test_setting_nothing_is_refused(keypool):
-    assert keypool("quota", "set").code == ExitCode.USAGE
+    refused = keypool("quota", "set")
+    assert refused.code == ExitCode.USAGE
+    assert "hint: name one of --rpm, --tpm, --rpd, --in-flight" in refused.err
 
 
 def test_what_is_assumed_of_a_tier_is_listed_with_its_date(keypool):

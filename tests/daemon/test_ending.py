@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import redis
 
+from keypool_cli.engine import file_lock
 from keypool_cli.engine.embedded import EmbeddedServer
 from tests.support.daemon import ROOT, a_home, eventually
 from tests.support.serving import serving
@@ -79,15 +80,29 @@ def test_a_daemon_told_to_end_as_it_starts_leaves_the_store(home, workers, numbe
             assert float(live.get("kept")) == later_s
 
 
-def test_a_daemon_that_cannot_leave_the_store_ends_all_the_same(home):
-    with starting(home, "1") as process:
-        valkey = home.valkey_pid()
-        os.kill(valkey, signal.SIGSTOP)
-        try:
-            process.terminate()
-            process.wait(END_S)
-        finally:
-            os.kill(valkey, signal.SIGCONT)
+@contextmanager
+def mute(home):
+    """A live store that does not answer."""
+    valkey = home.valkey_pid()
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+
+
+@contextmanager
+def stuck_start(home):
+    """Another process that starts the live store, and does not come to an end."""
+    with file_lock.alone(home.path / "valkey" / "start.lock", within_s=END_S):
+        yield
+
+
+@pytest.mark.parametrize("trouble", [mute, stuck_start])
+def test_a_daemon_that_cannot_leave_the_store_ends_all_the_same(home, trouble):
+    with starting(home, "1") as process, trouble(home):
+        process.terminate()
+        process.wait(END_S)
     with store(home):
         pass
     assert home.valkey_pid() is None

@@ -2,7 +2,6 @@
 
 import pytest
 
-from keypool_cli.core.refusal import classify
 from keypool_cli.service.attempting import (
     MOST_PROJECTS,
     MOST_RETRIES,
@@ -11,18 +10,14 @@ from keypool_cli.service.attempting import (
     next_step,
     pause_s,
 )
-from keypool_cli.service.verdicts import told
+from keypool_cli.service.verdicts import told_of
 from tests.support import bodies, bodies_faults
 
 FIRST = Progress(refused=1, retries=0, left_s=60.0)
 LAST_PROJECT = Progress(refused=MOST_PROJECTS, retries=0, left_s=60.0)
 RETRIED = Progress(refused=0, retries=MOST_RETRIES, left_s=60.0)
 LATE = Progress(refused=1, retries=0, left_s=0.0)
-
-
-def told_of(status, body):
-    verdict = classify(status, body, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
-    return told(verdict) if verdict else None
+SOON_LATE = Progress(refused=1, retries=0, left_s=0.4)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +37,13 @@ def told_of(status, body):
         pytest.param(503, bodies_faults.OVERLOADED, FIRST, Step.AGAIN, id="overload is retried"),
         pytest.param(503, bodies_faults.OVERLOADED, RETRIED, Step.ANSWER, id="but not for ever"),
         pytest.param(503, bodies_faults.OVERLOADED, LATE, Step.ANSWER, id="nor past the deadline"),
+        pytest.param(
+            503,
+            bodies_faults.OVERLOADED,
+            SOON_LATE,
+            Step.ANSWER,
+            id="nor when the pause ends there",
+        ),
         pytest.param(502, "<html>", FIRST, Step.AGAIN, id="a failing proxy on the way"),
         pytest.param(0, None, FIRST, Step.AGAIN, id="no answer at all"),
         pytest.param(
