@@ -97,10 +97,6 @@ def a_reset_at_the_same_instant(live: LiveEngine) -> None:
     )
 
 
-def a_late_settlement(live: LiveEngine) -> None:
-    settle.test_after_its_window_a_settlement_changes_nothing_that_counts(live, 60_501)
-
-
 def a_restored_cooldown(live: LiveEngine) -> None:
     load.test_a_restored_cooldown_holds_unless_a_reset_covers_its_call(live, "cool")
 
@@ -308,7 +304,20 @@ MUTATIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("mutation", [pytest.param(each, id=each.breaks) for each in MUTATIONS])
+def named(mutations):
+    return [pytest.param(each, id=each.breaks) for each in mutations]
+
+
+# The machine has a test of its own, and takes long where nothing is broken.
+@pytest.mark.parametrize("mutation", named(each for each in MUTATIONS if each.check is not machine))
+def test_while_nothing_is_broken_nothing_is_noticed(engine_url, mutation):
+    with live_engine(engine_url) as live:
+        live.mutate(*(quick.THE_LONG_WAY if mutation.long_way else ()))
+        live.fresh()
+        mutation.check(live)
+
+
+@pytest.mark.parametrize("mutation", named(MUTATIONS))
 def test_a_broken_rule_is_noticed(engine_url, mutation):
     with live_engine(engine_url) as live:
         broken = (mutation.text, mutation.replacement)
