@@ -283,16 +283,16 @@ def test_a_key_with_a_mistake_is_not_pruned_for_it(apply, keypool, monkeypatch):
 
 
 def test_an_apply_that_is_interrupted_ends_soon_and_can_be_taken_up(apply, home, keypool):
-    apply.file.write_text("".join(f"[projects.p{number}]\n" for number in range(1000)))
+    apply.file.write_text("".join(f"[projects.p{number}]\n" for number in range(400)))
     with terminal(home, "apply", "-f", str(apply.file)) as applying:
         applying.read_until(lambda text: re.search(r"\b[1-9]\d?%", text) is not None)
         applying.type("\x03")
         assert applying.end() == 130
     assert "what was changed by then stays" in applying.text
     made = len(keypool("project", "list").rows)
-    assert 0 < made < 1000
+    assert 0 < made < 400
     again = keypool("apply", "-f", str(apply.file), "--json").json
-    assert (again["changed"], again["refused"]) == (1000 - made, 0)
+    assert (again["changed"], again["refused"]) == (400 - made, 0)
 
 
 def test_a_file_that_is_nested_without_end_is_not_understood(apply):
