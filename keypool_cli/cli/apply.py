@@ -43,10 +43,10 @@ def apply(
 ) -> None:
     """Make the registry as a TOML or YAML file declares it.
 
-    Pools, projects, keys, limits, clients. Twice changes nothing more. A secret never stands in
-    the file: secret_env and secret_file name where it is. What a section does not name stays,
-    unless --prune; a section that is missing is not touched. Each change by itself: exit 7 when some were refused, 1 when all were. The form:
-    keypool guide apply
+    Pools, projects, keys, limits, clients. The same file again changes nothing. A secret never
+    stands in the file: secret_env and secret_file name where it is. What a section does not name
+    stays, unless --prune; a section that is missing is not touched. Each change is made by itself:
+    exit 7 when some were refused, 1 when all were. The form: keypool guide apply
     """
     from keypool_cli.cli.apply_file import read_declared
     from keypool_cli.cli.declaration_text import form_of
@@ -145,13 +145,9 @@ def _fields(change: "Change") -> str:
             return output.labels_text(value) or "none"
         if isinstance(value, list):
             return ",".join(value) or "none"
-        return (
-            "none"
-            if value is None
-            else str(value).lower()
-            if value in (True, False)
-            else str(value)
-        )
+        if value is None:
+            return "none"
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     if not change.before:
         return ", ".join(f"{name} {text(change.after, name)}" for name in change.after)

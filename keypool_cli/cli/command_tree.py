@@ -8,6 +8,7 @@ import typer.main
 
 from keypool_cli.cli.guide import TOPICS
 from keypool_cli.core.tiers import FREE, TIER_1, TIER_2, TIER_3
+from keypool_cli.service.standing import STATES
 
 NOTHING, ANYTHING, FILES, FOLDERS = "", "any", "files", "folders"
 """What follows: no value at all, a value that nobody can guess, a file, a folder."""
@@ -32,7 +33,7 @@ _HOLDS = {
     "samples": FOLDERS,
     "topic": " ".join(TOPICS),
     "tier": f"{FREE} {TIER_1} {TIER_2} {TIER_3}",
-    "state": "ready full cooling excluded disabled dead",
+    "state": " ".join(STATES),
 }
 
 

@@ -6,6 +6,7 @@ import typer
 
 from keypool_cli.cli import asking, output, quota_import, wiring
 from keypool_cli.cli.options import Json, Reason, Yes, examples, limit, new_group
+from keypool_cli.core.model import DIMENSIONS
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from keypool_cli.service.quotas import QuotaView
 
 group = new_group("Limits, by project, tier and model; the most specific wins.")
-
-DIMENSIONS = ("rpm", "tpm", "rpd", "in_flight")
 
 Tier = Annotated[str | None, typer.Option(metavar="TIER", help="Every project of this tier.")]
 Project = Annotated[str | None, typer.Option(metavar="PROJECT", help="One project.")]

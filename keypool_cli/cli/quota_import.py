@@ -36,9 +36,10 @@ def import_(
 ) -> None:
     """Set limits from a table, such as AI Studio's.
 
-    Its columns: Model, RPM, TPM, RPD. 250K, 1.5M, 1,000, unlimited and "3 / 250K" (used of limit) are understood; displayed names
-    become ids (Gemini 2.5 Flash: gemini-2.5-flash), so look at --dry-run first. The audit log
-    keeps file and date. Exit 7 when some lines were refused, 1 when all were.
+    Its columns: Model, RPM, TPM, RPD. 250K, 1.5M, 1,000, unlimited and "3 / 250K" (used of limit)
+    are understood; displayed names become ids (Gemini 2.5 Flash: gemini-2.5-flash), so look at
+    --dry-run first. The audit log keeps file and date. Exit 7 when some lines were refused, 1 when
+    all were.
     """
     from keypool_cli.cli.quota_table import read_table
 

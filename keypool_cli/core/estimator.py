@@ -28,9 +28,10 @@ class Calibration:
     """What ``keypool probe`` fits to a model's own counts; the defaults are Gemma 3's.
 
     factors: by group of GROUPS, 1.0 where absent; and by script, "other" where absent.
-    per_content, per_system, per_tool: tokens each costs beside its text. tool_ratio: tokens of a declaration per token of its JSON (0.5 to 1.1
-    were recorded); tool_reserve: what is reserved of the same. z, unusual_z: how many deviations
-    the margin is wide, for ordinary text and for scripts and symbols the estimator knows poorly.
+    per_content, per_system, per_tool: tokens each costs beside its text. tool_ratio: tokens of a
+    declaration per token of its JSON (0.5 to 1.1 were recorded); tool_reserve: what is reserved of
+    the same. z, unusual_z: how many deviations the margin is wide, for ordinary text and for
+    scripts and symbols the estimator knows poorly.
     """
 
     factors: Mapping[str, float] = field(default_factory=dict)

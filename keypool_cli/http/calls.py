@@ -24,8 +24,9 @@ class Quick(NamedTuple):
     """How the calls of some paths are answered; no part may raise.
 
     admits: whether a call's body is waited for before anything else; asked in a thread of
-    granian's. take: takes a call and its body, and answers it now or later; whatever answers later must hold the exchange. Headers: the scope's, which copies them
-    whenever it is asked. stalled: answers a call whose body has not come.
+    granian's. take: takes a call and its body, and answers it now or later; whatever answers later
+    must hold the exchange. stalled: answers a call whose body has not come. All are given the
+    scope's headers, for a scope copies them whenever it is asked.
     """
 
     admits: Callable[[Headers], bool]

@@ -18,7 +18,8 @@ def upsert(
 ) -> None:
     """Insert ``rows``; one whose ``key`` columns exist already overwrites the others.
 
-    keep: columns that an existing row keeps. newer: makes, of the columns that would be written, the condition under which they are.
+    keep: columns that an existing row keeps. newer: makes, of the columns that would be written,
+    the condition under which they are.
     """
     if not rows:
         return

@@ -8,10 +8,11 @@ from math import inf
 from types import TracebackType
 
 _CLOSE_S = 0.001
-"""The loop counts in milliseconds: a timer may ring by so much too early."""
+"""How much too early a timer may ring: the loop counts in milliseconds."""
 
 _REST_S = 0.01
-"""Between two rings, which look at all that is due: with thousands, each may be so much late."""
+"""The least time between two rings, each of which looks through all alarms: with thousands of them
+an alarm may ring so much late."""
 
 
 class Alarms:
@@ -34,7 +35,7 @@ class Alarms:
             self._set(due)
 
     def drop(self, what: Callable[[], None]) -> None:
-        """It need not ring any more, or has rung."""
+        """Forget an alarm; one that has rung already may be dropped too."""
         self._due.pop(what, None)
 
     def within(self, delay_s: float) -> "Within":

@@ -10,7 +10,7 @@ from keypool_cli.core.refusal_rules import LIMIT_ZERO
 from keypool_cli.service.verdicts import Told
 
 MOST_PROJECTS = 5
-"""Projects one call is sent to at most; another key of one counts as another."""
+"""Projects that one call is sent to at most; a second key of a project counts as another one."""
 
 MOST_RETRIES = 2
 """Further attempts after answers that are nobody's fault here, such as a 503."""
@@ -42,8 +42,8 @@ class Progress:
 class Trail(msgspec.Struct):
     """What became of a call so far.
 
-    refused: projects not to try again; by_key: those of them whose other keys may do. moves: how
-    many refusals there were.
+    refused: projects not to try again. by_key: those of them that were refused for the key alone,
+    so that another of their keys may do. moves: how many refusals there were.
     """
 
     refused: frozenset[int] = frozenset()

@@ -13,7 +13,8 @@ LONGEST_S = 3600.0
 """Longer than upstream keeps any call."""
 
 _SHARE = 0.75
-"""Of the window: what a daemon that died had in flight is free when its requests are."""
+"""A lease's length, as a share of the window: the slots in flight of a daemon that died come free
+no later than the requests it had booked."""
 
 _CHECKS = 4
 """Renewals in the life of a lease: some may fail."""

@@ -9,7 +9,8 @@ from keypool_cli.engine.store import Store
 from keypool_cli.errors import UnreachableError
 
 RIDE_OUT_S = 3.0
-"""How long a store may be away before whoever asks is told so; a call under way is waited for."""
+"""How long a store may be away before whoever asks is told so. A call that is under way by then is
+still waited for."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 

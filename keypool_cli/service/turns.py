@@ -19,9 +19,9 @@ class Room:
         self._lines: dict[int, _Line] = {}
 
     async def take(self, amount: int, client_id: int) -> None:
-        """Have so much of it, once it is there; cancelled, it leaves everything to the others.
+        """Wait until so much of it is free, and have it. Cancelled, nothing is taken.
 
-        Who takes more than there is at all waits for ever.
+        Whoever asks for more than the room's size waits for ever.
         """
         if amount <= self.free and not self._lines:
             self.free -= amount
@@ -35,7 +35,7 @@ class Room:
             raise
 
     def give(self, amount: int) -> None:
-        """Need so much of it no longer."""
+        """Give back what :meth:`take` got; whoever waits next has it."""
         self.free += amount
         while self._lines:
             client_id, line = next(iter(self._lines.items()))
@@ -48,7 +48,7 @@ class Room:
             self._pass_on(client_id, line)
 
     def _pass_on(self, client_id: int, line: _Line) -> None:
-        """The first of a line is done with, and its client behind all others."""
+        """Take the first call out of its client's line, and put that client behind all others."""
         line.popleft()
         del self._lines[client_id]
         if line:
