@@ -12,6 +12,7 @@ from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.uploads import UploadCalls
 from keypool_cli.http.calls import patient_threads
 from keypool_cli.service.affinity import Affinity
+from keypool_cli.service.closing import Closing
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.observing import Observing
@@ -22,7 +23,7 @@ from keypool_cli.service.resources import Resources
 from keypool_cli.service.resources_finding import Finding
 from keypool_cli.service.resources_places import Places
 from keypool_cli.service.settling import Settling
-from keypool_cli.service.tickets import Closing, FreeUse, Leases
+from keypool_cli.service.tickets import FreeUse, Leases
 from keypool_cli.service.uploads import Uploads
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch

@@ -31,6 +31,7 @@ from keypool_cli.http.server import STOPPING, serve
 from keypool_cli.http.tls import Tls
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
+from keypool_cli.service.closing import Closing
 from keypool_cli.service.counters_shared import Seat, seats
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.holding import Holding
@@ -40,7 +41,6 @@ from keypool_cli.service.ports import Ports, opened
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.stopping import stop
 from keypool_cli.service.sync import read_configured
-from keypool_cli.service.tickets import Closing
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
 

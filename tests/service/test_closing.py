@@ -7,8 +7,8 @@ import pytest
 
 from keypool_cli.engine.types import LeaseEnd, Settled
 from keypool_cli.errors import UnreachableError
+from keypool_cli.service.closing import Closing
 from keypool_cli.service.settling import Report, Settling
-from keypool_cli.service.tickets import Closing
 
 GOOD = Report("~id.model", None, 200, {"promptTokenCount": 3}, witnessed=True)
 SETTLED = Settled(

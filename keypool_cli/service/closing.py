@@ -1,0 +1,92 @@
+"""Settling what nobody waits for: leases of the daemon's own calls, once these have ended."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from time import perf_counter
+from typing import Any
+
+from keypool_cli.engine.types import LeaseEnd, Settled
+from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
+from keypool_cli.service.holding import Holding
+from keypool_cli.service.settling import Report, Settling
+
+CLIENT_CLOSED = 499
+"""Stands for upstream's answer where the client went away first: Google's code of a cancelled call."""
+
+_RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+
+log = logging.getLogger("keypool.proxy")
+
+
+class Closing:
+    """Settlements that nobody waits for: made in the background, repeated while a store is away.
+
+    holding: what keeps the leases until then.
+    """
+
+    def __init__(self, settling: Settling, holding: Holding) -> None:
+        self.holding = holding
+        self._settling = settling
+        self._under_way: set[asyncio.Future[Any]] = set()
+
+    def later(self, report: Report) -> None:
+        """Settle as soon as possible."""
+        self.holding.let_go(report.lease_id)
+        if not report.is_good:
+            self._start(self._settle(report))
+            return
+        asked, begun = self._settling.settle_good(report), perf_counter()
+        self._under_way.add(asked)
+        asked.add_done_callback(lambda each: self._settled(report, each, begun))
+
+    def _settled(
+        self, report: Report, asked: asyncio.Future[Settled | LeaseEnd], begun: float
+    ) -> None:
+        self._under_way.discard(asked)
+        if asked.exception() is not None:
+            self._start(self._settle(report))
+        else:
+            self._settling.count(report, asked.result(), None, perf_counter() - begun)
+
+    async def now(self, report: Report) -> None:
+        """Settle before going on; later, while a store is away."""
+        self.holding.let_go(report.lease_id)
+        # A client that hangs up meanwhile must not keep a refusal from being written down.
+        await asyncio.shield(self._start(self._settle_once(report)))
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def _settle_once(self, report: Report) -> None:
+        try:
+            await self._settling.settle(report)
+        except UnreachableError:
+            self.later(report)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _settle(self, report: Report) -> None:
+        try:
+            await self._persist(report)
+        except (ConflictError, NotFoundError):
+            return
+        except Exception:
+            # Nobody else would see it. The lease runs out by itself, its reservation kept.
+            log.exception("a proxied call could not be settled")
+
+    async def _persist(self, report: Report) -> None:
+        for pause_s in _RETRIES_S:
+            try:
+                await self._settling.settle(report)
+            except UnreachableError:
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        await self._settling.settle(report)
