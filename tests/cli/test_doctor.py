@@ -214,10 +214,19 @@ def valkey_url(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("skew_ms", "level"), [(0, "ok"), (2000, "ok"), (-2000, "ok"), (2001, "warning")]
+    ("skew_ms", "level", "told"),
+    [
+        (0, "ok", "within 2 s"),
+        (2000, "ok", "within 2 s"),
+        (-2000, "ok", "within 2 s"),
+        (2001, "warning", "2.0 s ahead of"),
+        (-2001, "warning", "2.0 s behind"),
+    ],
 )
-def test_a_clock_is_off_by_more_than_two_seconds(skew_ms, level):
-    assert clock(skew_ms, "it").level == level
+def test_a_clock_is_off_by_more_than_two_seconds(skew_ms, level, told):
+    found = clock(skew_ms, "it")
+    assert found.level == level
+    assert told in found.text
 
 
 def test_a_clock_says_which_way_it_is_off():

@@ -47,6 +47,13 @@ def test_a_changed_byte_is_noticed(vault, position):
         vault.unseal(bytes(sealed), uid)
 
 
+def test_a_secret_in_a_format_of_later_says_to_upgrade(vault):
+    uid = new_uid()
+    with pytest.raises(NotPermittedError) as caught:
+        vault.unseal(b"\x02" + vault.seal(SECRET, uid)[1:], uid)
+    assert caught.value.hint == "upgrade keypool on this machine"
+
+
 @pytest.mark.parametrize("sealed", [b"", b"\x02" + bytes(40), b"\x01", b"\x01" + bytes(12)])
 def test_what_was_never_sealed_does_not_open(vault, sealed):
     with pytest.raises(NotPermittedError):
