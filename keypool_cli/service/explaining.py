@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import msgspec
 
-from keypool_cli.core.model import MAX_LIMIT, MarkKind, Project
+from keypool_cli.core.model import MAX_LIMIT, MarkKind, Pool, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import Demand, Explanation, Reason
@@ -148,6 +149,11 @@ def why_unusable(configured: Configured, project_ids: Iterable[int], model: str)
     reasons = {_unusable(configured, each, model): each for each in known}
     told = [f"{each.name}: {reason}" for reason, each in reasons.items()][:_REASONS]
     return "; ".join(told) or "it has none"
+
+
+def see_why(pool: Pool) -> str:
+    """The hint where no project of a pool can be used."""
+    return f"see why: keypool status --pool {quote(pool.name)}"
 
 
 def _unusable(configured: Configured, project: Project, model: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from functools import partial
+from shlex import quote
 from time import perf_counter
 
 import msgspec
@@ -12,7 +13,7 @@ from keypool_cli.engine.types import ASK_AGAIN, Demand, Explanation, Grant, Reas
 from keypool_cli.errors import KeypoolError, NoCapacityError, UsageError
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.bookkeeping import Bookkeeping
-from keypool_cli.service.explaining import why_unusable
+from keypool_cli.service.explaining import see_why, why_unusable
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.reserving import Reserving
@@ -33,7 +34,7 @@ class PoolExhaustedError(NoCapacityError):
         super().__init__(
             f"pool {pool!r} has no room for this request ({self.limit})",
             hint=f"retry in {retry_after_s:.1f} s, or add a key of another project: "
-            f"keypool add NAME --project PROJECT --pool {pool}",
+            f"keypool add NAME --project PROJECT --pool {quote(pool)}",
         )
 
 
@@ -277,10 +278,8 @@ class Leasing:
                 hint="split the request; the limits: keypool quota list",
             )
         why = why_unusable(self._watch.configured, ids, model)
-        return PoolUnusableError(
-            f"no project of pool {pool.name!r} can be used for {request.model}: {why}",
-            hint=f"see why: keypool status --pool {pool.name}",
-        )
+        told = f"no project of pool {pool.name!r} can be used for {request.model}: {why}"
+        return PoolUnusableError(told, hint=see_why(pool))
 
 
 def _client(request: LeaseRequest) -> int:

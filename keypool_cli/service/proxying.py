@@ -28,6 +28,7 @@ from keypool_cli.service.attempting import (
     next_step,
     pause_s,
 )
+from keypool_cli.service.explaining import see_why
 from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError
 from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.proxying_egress import Egress
@@ -249,5 +250,5 @@ def shut(pool: Pool) -> RefusedError:
     """The error of a call that found no project in order."""
     return RefusedError(
         f"the projects of pool {pool.name!r} that were tried cannot be used",
-        hint=f"see why: keypool status --pool {pool.name}",
+        hint=see_why(pool),
     )

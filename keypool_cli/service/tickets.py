@@ -10,6 +10,7 @@ from keypool_cli.errors import KeypoolError, UnreachableError
 from keypool_cli.service.closing import CLIENT_CLOSED, Closing
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.estimating import Estimating
+from keypool_cli.service.explaining import see_why
 from keypool_cli.service.leasing import Lease, LeaseRequest, Leasing, PoolUnusableError
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.passage import Passage
@@ -167,14 +168,11 @@ def _door(configured: Configured, project: Project) -> Door | None:
 
 
 def _no_door(pool: Pool) -> KeypoolError:
-    return PoolUnusableError(
-        f"no project of pool {pool.name!r} can be used",
-        hint=f"see why: keypool status --pool {pool.name}",
-    )
+    return PoolUnusableError(f"no project of pool {pool.name!r} can be used", hint=see_why(pool))
 
 
 def _holder_shut(pool: Pool, project: Project) -> KeypoolError:
     return PoolUnusableError(
         f"project {project.name!r}, which has what the request names, cannot be used",
-        hint=f"see why: keypool status --pool {pool.name}",
+        hint=see_why(pool),
     )

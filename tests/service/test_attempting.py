@@ -2,6 +2,7 @@
 
 import pytest
 
+from keypool_cli.core.model import Pool
 from keypool_cli.service.attempting import (
     MOST_PROJECTS,
     MOST_RETRIES,
@@ -10,6 +11,8 @@ from keypool_cli.service.attempting import (
     next_step,
     pause_s,
 )
+from keypool_cli.service.leasing import PoolExhaustedError
+from keypool_cli.service.proxying import shut
 from keypool_cli.service.verdicts import told_of
 from tests.support import bodies, bodies_faults
 
@@ -65,3 +68,10 @@ def test_pauses_double_and_are_half_chance():
     assert pause_s(0, jitter=0.0) == 0.25
     assert pause_s(1, jitter=0.0) == 0.5
     assert pause_s(1, jitter=1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "err", [shut(Pool(1, "my pool")), PoolExhaustedError("my pool", "rpm", retry_after_s=1.0)]
+)
+def test_what_a_hint_says_can_be_typed_for_any_pool(err):
+    assert err.hint.endswith("--pool 'my pool'")
