@@ -5,6 +5,8 @@ from math import ceil, comb
 from typing import Final
 
 _MASK: Final = (1 << 64) - 1
+_ALARM: Final = 0.01
+_SHARE: Final = 0.95
 
 
 def upper_quantile(values: Sequence[float], share: float) -> float | None:
@@ -16,28 +18,28 @@ def upper_quantile(values: Sequence[float], share: float) -> float | None:
     return sorted(values)[rank - 1] if rank <= len(values) else None
 
 
-def too_many(trials: int, *, rate: float = 0.01, alarm: float = 0.01) -> int:
+def too_many(trials: int, *, rate: float = 0.01) -> int:
     """The least number of events so improbable at ``rate`` that it is an alarm.
 
-    Its probability, or that of more, is at most ``alarm``: 5 of 120, 8 of 240 at 1 %.
+    Its probability, or that of more, is at most one percent: 5 of 120, 8 of 240 at 1 %.
     """
     tail = 1.0
     for events in range(trials + 1):
-        if tail <= alarm:
+        if tail <= _ALARM:
             return events
         tail -= comb(trials, events) * rate**events * (1 - rate) ** (trials - events)
     return trials + 1
 
 
 def mean_interval(
-    values: Sequence[float], *, seed: int, share: float = 0.95, resamples: int = 1000
+    values: Sequence[float], *, seed: int, resamples: int = 1000
 ) -> tuple[float, float]:
-    """An interval that holds the mean with probability ``share``, by resampling the values.
+    """An interval that holds the mean with a probability of 95 %, by resampling the values.
 
     The same values, in whatever order, and seed give the same interval. Not for no values at all.
     """
     means = sorted(_resampled_means(sorted(values), seed, resamples))
-    cut = round((1 - share) / 2 * resamples)
+    cut = round((1 - _SHARE) / 2 * resamples)
     return means[cut], means[resamples - 1 - cut]
 
 

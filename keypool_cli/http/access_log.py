@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from time import perf_counter, time_ns
 from typing import cast
@@ -76,7 +75,7 @@ def _to_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def logged(app: App, form: LogForm, *, write: Callable[[str], None] = _to_stderr) -> App:
+def logged(app: App, form: LogForm) -> App:
     """The same application, with a line written at the end of each call."""
     shown = _as_json if form is LogForm.JSON else _as_text
 
@@ -93,7 +92,7 @@ def logged(app: App, form: LogForm, *, write: Callable[[str], None] = _to_stderr
             spent_ms = round((perf_counter() - begun) * 1000, 3)
             status = noting.status if noting is not None else 101
             path = _shown_path(scope.path)
-            write(shown(Line(at_ms, scope.client, scope.method, path, status, spent_ms)))
+            _to_stderr(shown(Line(at_ms, scope.client, scope.method, path, status, spent_ms)))
 
     return logging_app
 

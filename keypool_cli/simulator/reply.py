@@ -19,6 +19,9 @@ _ENGLISH_REPLIES = (
     "This reply is always the same, good for tests and nothing else.",
 )
 
+_CHUNKS = 3
+"""Parts that a streamed answer comes in, if it has as many words."""
+
 
 def reply_to(prompt: Prompt) -> str:
     """The whole answer, chosen by the prompt's last text."""
@@ -57,10 +60,10 @@ def answers(
     return chunks
 
 
-def in_chunks(text: str, count: int = 3) -> list[str]:
+def in_chunks(text: str) -> list[str]:
     """The text in about equal parts, cut between words."""
     words = text.split(" ")
-    size = -(-len(words) // count)
+    size = -(-len(words) // _CHUNKS)
     parts = [" ".join(words[at : at + size]) for at in range(0, len(words), size)]
     return [part + " " for part in parts[:-1]] + parts[-1:]
 
