@@ -97,6 +97,14 @@ _TAIL: Final = rb"(?:[a-z]+(?:[^a-zA-Z ][^a-z ]*)?)"
 _WORD: Final = re.compile(rb"[^a-z ]+" + _TAIL + rb"*|" + _TAIL + rb"+")
 
 
+_NBSP: Final = SLOTS.index(chr(0xA0)).to_bytes()
+_ALONE: Final = bytes(
+    slot
+    for slot, char in enumerate(SLOTS)
+    if char in "\0\x0b\x0c\u00a0\u200e\u061c\u202a\u2066\u2067\u2068\u2069"
+)
+
+
 def encode(text: str) -> bytes:
     """The page's byte for each character, UNKNOWN where it has none."""
     if text.isascii():
@@ -151,3 +159,11 @@ def gap_runs(page: bytes) -> list[bytes]:
 def cut_gaps(runs: Iterable[bytes]) -> list[bytes]:
     """Gaps cut behind each digit."""
     return b" ".join(runs).replace(b"0", b"0 ").split()
+
+
+def count_alone(page: bytes) -> int:
+    """Tokens of characters that are never part of a longer token, however many follow each other.
+
+    A no-break space is two.
+    """
+    return len(page) - len(page.translate(None, _ALONE)) + page.count(_NBSP)

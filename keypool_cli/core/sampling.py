@@ -41,7 +41,8 @@ def _sampled(texts: Sequence[str]) -> Iterator[TextTokens]:
     for unusual in (False, True):
         counted = [each for part in parts for each in part if each[1].unusual is unusual]
         if counted:
-            yield joined(counted)._replace(doubt=doubt)
+            whole = joined(counted)
+            yield whole._replace(doubt=whole.doubt + doubt)
             doubt = 0.0
 
 
@@ -58,6 +59,7 @@ def _times(counted: TextTokens, weight: float) -> TextTokens:
         ceil(counted.utf8_bytes * weight),
         counted.unusual,
         {script: tokens * weight for script, tokens in counted.scripts.items()},
+        counted.doubt * weight,
     )
 
 

