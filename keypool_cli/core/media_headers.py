@@ -5,12 +5,27 @@ Every function answers None where the bytes do not say; none raises, whatever it
 
 import binascii
 import re
+import zlib
+from collections.abc import Iterator
+from struct import unpack
 
 _URLSAFE = str.maketrans("-_", "+/")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _PDF_COUNT = re.compile(rb"/Count\s+(\d{1,6})")
+_PDF_OBJECTS = re.compile(rb"/Type\s*/ObjStm\b")
+_WEBM_DURATION = re.compile(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
+_LONGEST_MS = 86_400_000
+_PDF_MOST_BYTES = 16 * 1024 * 1024
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MP3_FRAMES = re.compile(rb"(?:Xing|Info)\0\0\0[\1\3\5\7\11\13\15\17](.{4})", re.DOTALL)
+_MP3_HZ = (
+    (11_025, 12_000, 8_000, 0),
+    (0,) * 4,
+    (22_050, 24_000, 16_000, 0),
+    (44_100, 48_000, 32_000, 0),
+)
+_MP3_LOW_KBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _MP3_KBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 
 
@@ -58,7 +73,9 @@ def audio_seconds(data: bytes) -> float | None:
 
 
 def video_seconds(data: bytes) -> float | None:
-    """Length of an MP4, MOV or M4A file from its movie header, in seconds."""
+    """Length of an MP4, MOV, M4A or WebM file from its header, in seconds."""
+    if data[:4] == b"\x1a\x45\xdf\xa3":
+        return _webm_seconds(data[:4096])
     at = data.find(b"mvhd")
     if at < 0 or len(data) < at + 36:
         return None
@@ -68,9 +85,33 @@ def video_seconds(data: bytes) -> float | None:
 
 
 def pdf_pages(data: bytes) -> int | None:
-    """Pages of a PDF: its page objects, or the page tree's count where those are compressed."""
-    pages = sum(1 for _ in _PDF_PAGE.finditer(data))
-    return pages or max(map(int, _PDF_COUNT.findall(data)), default=0) or None
+    """Pages of a PDF: its page objects, or the page tree's count where those cannot be read."""
+    readable = [data, *_pdf_objects(data)]
+    pages = sum(len(_PDF_PAGE.findall(each)) for each in readable)
+    counts = (int(count) for each in readable for count in _PDF_COUNT.findall(each))
+    return pages or max(counts, default=0) or None
+
+
+def _pdf_objects(data: bytes) -> Iterator[bytes]:
+    """What lies in compressed object streams; no more than so many bytes are unpacked."""
+    view, left = memoryview(data), _PDF_MOST_BYTES
+    for found in _PDF_OBJECTS.finditer(data):
+        start = data.find(b"stream", found.end())
+        end = data.find(b"endstream", start)
+        if not 0 <= start < end or left <= 0:
+            return
+        try:
+            unpacked = zlib.decompressobj().decompress(
+                view[_behind_line(data, start + 6) : end], left
+            )
+        except zlib.error:  # of another filter, or encrypted
+            continue
+        left -= len(unpacked)
+        yield unpacked
+
+
+def _behind_line(data: bytes, at: int) -> int:
+    return at + (2 if data[at : at + 2] == b"\r\n" else 1)
 
 
 def _big(data: bytes) -> int:
@@ -117,12 +158,27 @@ def _ogg_seconds(data: bytes) -> float | None:
     return _ratio(samples, _little(data[vorbis + 12 : vorbis + 16])) if vorbis >= 0 else None
 
 
+def _webm_seconds(head: bytes) -> float | None:
+    """The segment's duration, in milliseconds as everyone writes it."""
+    found = _WEBM_DURATION.search(head)
+    if found is None:
+        return None
+    (units,) = unpack(">f", found[1]) if found[1] else unpack(">d", found[2])
+    return units / 1000 if 0 < units < _LONGEST_MS else None
+
+
 def _mp3_seconds(data: bytes) -> float | None:
     start = 0
     if data[:3] == b"ID3" and len(data) >= 10:
         tag_bytes = data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9]
         start = 10 + tag_bytes
-    header = data[start : start + 3]
-    if len(header) < 3 or header[0] != 0xFF or header[1] & 0xFE != 0xFA:
+    header = data[start : start + 4]
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return None
-    return _ratio(len(data) - start, _MP3_KBITS[header[2] >> 4] * 125)
+    version = header[1] >> 3 & 3
+    kbits = (_MP3_KBITS if version == 3 else _MP3_LOW_KBITS)[header[2] >> 4]
+    frames = _MP3_FRAMES.search(data, start, start + 200)
+    if frames is None:
+        return _ratio(len(data) - start, kbits * 125)
+    samples = 1152 if version == 3 else 576
+    return _ratio(_big(frames[1]) * samples, _MP3_HZ[version][header[2] >> 2 & 3])

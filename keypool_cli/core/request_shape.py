@@ -5,20 +5,29 @@ chat completions and embeddings, and interactions. Keys may be camelCase or snak
 does not have the expected type is ignored: bodies come straight from clients.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from keypool_cli.core.json_text import json_text
 from keypool_cli.core.media_headers import decode_base64
 from keypool_cli.core.media_tokens import Media
 
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 _CONVERSATIONS: Final = ("contents", "content", "messages", "input")
+_KEPT: Final = (
+    "cachedContent",
+    "cached_content",
+    "previousInteractionId",
+    "previous_interaction_id",
+)
 _RESOLUTION_KEYS: Final = ("mediaResolution", "media_resolution", "resolution")
 _TURN_KEYS: Final = frozenset({"parts", "content", "role"})
-_TEXT_TYPES: Final = ("application/json", "application/xml", "application/x-javascript")
+_TEXT_TYPES: Final = frozenset(
+    f"application/{name}"
+    for name in ("json", "xml", "rtf", "yaml", "javascript", "x-javascript", "x-python", "x-sh")
+)
 
 
 @dataclass(slots=True)
@@ -27,7 +36,8 @@ class RequestShape:
 
     texts: decoded texts, each counted on its own. contents: turns. systems: system instructions.
     tools: each declaration as JSON. files: inline media, and media named by URI.
-    cached: whether it names cached content, whose tokens upstream adds to the prompt.
+    cached: whether it names cached content or an earlier interaction, whose tokens upstream adds to
+    the prompt.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -47,14 +57,6 @@ def read_request(body: Mapping[str, object]) -> RequestShape:
     return shape
 
 
-def json_text(value: object) -> str:
-    """Compact JSON of a decoded value, or all its strings where it nests too deep for that."""
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), skipkeys=True)
-    except (RecursionError, TypeError, ValueError):
-        return " ".join(_strings(value))
-
-
 def _requests(body: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
     if "contents" in body:
         return (body,)
@@ -69,8 +71,7 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
     config = body.get("generationConfig", body.get("generation_config"))
     if isinstance(config, dict):
         shape.resolution = _resolution(config) or shape.resolution
-    cached = body.get("cachedContent", body.get("cached_content"))
-    shape.cached |= cached != "" and isinstance(cached, str)
+    shape.cached |= any(body.get(name) and isinstance(body[name], str) for name in _KEPT)
     system = body.get("systemInstruction", body.get("system_instruction"))
     if system:
         shape.systems += 1
@@ -139,6 +140,22 @@ def _read_json(value: object, _part: Mapping[str, object], shape: RequestShape) 
         shape.texts.append(json_text(value))
 
 
+def _read_response(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    """What a function answered, which may hold files."""
+    parts = _list(_mapping(value).get("parts"))
+    _read_parts(parts, shape)
+    bare = {k: v for k, v in _mapping(value).items() if k != "parts"} if parts else value
+    _read_json(bare, part, shape)
+
+
+def _read_result(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
+    """What a function of interactions answered: typed parts, or any JSON."""
+    if isinstance(value, list) and all("type" in _mapping(each) for each in value):
+        _read_parts(value, shape)
+    else:
+        _read_json(value, part, shape)
+
+
 def _read_blob(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     blob = _mapping(value)
     data, mime_type = blob.get("data"), _text(_get(blob, "mimeType", "mime_type"))
@@ -152,7 +169,7 @@ def _read_file(value: object, part: Mapping[str, object], shape: RequestShape) -
 
 
 def _read_url(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
-    url = value if isinstance(value, str) else _text(_mapping(value).get("url"))
+    url = value if isinstance(value, str) else _text(_get(_mapping(value), "url", "file_data"))
     header, comma, data = url.partition(",")
     if url.startswith("data:") and comma:
         _add_file(header[5:].partition(";")[0], data, part, shape)
@@ -178,21 +195,23 @@ _PART_READERS: Final[Mapping[str, _Reader]] = {
     **dict.fromkeys(("inlineData", "inline_data"), _read_blob),
     **dict.fromkeys(("fileData", "file_data"), _read_file),
     **dict.fromkeys(("functionCall", "function_call"), _read_json),
-    **dict.fromkeys(("functionResponse", "function_response"), _read_json),
+    **dict.fromkeys(("functionResponse", "function_response"), _read_response),
     **dict.fromkeys(("executableCode", "executable_code"), _read_json),
     **dict.fromkeys(("codeExecutionResult", "code_execution_result"), _read_json),
-    **dict.fromkeys(("image_url", "imageUrl"), _read_url),
+    **dict.fromkeys(("image_url", "imageUrl", "file"), _read_url),
     "input_audio": _read_audio,
     "type": _read_typed,
     # A function_call of interactions, and its function_result.
-    **dict.fromkeys(("arguments", "result"), _read_json),
+    "arguments": _read_json,
+    "result": _read_result,
 }
 
 
 def _add_file(
     mime_type: str, data: str | None, part: Mapping[str, object], shape: RequestShape
 ) -> None:
-    if data is not None and (mime_type.startswith("text/") or mime_type in _TEXT_TYPES):
+    mime_type = mime_type.partition(";")[0].strip().lower()
+    if data is not None and _is_text(mime_type):
         shape.texts.append(decode_base64(data).decode("utf-8", "replace"))
         return
     video = _mapping(_get(part, "videoMetadata", "video_metadata"))
@@ -205,6 +224,10 @@ def _add_file(
             fps=_number(video.get("fps")) or 1.0,
         )
     )
+
+
+def _is_text(mime_type: str) -> bool:
+    return mime_type.startswith("text/") or mime_type in _TEXT_TYPES or mime_type.endswith("+xml")
 
 
 def _clip_seconds(video: Mapping[str, object]) -> float | None:
@@ -237,22 +260,6 @@ def _declarations(tool: Mapping[str, object]) -> Iterator[str]:
         yield json_text(tool.get("function", tool))
 
 
-def _strings(value: object) -> Iterator[str]:
-    """Every key and leaf of a nested value; iterative, so depth cannot exhaust the stack."""
-    left = [value]
-    while left:
-        item = left.pop()
-        if isinstance(item, dict):
-            left.extend(item.values())
-            left.extend(key for key in item if isinstance(key, str))
-        elif isinstance(item, list):
-            left.extend(item)
-        elif isinstance(item, str):
-            yield item
-        elif isinstance(item, int):
-            yield f"{item:x}"  # decimal refuses huge numbers
-
-
 def _mapping(value: object) -> Mapping[str, object]:
     # Decoded JSON holds dicts only; asking for Mapping would cost as much as counting the text.
     return value if isinstance(value, dict) else _NOTHING
@@ -267,6 +274,9 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
+    """A number, which protobuf's JSON takes as a string, too; None unless it is above zero."""
+    if isinstance(value, str) and len(value) < 16 and value.replace(".", "", 1).isdecimal():
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 < value <= 1000 else None

@@ -6,7 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from keypool_cli.core.estimator import Estimate
-from keypool_cli.core.request_shape import json_text
+from keypool_cli.core.json_text import json_text
 from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE

@@ -149,8 +149,11 @@ def test_tools_of_a_chat_cost_what_the_same_declaration_costs():
     assert tokens_of(theirs) == tokens_of({"tools": [{"functionDeclarations": [TOOL]}]})
 
 
-def test_cached_content_of_unknown_size_counts_as_the_least_that_is_cached():
-    body = {"contents": [content("Hi")], "cachedContent": "cachedContents/abc"}
+@pytest.mark.parametrize(
+    "kept", [{"cachedContent": "cachedContents/abc"}, {"previous_interaction_id": "v1_abc"}]
+)
+def test_what_upstream_kept_and_whose_size_is_unknown_counts_as_the_least_that_is_cached(kept):
+    body = {"contents": [content("Hi")], **kept}
     plain, cached = (
         estimate_request(each, model=MODEL) for each in ({"contents": [content("Hi")]}, body)
     )
@@ -162,6 +165,18 @@ def test_a_response_schema_costs_nothing():
     schema = {"generationConfig": {"responseSchema": {"type": "STRING", "description": SENTENCE}}}
     assert tokens_of({"contents": [content("Hi")], **schema}) == tokens_of(
         {"contents": [content("Hi")]}
+    )
+
+
+@pytest.mark.parametrize(
+    "mime_type",
+    ["TEXT/Plain", "application/json; charset=utf-8", "application/rtf", "image/svg+xml"],
+)
+def test_inline_text_is_known_by_any_spelling_of_its_type(mime_type):
+    data = base64.b64encode(ARABIC.encode()).decode()
+    inline = {"inlineData": {"mimeType": mime_type, "data": data}}
+    assert tokens_of({"contents": [{"parts": [inline]}]}) == tokens_of(
+        {"contents": [content(ARABIC)]}
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import zlib
 
 import pytest
 from hypothesis import given
@@ -209,6 +210,42 @@ def test_a_pdf_with_compressed_pages_counts_what_its_tree_says():
     assert pdf_pages(b"%PDF-1.7\n") is None
 
 
+def packed_pdf(pages, newline=b"\r\n"):
+    objects = zlib.compress(b"<</Type/Page/Parent 1 0 R>>" * pages + b"<</Type/Pages/Count 2>>")
+    head = b"%PDF-1.5\n5 0 obj <</Type /ObjStm/Filter/FlateDecode>>\nstream"
+    return head + newline + objects + b"\nendstream endobj"
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_pages_in_compressed_objects_are_counted(newline):
+    assert pdf_pages(packed_pdf(300, newline)) == 300
+
+
+def test_a_pdf_that_unpacks_to_gigabytes_is_read_in_part():
+    objects = zlib.compress(b" " * 64 * 1024 * 1024 + b"<</Type/Page>>")
+    bomb = b"<</Type/ObjStm>>stream\n" + objects + b"\nendstream"
+    assert pdf_pages(bomb * 3) is None
+
+
+def test_a_pdf_whose_objects_are_encrypted_has_as_many_pages_as_its_length_says():
+    assert pdf_pages(b"<</Type/ObjStm>>stream\n" + bytes(range(256)) + b"\nendstream") is None
+
+
+def test_a_recording_of_variable_rate_says_its_frames():
+    head = b"\xff\xfb\xe4\x00" + bytes(32) + b"Xing\0\0\0\x0f" + struct.pack(">I", 2300)
+    assert audio_seconds(head + bytes(1000)) == pytest.approx(2300 * 1152 / 48_000)
+
+
+def test_speech_of_a_low_rate_is_timed():
+    assert audio_seconds(b"\xff\xf3\x40\xc0" + bytes(39_996)) == 40_000 / 4_000
+
+
+@pytest.mark.parametrize(("length", "code"), [(b"\x84", ">f"), (b"\x88", ">d")])
+def test_a_webm_says_its_duration(length, code):
+    data = b"\x1a\x45\xdf\xa3" + bytes(40) + b"\x44\x89" + length + struct.pack(code, 90_500.0)
+    assert video_seconds(data) == audio_seconds(data) == 90.5
+
+
 @pytest.mark.parametrize("mime_type", ["audio/mp3", "video/mp4", "application/pdf"])
 def test_a_guessed_size_is_reserved_twice(mime_type):
     for data in (None, b64(bytes(400_000))):
@@ -286,6 +323,27 @@ IMAGE = {"inlineData": {"mimeType": "image/png", "data": b64(png(1024, 1024))}}
             "gemini-2.5-flash",
             258,
             id="interactions",
+        ),
+        pytest.param(
+            {"functionResponse": {"name": "shot", "response": {"ok": 1}, "parts": [IMAGE]}},
+            "gemini-3-pro",
+            1120,
+            id="what a function answered",
+        ),
+        pytest.param(
+            {
+                "type": "function_result",
+                "result": [{"type": "image", "data": b64(png(9, 9)), "mime_type": "image/png"}],
+            },
+            "gemini-2.5-flash",
+            258,
+            id="what a function of interactions answered",
+        ),
+        pytest.param(
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64," + b64(pdf(7))}},
+            "gemini-2.5-flash",
+            7 * 258,
+            id="chat completions, a document",
         ),
     ],
 )
