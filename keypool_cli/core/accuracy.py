@@ -32,6 +32,11 @@ STRATA: Final[Mapping[str, str]] = MappingProxyType(
 """Kinds judged together; any other kind is a stratum of its own."""
 
 
+_LONGEST_TOKEN: Final = 64
+_MOST_TOOL_RATIO: Final = 3  # 2.23 tokens were recorded for each of a declaration's JSON
+_MOST_OVERHEAD: Final = 64  # tokens; 27 were recorded for a declaration of a tool
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One request whose input tokens upstream is asked for.
@@ -53,6 +58,21 @@ class Probe:
     def stratum(self) -> str:
         """What the probe is judged with."""
         return STRATA.get(self.kind, self.kind)
+
+
+def is_possible(probe: Probe, tokens: int) -> bool:
+    """Whether any vocabulary may count so many tokens: none has a token of less than a byte.
+
+    None was seen with tokens of more than 31 bytes either, but for runs of one sign.
+    """
+    shape = read_request(probe.body)
+    if shape.files:
+        return tokens > 0
+    text_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in shape.texts)
+    declared_bytes = sum(len(tool.encode("utf-8", "surrogatepass")) for tool in shape.tools)
+    most = text_bytes + _MOST_TOOL_RATIO * declared_bytes
+    most += _MOST_OVERHEAD * (shape.contents + shape.systems + len(shape.tools))
+    return text_bytes // _LONGEST_TOKEN <= tokens <= most and (tokens > 0 or not text_bytes)
 
 
 @dataclass(frozen=True, slots=True)

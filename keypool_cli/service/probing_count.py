@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from keypool_cli.config import masked_url
-from keypool_cli.core.accuracy import Probe
+from keypool_cli.core.accuracy import Probe, is_possible
 from keypool_cli.core.day import day_end_ms
 from keypool_cli.core.model import DEFAULT_POOL, Pool, Secret
 from keypool_cli.core.refusal import Action, Fault, Verdict, classify
@@ -105,6 +105,8 @@ class Counting:
                 if attempt >= (_ATTEMPTS if self._answered else _SILENT_ATTEMPTS):
                     raise self._silent(err) from err
             else:
+                if not is_possible(probe, tokens):
+                    raise self._absurd(probe, tokens)
                 self._answered = True
                 return tokens
             await asyncio.sleep(_pause_s(attempt))
@@ -113,6 +115,14 @@ class Counting:
     async def _observe(self, door: Door, secret: Secret, err: CountRefusedError) -> None:
         if self._observing is not None:
             await FreeTicket(door, secret, self._observing).refused(err.status, err.body)
+
+    def _absurd(self, probe: Probe, tokens: int) -> UnreachableError:
+        return UnreachableError(
+            f"{self._upstream} counts {tokens} tokens for the sample {probe.id!r}: "
+            "no vocabulary can count so",
+            hint="check what answers in Gemini's place: KEYPOOL_UPSTREAM_URL, a proxy; "
+            "the calibration stays as it was",
+        )
 
     def _silent(self, err: UpstreamError) -> UnreachableError:
         return UnreachableError(

@@ -10,6 +10,7 @@ from keypool_cli.core.accuracy import (
     accuracy,
     by_kind,
     by_stratum,
+    is_possible,
     score,
     text_probe,
 )
@@ -59,3 +60,20 @@ def test_a_digest_names_the_body_and_nothing_else():
     assert probe.digest != text_probe("a", "نص قصير ", kind="ar_ui").digest
     assert text_probe("c", "\ud800", kind="own").digest
     assert Probe("d", "own", {"a": 1, "b": 2}).digest == Probe("d", "own", {"b": 2, "a": 1}).digest
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "possible"),
+    [
+        pytest.param("x" * 640, 0, False, id="a text that costs nothing"),
+        pytest.param("x" * 640, 9, False, id="tokens of more than 64 bytes"),
+        pytest.param("x" * 640, 10, True, id="the longest tokens"),
+        pytest.param("x" * 640, 704, True, id="a token a byte, and overhead"),
+        pytest.param("x" * 640, 705, False, id="more tokens than bytes"),
+        pytest.param("x" * 640, -1, False, id="less than none"),
+        pytest.param("\u0633" * 9, 82, True, id="bytes of Arabic"),
+        pytest.param("", 0, True, id="an empty text"),
+    ],
+)
+def test_a_count_is_possible_if_its_tokens_are_of_bytes(text, tokens, possible):
+    assert is_possible(text_probe("a", text, kind="own"), tokens) is possible

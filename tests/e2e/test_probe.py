@@ -249,6 +249,24 @@ def test_a_project_that_is_refused_for_its_rate_rests_and_the_other_counts(home,
         assert _counted(sim, "p2") == FEW
 
 
+@pytest.mark.parametrize("tokens", [0, 10**9])
+def test_counts_that_no_vocabulary_can_give_calibrate_nothing(home, tmp_path, tokens):
+    text = "One two three four five six seven eight nine ten. " * 5
+    lines = tmp_path / "own.jsonl", tmp_path / "counts.jsonl"
+    lines[0].write_text(json.dumps({"text": text, "class": "en_prose"}))
+    lines[1].write_text(json.dumps({"text": text, "tokens": tokens}))
+    only = ("--only-samples", "--samples", str(lines[0]))
+    with simulator({"key_prefix": "", "counts": str(lines[1])}) as sim:
+        env = {"KEYPOOL_UPSTREAM_URL": sim.url}
+        result = process(home.path, "probe", "--model", FLASH, *only, **env)
+        assert (result.code, result.out) == (ExitCode.UNREACHABLE, "")
+        assert f"counts {tokens + 1} tokens for the sample" in result.err
+        again = process(home.path, "probe", "--check", "--model", FLASH, *only, **env)
+        assert again.code == ExitCode.UNREACHABLE
+    with home.registry() as registry:
+        assert "calibration" not in registry.calibrations.get(FLASH).payload
+
+
 def test_upstream_that_stumbles_is_asked_again(home, tmp_path):
     with counting_simulator(tmp_path, "gemma3", keys=KEYS) as sim:
         sim.fault("overloaded", on="count", times=3)
