@@ -1,6 +1,6 @@
 """``events``: who did what, and every refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from keypool_cli.registry.values import EventFilter
     from keypool_cli.service.events import EventView
     from keypool_cli.service.ports import Ports
+
+_LOOK_EVERY_S = 0.5
 
 COLUMNS = ("AT", "KIND", "SUBJECT", "BY", "HOST", "REASON", "DETAIL")
 
@@ -45,7 +47,7 @@ def events(
 
     wanted = EventFilter(kind=kind, subject=subject, limit=limit, since_ms=_since_ms(since))
     if follow:
-        wiring.read(ctx, lambda ports: _follow(ctx, ports, wanted, as_json=as_json))
+        wiring.read(ctx, lambda ports: _while_read(_follow(ctx, ports, wanted, as_json=as_json)))
         return
     found = wiring.read(ctx, lambda ports: log.list_events(ports, wanted))
     if as_json:
@@ -76,6 +78,21 @@ def _print(ctx: typer.Context, found: "Sequence[EventView]") -> None:
     rows = [(when(e), e.kind, e.subject, who(e), e.reason, detail_text(e.detail)) for e in found]
     columns = ("AT (UTC)", "KIND", "SUBJECT", "BY", "REASON", "DETAIL")
     output.print_table(ctx, columns, rows, whole=columns[:2])
+
+
+async def _while_read(printing: Coroutine[None, None, None]) -> None:
+    """Print until nobody reads it: the next event, which would show that, may be hours away."""
+    import asyncio
+
+    task = asyncio.create_task(printing)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK_EVERY_S))[0]:
+            if output.reader_gone():
+                raise BrokenPipeError
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await task
 
 
 async def _follow(

@@ -3,6 +3,7 @@
 A table on a terminal, tab-separated lines without a header when piped, JSON where asked.
 """
 
+import select
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -28,6 +29,13 @@ def clean(text: str) -> str:
     if text.isprintable():  # nearly always, and a hundred times as fast
         return text
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def reader_gone() -> bool:
+    """Whether nobody reads stdout any more, as behind ``| head``."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _clean_cells(text: str) -> str:

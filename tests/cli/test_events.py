@@ -89,6 +89,21 @@ def test_following_prints_what_happens_as_it_happens(logged, home):
             running.kill()
 
 
+@pytest.mark.usefixtures("logged")
+def test_following_ends_soon_after_its_reader(home):
+    command = [*COMMAND, "events", "--follow", "-n", "1"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=environment(home)) as running:
+        try:
+            assert running.stdout is not None
+            assert b"key.disabled" in running.stdout.readline()
+            running.stdout.close()
+            assert running.wait(10) == ExitCode.FAILURE
+            assert running.stderr is not None
+            assert running.stderr.read() == b""
+        finally:
+            running.kill()
+
+
 def test_following_without_a_database_to_begin_with_is_an_error(home, keypool):
     (home / "keypool.db").unlink()
     (home / "keypool.db").mkdir()
