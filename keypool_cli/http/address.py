@@ -10,6 +10,8 @@ from pathlib import Path
 from keypool_cli.errors import ConflictError, KeypoolError, UsageError
 from keypool_cli.http.tls import Tls
 
+_LAST_PORT = 65_535
+
 BACKLOG = 1024
 """Connections the kernel holds until they are accepted."""
 
@@ -44,6 +46,10 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
     Raises ConflictError when something else listens there, UsageError for a host or path that
     cannot be listened on.
     """
+    if not 0 <= address.port <= _LAST_PORT:
+        raise UsageError(
+            f"{address.port} is no port", hint=f"a port is a number from 0 to {_LAST_PORT}"
+        )
     try:
         if address.uds is not None:
             return _listen_unix(address.uds), address

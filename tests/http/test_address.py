@@ -3,6 +3,9 @@
 import socket
 from pathlib import Path
 
+import pytest
+
+from keypool_cli.errors import UsageError
 from keypool_cli.http.address import Address, listen
 from keypool_cli.http.tls import Tls
 
@@ -14,6 +17,12 @@ def test_small_parts_of_an_answer_do_not_wait_for_one_another():
         accepted, _ = sock.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_cannot_be_is_not_taken_for_another(port):
+    with pytest.raises(UsageError, match=f"{port} is no port"):
+        listen(Address(port=port))
 
 
 def test_the_url_tells_whether_it_is_tls():
