@@ -13,6 +13,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from keypool_cli.core.model import MAX_LIMIT
 from keypool_cli.engine.types import View
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.counters import BOUNDS_S, Counts, Histogram, Use, UseName
@@ -158,7 +159,7 @@ def _windows(seen: Seen) -> Iterator[Metric]:
                 continue
             for dimension, now, most in _dimensions(view):
                 used.add_metric((project.name, model, dimension), now)
-                if most >= 0:
+                if most <= MAX_LIMIT:  # the live store has a number for none
                     limit.add_metric((project.name, model, dimension), most)
             until_ms = max(view.cool_until_ms, view.wide_until_ms)
             cooling.add_metric((project.name, model), max(until_ms - seen.now_ms, 0) / 1000)

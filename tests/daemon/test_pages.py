@@ -105,6 +105,15 @@ def test_who_waits_is_told(quick_daemon, quick_pool):
     assert value(scraped(quick_daemon), "waiting") == 0
 
 
+def test_what_has_no_limit_has_none_in_metrics(daemon, pool):
+    project = pool.add(rpm=5)
+    lease = daemon.granted(pool=pool.name, tokens=1)
+    model = {"project": project, "model": lease["model"]}
+    seen = scraped(daemon)
+    assert value(seen, "limit", **model, dimension="rpm") == 5
+    assert value(seen, "limit", **model, dimension="in_flight") == 0
+
+
 def test_metrics_tell_the_build_and_no_secret(daemon, pool, house):
     pool.add()
     secret = daemon.granted(pool=pool.name)["key"]["secret"]
