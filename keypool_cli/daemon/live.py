@@ -55,11 +55,18 @@ class Live:
         self._conversing = conversing
         self._upstream = upstream.rstrip("/")
         self._serving: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    def end(self) -> None:
+        """Begin to send every client away. granian's own drain does not wait for WebSockets."""
+        if not self._ending:
+            self._ending = True
+            for task in self._serving:
+                task.cancel()
 
     async def close(self) -> None:
-        """Send every client away. granian's own drain does not wait for WebSockets."""
-        for task in self._serving:
-            task.cancel()
+        """Send every client away."""
+        self.end()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def handle(self, scope: Scope, handshake: Handshake) -> None:
@@ -82,7 +89,8 @@ class Live:
 
     async def _serve(self, scope: Scope, caller: Caller, peer: Peer) -> None:
         try:
-            await say_goodbye(peer, await self._conversation(scope, caller, peer))
+            goodbye = GOING if self._ending else await self._conversation(scope, caller, peer)
+            await say_goodbye(peer, goodbye)
         except asyncio.CancelledError:
             await say_goodbye(peer, GOING)
         finally:

@@ -182,6 +182,7 @@ async def _serve(
                 served,
                 address,
                 on_ready=lambda bound: on_ready(bound.url),
+                on_stop=app.end,
                 quick=None if options.access_log else app.quick,
             )
 
