@@ -58,6 +58,7 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     noting = Noting(resources)
     uploads = Uploads(ports, watch, forwarder, egress)
     desks = Desks(
+        resources,
         noting,
         Lists(ordering, proxying, free_use, Places(ports, watch)),
         UploadCalls(ordering, proxying, free_use, uploads, noting, bodies),

@@ -256,7 +256,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
                 estimating=estimating,
                 bodies=bodies,
             ) as proxy,
-            pages_of(pages) as served,
+            pages_of(pages, proxy.resources) as served,
         ):
             yield App(ports, watch, auth, leases, proxy, served)
     finally:
