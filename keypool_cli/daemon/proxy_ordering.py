@@ -32,7 +32,7 @@ from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
 from keypool_cli.upstream.headers import to_upstream
 
 # Each time an enum's member is looked up costs 0.2 us on Python 3.11.
-_MAKE, _OPENAI = Touch.MAKE, Family.OPENAI
+_MAKE, _USE, _OPENAI = Touch.MAKE, Touch.USE, Family.OPENAI
 _ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
 _MAKING = frozenset({Touch.MAKE, Touch.UPLOAD})
 _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
@@ -146,7 +146,7 @@ class Ordering:
             bearer=call.family is _OPENAI,
             whole=call.verb in WHOLE,
             only=only,
-            makes=call.touch is _MAKE,
+            makes=_may_make(call, asked.scope.method),
         )
 
     async def keep(self, order: Order, attempt: Attempt) -> None:
@@ -174,6 +174,12 @@ class Ordering:
             if makes:
                 return await self._resources.home(asked.pool, client)
         return ""
+
+
+def _may_make(call: Call, method: str) -> bool:
+    """Whether a call that is sent twice may make something twice, as importing a file into a store."""
+    uses = call.touch is _USE and call.cost is Cost.FREE and method == "POST"
+    return call.touch is _MAKE or uses
 
 
 def _own(call: Call) -> list[str]:
