@@ -138,6 +138,38 @@ def test_headers_of_one_connection_stay_there(pool, upstream):
     assert answer.headers["x-keypool-project"] != "forged"
 
 
+def test_a_redirect_to_upstream_itself_leads_back_through_the_daemon(pool, upstream):
+    add(pool)
+    told = "/download/v1beta/files/clip:download?alt=media"
+
+    def play(line):
+        if line.head.startswith(b"GET /download/"):
+            line.answer(b"film")
+        elif b":download" in line.head:
+            head = (
+                f"HTTP/1.1 302 Found\r\nlocation: {upstream.url}{told}\r\ncontent-length: 0\r\n\r\n"
+            )
+            line.send(head.encode())
+        else:  # where the file is, is asked first
+            line.answer(b"{}")
+
+    upstream.play = play
+    path = "/v1beta/files/clip:download?alt=media"
+    assert pool.http.get(path).headers["location"] == told
+    answer = pool.http.get(path, follow_redirects=True)
+    assert (answer.content, answer.request.url.host) == (b"film", pool.http.base_url.host)
+    assert answer.headers["x-keypool-project"]
+
+
+def test_a_redirect_that_leads_elsewhere_is_passed_on(pool, upstream):
+    add(pool)
+    there = f"{upstream.url}.elsewhere.example/x"
+    upstream.play = lambda line: line.send(
+        f"HTTP/1.1 302 Found\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n".encode()
+    )
+    assert pool.http.get("/v1beta/models").headers["location"] == there
+
+
 def test_a_client_that_hangs_up_while_waiting_cancels_the_call_and_keeps_its_reservation(
     pool, upstream
 ):
