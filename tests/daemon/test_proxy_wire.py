@@ -204,6 +204,21 @@ def test_a_client_that_hangs_up_at_once_is_noticed_too(pool, upstream):
     assert "hung up" not in pool.proxy.daemon.log.read_text(), "it is no failure of the daemon's"
 
 
+def test_a_client_that_hangs_up_before_its_body_has_come_is_no_failure(pool):
+    add(pool)
+    pool.generate()
+    log = pool.proxy.daemon.log
+    before = log.read_text()
+    url, token = pool.http.base_url, pool.http.headers["x-goog-api-key"]
+    head = f"POST {GENERATE} HTTP/1.1\r\nx-goog-api-key: {token}\r\ncontent-length: 10\r\n\r\n"
+    for _ in range(5):
+        with socket.create_connection((url.host, url.port)) as sock:
+            sock.sendall(head.encode())
+            time.sleep(0.05)
+    time.sleep(0.2)
+    assert log.read_text() == before
+
+
 def _impatient(pool):
     import httpx2  # noqa: PLC0415 - one use
 
