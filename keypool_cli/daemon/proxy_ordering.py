@@ -122,7 +122,7 @@ class Ordering:
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
         only, prefer = None, ""
-        if wanted.mentions or wanted.agent or call.touch:
+        if wanted.mentions or wanted.maybe_own or call.touch:
             only = await self._holder(asked, wanted)
         if only is not None:
             prefer = str(only.id)
@@ -159,8 +159,8 @@ class Ordering:
     async def _holder(self, asked: Asked, wanted: Wanted) -> Project | None:
         """The one project that has what a call is about; None where any will do."""
         names = [*wanted.mentions, *_own(asked.call)]
-        if wanted.agent:
-            names += await self._resources.known(wanted.agent, asked.pool)
+        if wanted.maybe_own:
+            names += await self._resources.known(wanted.maybe_own, asked.pool)
         if not names:
             return None
         return await self._resources.project_of(names, asked.pool, asked.caller.client)
