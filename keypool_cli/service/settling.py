@@ -279,6 +279,9 @@ class Settling:
         catalog = self._watch.configured.catalog
         ids = {mark.project_id for each in refusals for mark in each.marks}
         ids |= {each.project_id for refusal in refusals for each in refusal.limits}
+        # What stood under an alias stands under its bucket's model now, also of other projects.
+        buckets = {model for refusal in refusals for model in refusal.aliases.values()}
+        ids |= {mark.project_id for mark in catalog.marks if mark.model in buckets}
         keys = [catalog.keys.get(each.key_id) for refusal in refusals for each in refusal.dead_keys]
         ids |= {each.project_id for each in keys if each is not None}
         accounts = {mark.billing_account for each in refusals for mark in each.marks} - {None}
