@@ -506,3 +506,24 @@ def test_an_answer_that_is_no_json_is_passed_on_as_it_is(pool, upstream):
     assert (answer.status_code, answer.text) == (502, "<html>")
     assert len(upstream.seen) == 3
     assert pool.model(project)["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "code"),
+    [
+        ("/v1beta/files", b'{"files": null, "nextPageToken": null}', 200),
+        ("/v1beta/files", b'{"files": 5}', 503),
+        ("/v1beta/files", b'{"files": [], "nextPageToken": 5}', 503),
+        ("/v1beta/files", b"[" * 60_000, 503),
+        ("/v1beta/openai/files", b'{"data": [{"id": 5}]}', 503),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_upstreams_failure(pool, upstream, path, page, code):
+    add(pool)
+    upstream.play = lambda line: line.answer(b'{"file": {"name": "files/mine"}}')
+    headers = {"x-goog-upload-protocol": "raw"}
+    pool.http.post("/upload/v1beta/files", content=b"x", headers=headers).raise_for_status()
+    upstream.play = lambda line: line.answer(page)
+    answer = pool.http.get(path)
+    assert answer.status_code == code
+    assert answer.headers.get("x-keypool-error") == ("no-answer" if code == 503 else None)
