@@ -74,6 +74,10 @@ class App:
             f"{_API}explain": ("GET", self._explain),
         }
 
+    def end(self) -> None:
+        """No call shall be begun: who converses is sent away, as long as that can be said."""
+        self._pages.live.end()
+
     async def __call__(self, scope: Scope, proto: Exchange) -> None:
         """Answer one call."""
         if scope.proto == "ws":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
+from keypool_cli.core.model import Project
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.live_closing import (
@@ -17,14 +18,21 @@ from keypool_cli.daemon.live_closing import (
     goodbye_passed_on,
     say_goodbye,
 )
-from keypool_cli.daemon.live_request import live_token, setup_of, upstream_path
-from keypool_cli.daemon.proxy_request import name_in, wait_s
-from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
+from keypool_cli.daemon.live_request import live_token, mentions_of, setup_of, upstream_path
+from keypool_cli.daemon.proxy_request import name_in, session_of, wait_s
+from keypool_cli.errors import (
+    ConflictError,
+    KeypoolError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+)
 from keypool_cli.http.rsgi import ClientGone, Scope
 from keypool_cli.http.websocket import Handshake, Peer
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.live import Conversation, Conversing, LiveOrder, Refused
+from keypool_cli.service.resources import Resources
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.headers import to_upstream
 from keypool_cli.upstream.websocket import Closed
@@ -45,6 +53,7 @@ class Desk:
     auth: Auth
     affinity: Affinity
     estimating: Estimating
+    resources: Resources
 
 
 class Live:
@@ -55,11 +64,18 @@ class Live:
         self._conversing = conversing
         self._upstream = upstream.rstrip("/")
         self._serving: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    def end(self) -> None:
+        """Begin to send every client away. granian's own drain does not wait for WebSockets."""
+        if not self._ending:
+            self._ending = True
+            for task in self._serving:
+                task.cancel()
 
     async def close(self) -> None:
-        """Send every client away. granian's own drain does not wait for WebSockets."""
-        for task in self._serving:
-            task.cancel()
+        """Send every client away."""
+        self.end()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def handle(self, scope: Scope, handshake: Handshake) -> None:
@@ -82,7 +98,8 @@ class Live:
 
     async def _serve(self, scope: Scope, caller: Caller, peer: Peer) -> None:
         try:
-            await say_goodbye(peer, await self._conversation(scope, caller, peer))
+            goodbye = GOING if self._ending else await self._conversation(scope, caller, peer)
+            await say_goodbye(peer, goodbye)
         except asyncio.CancelledError:
             await say_goodbye(peer, GOING)
         finally:
@@ -114,7 +131,7 @@ class Live:
     async def _converse(self, order: LiveOrder, conversation: Conversation, peer: Peer) -> Closed:
         try:
             await peer.send(conversation.first)
-            return await _relay(peer, conversation)
+            return await _relay(peer, conversation, self._up(order, peer, conversation))
         finally:
             await self._conversing.end(conversation, order.client)
             if conversation.handle:
@@ -132,9 +149,10 @@ class Live:
         estimates = estimating.of(caller.client)
         setup = await estimating.read(len(message), caller.client, setup_of, message, estimates)
         caller.check_model(setup.model)
-        prefer = ""
-        if setup.resumes:
-            prefer = await self._desk.affinity.project(pool, _resumption(setup.resumes))
+        only = None
+        if setup.mentions:
+            only = await self._desk.resources.project_of(setup.mentions, pool, caller.client)
+        session = _resumption(setup.resumes) if setup.resumes else session_of(scope.headers)
         return LiveOrder(
             pool=pool,
             client=caller.client,
@@ -144,8 +162,25 @@ class Live:
             url=f"{self._upstream}{upstream_path(scope.path)}",
             headers=to_upstream(scope.headers.items()),
             setup=message,
-            prefer=prefer,
+            prefer=await self._desk.affinity.project(pool, session),
+            only=only,
         )
+
+    async def _up(self, order: LiveOrder, peer: Peer, conversation: Conversation) -> None:
+        """Pass on what the client says, but nothing of what is another's."""
+        while (message := await peer.receive()) is not None:
+            names = mentions_of(message)
+            if names:
+                await self._check_held(names, order, conversation.project)
+            await conversation.send(message)
+
+    async def _check_held(self, names: list[str], order: LiveOrder, project: Project) -> None:
+        found = await self._desk.resources.project_of(names, order.pool, order.client)
+        if found.id != project.id:
+            raise ConflictError(
+                f"{names[0]} is in project {found.name}, this conversation in {project.name}",
+                hint="begin it with x-keypool-affinity: and the name of the project",
+            )
 
 
 async def _first(peer: Peer) -> str | bytes:
@@ -177,12 +212,14 @@ async def _while_there(work: Coroutine[object, object, T], peer: Peer) -> T:
             await asyncio.wait({task})
 
 
-async def _relay(peer: Peer, conversation: Conversation) -> Closed:
-    """Pass messages both ways until one side ends; how upstream closed.
+async def _relay(
+    peer: Peer, conversation: Conversation, passing: Coroutine[object, object, None]
+) -> Closed:
+    """Pass messages both ways until one side ends; how upstream closed. passing: the way up.
 
     Raises GoneError or ClientGone when the client was first.
     """
-    up = asyncio.ensure_future(_up(peer, conversation))
+    up = asyncio.ensure_future(passing)
     down = asyncio.ensure_future(_down(peer, conversation))
     try:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
@@ -194,11 +231,6 @@ async def _relay(peer: Peer, conversation: Conversation) -> Closed:
         for task in (up, down):
             task.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
-
-
-async def _up(peer: Peer, conversation: Conversation) -> None:
-    while (message := await peer.receive()) is not None:
-        await conversation.send(message)
 
 
 async def _down(peer: Peer, conversation: Conversation) -> Closed:

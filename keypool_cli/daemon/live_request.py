@@ -12,6 +12,7 @@ from keypool_cli.http.message import UNREADABLE, query_pairs
 from keypool_cli.http.rsgi import Scope
 from keypool_cli.service.estimating import Estimates
 from keypool_cli.upstream.calls import LONGEST_NAME
+from keypool_cli.upstream.names import may_mention, mentioned
 
 # Google's Python client puts a second slash before it when the base URL ends with one.
 _PATH = re.compile(
@@ -24,11 +25,15 @@ _object = msgspec.json.Decoder(dict[str, object])
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a setup message asks for. resumes: the handle of the conversation it goes on with."""
+    """What a setup message asks for. resumes: the handle of the conversation it goes on with.
+
+    mentions: names of what only one project has.
+    """
 
     model: str
     tokens: int
     resumes: str = ""
+    mentions: tuple[str, ...] = ()
 
 
 def upstream_path(path: str) -> str | None:
@@ -62,4 +67,19 @@ def setup_of(message: str | bytes, estimates: Estimates) -> Setup:
     resumption = setup.get("sessionResumption", setup.get("session_resumption"))
     handle = resumption.get("handle") if isinstance(resumption, dict) else None
     resumes = handle if isinstance(handle, str) else ""
-    return Setup(name, max(estimate.tokens + estimate.margin, 1), resumes)
+    tokens = max(estimate.tokens + estimate.margin, 1)
+    return Setup(name, tokens, resumes, tuple(mentioned(setup)))
+
+
+def mentions_of(message: str | bytes) -> list[str]:
+    """Names of what only one project has, in a message of a client.
+
+    Raises UsageError for one that may hold some where nobody can tell: upstream reads more than JSON.
+    """
+    raw = message.encode(errors="replace") if isinstance(message, str) else message
+    if not may_mention(raw):
+        return []
+    try:
+        return mentioned(decoded(_object, raw))
+    except UNREADABLE as err:
+        raise UsageError("the message is not understood: send a JSON object") from err

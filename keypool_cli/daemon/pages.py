@@ -21,6 +21,7 @@ from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying_egress import Egress
+from keypool_cli.service.resources import Resources
 from keypool_cli.service.stopping import stop
 from keypool_cli.service.waiting import Waiting
 from keypool_cli.service.watch import Watch
@@ -55,11 +56,11 @@ class Pages:
 
 
 @asynccontextmanager
-async def pages_of(parts: PageParts) -> AsyncIterator[Pages]:
+async def pages_of(parts: PageParts, resources: Resources) -> AsyncIterator[Pages]:
     """All of them; at the end every conversation is settled."""
     ports, watch, auth, closing = parts.ports, parts.watch, parts.auth, parts.closing
     conversing = Conversing(parts.leasing, closing, Egress(ports))
-    desk = Desk(watch, auth, Affinity(ports, watch), parts.estimating)
+    desk = Desk(watch, auth, Affinity(ports, watch), parts.estimating, resources)
     live = Live(desk, conversing, ports.settings.upstream_url)
     metrics = Metrics(ports, watch, parts.waiting, auth, parts.counting)
     found: dict[str, Page] = {

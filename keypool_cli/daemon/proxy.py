@@ -22,6 +22,7 @@ from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.alarms import Alarms
 from keypool_cli.service.passage import Passage
 from keypool_cli.service.proxying import Proxying, Ticketing
+from keypool_cli.service.resources import Resources
 from keypool_cli.upstream.calls import Call, Cost, Touch, read_call
 
 PREFIXES = ("/v1beta/", "/v1/", "/v1alpha/", "/upload/", "/download/")
@@ -44,13 +45,14 @@ log = logging.getLogger("keypool.proxy")
 class Desks:
     """What handles calls that are more than one answer passed on."""
 
+    resources: Resources
     noting: Noting
     lists: Lists
     uploads: UploadCalls
 
 
 class Proxy:
-    """Handlers of Gemini's paths."""
+    """Handlers of Gemini's paths. resources: what they know of files and the like."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Proxy:
         self._proxying = proxying
         self._tickets = tickets
         self._desks = desks
+        self.resources = desks.resources
         self._alarms = Alarms()
 
     async def handle(self, scope: Scope, proto: Exchange, arrived: Arrived) -> None:

@@ -12,7 +12,7 @@ from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.estimating import LARGE, Estimates
 from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
-from keypool_cli.upstream.names import may_mention, mentioned, named
+from keypool_cli.upstream.names import may_mention, maybe_own, mentioned
 
 MOST_REQUESTS = 100
 """Upstream takes no larger batch of embeddings."""
@@ -28,6 +28,8 @@ BEGINNING = 64 * 1024
 
 _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
+_WITH_AGENTS = ("interactions", "agents")
+
 _FREE = Cost.FREE  # looking it up costs 0.2 us on Python 3.11
 
 _body = msgspec.json.Decoder(dict[str, object])
@@ -37,8 +39,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """What to reserve for one call. prefix: what its prompt begins with; empty for a short one.
 
     estimate: where tokens come from; None for a call that costs none. mentions: names of what only
-    one project has. agent: what one project has if it is not Google's own. passing: nothing that
-    the call makes is kept upstream.
+    one project has. maybe_own: of what one project has if it is not Google's own. passing: nothing
+    that the call makes is kept upstream.
     """
 
     model: str
@@ -48,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
     estimate: Estimate | None = None
     mentions: tuple[str, ...] = ()
     passing: bool = False
-    agent: str = ""
+    maybe_own: tuple[str, ...] = ()
 
 
 def _free(call: Call, body: bytes) -> Wanted:
@@ -58,7 +60,7 @@ def _free(call: Call, body: bytes) -> Wanted:
     # An id without its collection is plain text to may_mention.
     openai = call.family is Family.OPENAI and request
     mentions = tuple(mentioned(request)) if openai else _mentions(request, body)
-    return Wanted(model, 0, mentions=mentions)
+    return Wanted(model, 0, mentions=mentions, maybe_own=_maybe_own(call, request))
 
 
 def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
@@ -78,7 +80,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
         estimate,
         mentions=_mentions(request, body),
         passing=request.get("store") is False,
-        agent=_agent(request),
+        maybe_own=_maybe_own(call, request),
     )
 
 
@@ -118,9 +120,8 @@ def _named(request: Mapping[str, object]) -> str:
     return said.removeprefix("models/")
 
 
-def _agent(request: Mapping[str, object]) -> str:
-    own = request.get("agent")
-    return (named("agents", own) or "") if isinstance(own, str) else ""
+def _maybe_own(call: Call, request: Mapping[str, object]) -> tuple[str, ...]:
+    return maybe_own(request) if call.resource.startswith(_WITH_AGENTS) else ()
 
 
 def _estimate(

@@ -32,7 +32,7 @@ from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
 from keypool_cli.upstream.headers import to_upstream
 
 # Each time an enum's member is looked up costs 0.2 us on Python 3.11.
-_MAKE, _OPENAI = Touch.MAKE, Family.OPENAI
+_MAKE, _USE, _OPENAI = Touch.MAKE, Touch.USE, Family.OPENAI
 _ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
 _MAKING = frozenset({Touch.MAKE, Touch.UPLOAD})
 _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
@@ -122,7 +122,7 @@ class Ordering:
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
         only, prefer = None, ""
-        if wanted.mentions or wanted.agent or call.touch:
+        if wanted.mentions or wanted.maybe_own or call.touch:
             only = await self._holder(asked, wanted)
         if only is not None:
             prefer = str(only.id)
@@ -146,7 +146,7 @@ class Ordering:
             bearer=call.family is _OPENAI,
             whole=call.verb in WHOLE,
             only=only,
-            makes=call.touch is _MAKE,
+            makes=_may_make(call, asked.scope.method),
         )
 
     async def keep(self, order: Order, attempt: Attempt) -> None:
@@ -159,8 +159,8 @@ class Ordering:
     async def _holder(self, asked: Asked, wanted: Wanted) -> Project | None:
         """The one project that has what a call is about; None where any will do."""
         names = [*wanted.mentions, *_own(asked.call)]
-        if wanted.agent:
-            names += await self._resources.known(wanted.agent, asked.pool)
+        if wanted.maybe_own:
+            names += await self._resources.known(wanted.maybe_own, asked.pool)
         if not names:
             return None
         return await self._resources.project_of(names, asked.pool, asked.caller.client)
@@ -174,6 +174,12 @@ class Ordering:
             if makes:
                 return await self._resources.home(asked.pool, client)
         return ""
+
+
+def _may_make(call: Call, method: str) -> bool:
+    """Whether a call that is sent twice may make something twice, as importing a file into a store."""
+    uses = call.touch is _USE and call.cost is Cost.FREE and method == "POST"
+    return call.touch is _MAKE or uses
 
 
 def _own(call: Call) -> list[str]:

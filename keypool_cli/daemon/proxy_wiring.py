@@ -50,14 +50,16 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     forwarder, egress = Forwarder(), Egress(ports)
     url = ports.settings.upstream_url
     proxying = Proxying(forwarder, url, egress)
-    free_use = FreeUse(watch, Observing(watch, waiting, settling))
+    observing = Observing(watch, waiting, settling)
+    free_use = FreeUse(watch, observing)
     tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing, estimating), Cost.FREE: free_use}
     affinity = Affinity(ports, watch)
-    resources = Resources(ports, watch, Finding(watch, forwarder, egress, url))
+    resources = Resources(ports, watch, Finding(watch, forwarder, egress, observing, url))
     ordering = Ordering(watch, auth, affinity, resources, estimating, bodies)
     noting = Noting(resources)
     uploads = Uploads(ports, watch, forwarder, egress)
     desks = Desks(
+        resources,
         noting,
         Lists(ordering, proxying, free_use, Places(ports, watch)),
         UploadCalls(ordering, proxying, free_use, uploads, noting, bodies),

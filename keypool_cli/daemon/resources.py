@@ -23,7 +23,14 @@ _AFTER_ITS_END_S = 30 * _DAY_S
 # Days until upstream has surely forgotten; files last two, the others are a guess on the safe side.
 # Collections that are not here last until they are deleted.
 # Source: https://ai.google.dev/gemini-api/docs/files
-_LASTS_DAYS = {"files": 3, "interactions": 90, "batches": 90, "operations": 90, "models": 90}
+_LASTS_DAYS = {
+    "files": 3,
+    "interactions": 90,
+    "environments": 90,
+    "batches": 90,
+    "operations": 90,
+    "models": 90,
+}
 
 
 class _Made(msgspec.Struct):
@@ -31,6 +38,7 @@ class _Made(msgspec.Struct):
 
     name: str | None = None
     id: str | None = None
+    environment_id: str | None = None
     file: "_Made | None" = None
     expirationTime: str | None = None  # noqa: N815  # upstream's own spelling
     expireTime: str | None = None  # noqa: N815
@@ -75,6 +83,9 @@ class Noting:
         name = _name(told, among) if told is not None else None
         if told is not None and name is not None:
             await self.made(name, project, client_id, until_ms=_until(name, told))
+        own = named("environments", told.environment_id or "") if told is not None else None
+        if own is not None:
+            await self.made(own, project, client_id, until_ms=_until(own))
 
     async def note_file(self, body: bytes, project: Project, client_id: int | None) -> None:
         """The same of an upload; one into a store makes nothing that has a name of its own."""

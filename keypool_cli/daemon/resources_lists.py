@@ -24,6 +24,8 @@ _MEMBERS = {"batches": "operations"}  # where upstream lists them under another 
 _page = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _item = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
+_items = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_token_text = msgspec.json.Decoder(str | None)
 
 
 class Lists:
@@ -63,33 +65,33 @@ class Lists:
         for _ in range(MOST_PAGES):
             if place is None:
                 break
-            page = await self._page(asked, order, place, size - len(items) or _PAGE)
-            shown = _visible(page, collection, place)
+            body = await self._page(asked, order, place, size - len(items) or _PAGE)
+            shown, token = _read(body, collection, place)
             # A token is only given for a page with something on it: Google's own client fails
             # at an empty one.
             if shown and len(items) >= size:
                 break
             items += shown
-            place = self._places.next(place, places, _token(page))
+            place = self._places.next(place, places, token)
         return items, self._places.token(place) if place is not None else None
 
-    async def _page(
-        self, asked: Asked, order: Order, place: Place, size: int
-    ) -> dict[str, msgspec.Raw]:
+    async def _page(self, asked: Asked, order: Order, place: Place, size: int) -> bytes:
         target = _target(asked.scope, size, place.token)
-        return _decoded(await self._pages.read(order, place.project, target))
+        return await self._pages.read(order, place.project, target)
 
 
-def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
+def _read(body: bytes, collection: str, place: Place) -> tuple[list[msgspec.Raw], str]:
+    """What of a page is to be shown, and the token of the next. Raises UpstreamError."""
     try:
-        return _page.decode(body)
+        page = _page.decode(body)
+        return _visible(page, collection, place), _token(page)
     except UNREADABLE as err:
         raise UpstreamError("upstream's list cannot be read") from err
 
 
 def _visible(page: dict[str, msgspec.Raw], collection: str, place: Place) -> list[msgspec.Raw]:
     raw = page.get(_MEMBERS.get(collection, collection))
-    items = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not None else []
+    items = _items.decode(raw) or [] if raw is not None else []
     if place.own is None:
         return items
     return [each for each in items if _name(each, collection) in place.own]
@@ -108,7 +110,7 @@ def _name(item: msgspec.Raw, collection: str) -> str | None:
 
 def _token(page: dict[str, msgspec.Raw]) -> str:
     raw = page.get("nextPageToken")
-    return _text.decode(raw) if raw is not None else ""
+    return _token_text.decode(raw) or "" if raw is not None else ""
 
 
 def _size(query: dict[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""A stream of events whose first ones name an interaction that upstream keeps."""
+"""A stream of events, whose first ones name an interaction and what else upstream keeps of it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,14 +6,15 @@ import msgspec
 
 from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.passage import StreamedPassage
-from keypool_cli.upstream.names import root_of
+from keypool_cli.upstream.names import named
 
 _SEARCHED = 256 * 1024
-"""Bytes of a stream in which its name is looked for."""
+"""Bytes of a stream in which names are looked for."""
 
 
 class _Named(msgspec.Struct):
     id: str | None = None
+    environment_id: str | None = None
 
 
 class _Event(msgspec.Struct):
@@ -25,13 +26,14 @@ _event = msgspec.json.Decoder(_Event)
 
 
 class NamedStream:
-    """Passes a stream on; the part with the name only after ``note`` has kept it."""
+    """Passes a stream on; a part with a name only after ``note`` has kept it."""
 
     def __init__(self, passage: StreamedPassage, note: Callable[[str], Awaitable[None]]) -> None:
         self.status, self.headers, self.length = passage.status, passage.headers, passage.length
         self.refusal = passage.refusal
         self._passage = passage
         self._note = note
+        self._noted: set[str] = set()
         self._unread = b""
         self._left = _SEARCHED
 
@@ -40,22 +42,24 @@ class NamedStream:
         part = await self._passage.part()
         if part is not None and self._left > 0:
             self._left -= len(part)
-            name = self._name_in(part)
-            if name is not None:
-                self._left = 0
-                await self._note(name)
+            for name in self._names_in(part):
+                if name not in self._noted:
+                    self._noted.add(name)
+                    await self._note(name)
         return part
 
-    def _name_in(self, part: bytes) -> str | None:
+    def _names_in(self, part: bytes) -> list[str]:
         *whole, self._unread = (self._unread + part).split(b"\n")
-        names = (_name_of(line) for line in whole if line.startswith(b"data:"))
-        return next((each for each in names if each is not None), None)
+        lines = (line for line in whole if line.startswith(b"data:"))
+        return [name for line in lines for name in _names_of(line)]
 
 
-def _name_of(line: bytes) -> str | None:
+def _names_of(line: bytes) -> list[str]:
     try:
         event = _event.decode(line.removeprefix(b"data:"))
     except UNREADABLE:
-        return None
-    found = event.interaction.id if event.interaction is not None else event.interaction_id
-    return root_of(f"interactions/{found}") if found else None
+        return []
+    told = event.interaction or _Named(event.interaction_id)
+    names = (("interactions", told.id), ("environments", told.environment_id))
+    roots = (named(collection, own) for collection, own in names if own is not None)
+    return [each for each in roots if each is not None]

@@ -182,6 +182,7 @@ async def _serve(
                 served,
                 address,
                 on_ready=lambda bound: on_ready(bound.url),
+                on_stop=app.end,
                 quick=None if options.access_log else app.quick,
             )
 
@@ -255,7 +256,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
                 estimating=estimating,
                 bodies=bodies,
             ) as proxy,
-            pages_of(pages) as served,
+            pages_of(pages, proxy.resources) as served,
         ):
             yield App(ports, watch, auth, leases, proxy, served)
     finally:

@@ -10,6 +10,7 @@ import msgspec
 
 from keypool_cli.errors import UsageError
 from keypool_cli.http.rsgi import App, Exchange, Header, Scope, Stream
+from keypool_cli.http.websocket import Handshake
 
 _ID = re.compile(r"(/leases/)[^/]{8,}")
 """A lease's id lets its client settle it: the log shows that there was one."""
@@ -31,7 +32,10 @@ def log_form(text: str) -> LogForm:
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One call. status: 101 for a WebSocket, 0 where no answer was begun. ms: until its end."""
+    """One call. status: 101 for a WebSocket, unless it was refused; 0 where no answer was begun.
+
+    ms: until its end.
+    """
 
     at_ms: int
     client: str
@@ -70,6 +74,21 @@ class _Noting:
         return self._inner.response_stream(status, headers)
 
 
+class _NotingHandshake:
+    """A handshake that remembers how it was answered."""
+
+    __slots__ = ("_inner", "accept", "status")
+
+    def __init__(self, inner: Handshake) -> None:
+        self._inner = inner
+        self.accept = inner.accept
+        self.status = 101
+
+    def close(self, status: int | None) -> None:
+        self.status = status or self.status
+        self._inner.close(status)
+
+
 def _to_stderr(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
@@ -81,18 +100,18 @@ def logged(app: App, form: LogForm) -> App:
 
     async def logging_app(scope: Scope, exchange: Exchange) -> None:
         begun, at_ms = perf_counter(), time_ns() // 1_000_000
+        noting: _Noting | _NotingHandshake
         if scope.proto == "ws":
-            noting, given = None, exchange
+            noting = _NotingHandshake(cast(Handshake, exchange))
         else:
             noting = _Noting(exchange)
-            given = cast(Exchange, noting)
         try:
-            await app(scope, given)
+            await app(scope, cast(Exchange, noting))
         finally:
             spent_ms = round((perf_counter() - begun) * 1000, 3)
-            status = noting.status if noting is not None else 101
             path = _shown_path(scope.path)
-            _to_stderr(shown(Line(at_ms, scope.client, scope.method, path, status, spent_ms)))
+            noted = Line(at_ms, scope.client, scope.method, path, noting.status, spent_ms)
+            _to_stderr(shown(noted))
 
     return logging_app
 

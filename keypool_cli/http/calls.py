@@ -77,10 +77,13 @@ def scheduler(
     def come(way: Quick, scope: Scope, headers: Headers, proto: Exchange, body: Any) -> None:  # noqa: ANN401 - granian's
         if awaited.pop(body, None) is None:
             way.stalled(scope, proto)
-        elif body.exception() is None:  # else its client has gone
+        elif body.exception() is None:
             # Raised, what it met would hold the frame and so the body itself, and the connection
             # would stay open until the collector comes, which it hardly ever does here.
             way.take(scope, headers, proto, body.result())
+        else:
+            # Nobody is there to read it, but a call without an answer is logged as a failure.
+            proto.response_empty(400, [])
 
     def schedule(call: _Call) -> None:  # runs in a thread of granian's, which nothing may raise in
         if first:

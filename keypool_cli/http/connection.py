@@ -6,9 +6,10 @@ own its sockets, so it shuts them down.
 """
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
@@ -19,10 +20,18 @@ _CHUNK = 1024 * 1024
 
 _PAUSE_S = 0.3
 
+_numbers: dict[str, int] = {}
+"""Descriptors by who was connected to them when all were last looked at: only hints, for a number
+may have been used again. Looking at all for each client would take a second for a few hundred."""
+
 
 def drop_client(client: str) -> bool:
     """Break the TCP connection of ``scope.client``; False when there is none (any more)."""
-    return _drop(lambda sock: _text(sock.getpeername()) == client) > 0
+    if (sock := socket_of(client)) is None:
+        return False
+    with sock, suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    return True
 
 
 def socket_of(client: str) -> socket.socket | None:
@@ -30,21 +39,39 @@ def socket_of(client: str) -> socket.socket | None:
 
     Whoever has it must close it: the connection lasts as long.
     """
-    for sock in _own_sockets():
+    sock = _at(_numbers.get(client), client)
+    if sock is None:
+        _numbers.clear()
+        _numbers.update(_connected())
+        sock = _at(_numbers.get(client), client)
+    return sock
+
+
+def _at(number: int | None, client: str) -> socket.socket | None:
+    """Our own handle on the socket of this number, if it is this client's."""
+    if number is not None:
         with suppress(OSError):
-            if _text(sock.getpeername()) == client:
+            sock = _own_socket(number)
+            if _peer(sock) == client:
                 return sock
-        sock.close()
+            sock.close()
     return None
+
+
+def _connected() -> Iterator[tuple[str, int]]:
+    for number, sock in _own_sockets():
+        with sock:
+            if peer := _peer(sock):
+                yield peer, number
 
 
 def write_to_client(client: str, data: bytes) -> bool:
     """Write raw bytes to ``scope.client`` behind what was sent; False when it cannot be done now."""
-    for sock in _own_sockets():
-        with sock, suppress(OSError):
-            if _text(sock.getpeername()) == client:
-                # Never blocks: the descriptor is shared with the server, which made it so.
-                return sock.send(data) == len(data)
+    if (sock := socket_of(client)) is None:
+        return False
+    with sock, suppress(OSError):
+        # Never blocks: the descriptor is shared with the server, which made it so.
+        return sock.send(data) == len(data)
     return False
 
 
@@ -67,11 +94,10 @@ def has_hung_up(client: str) -> bool:
 
     RSGI ends a chunked request alike when its last chunk has come and when its connection broke.
     """
-    for sock in _own_sockets():
-        with sock, suppress(OSError):
-            if _text(sock.getpeername()) == client:
-                return _has_ended(sock)
-    return True
+    if (sock := socket_of(client)) is None:
+        return True
+    with sock:
+        return _has_ended(sock)
 
 
 def _has_ended(sock: socket.socket) -> bool:
@@ -86,37 +112,44 @@ def _has_ended(sock: socket.socket) -> bool:
 
 def drop_clients_of(server: object) -> int:
     """Break every connection accepted on ``server``, a socket's own name; how many there were."""
-    return _drop(lambda sock: sock.getsockname() == server)
-
-
-def _drop(chosen: Callable[[socket.socket], bool]) -> int:
     dropped = 0
-    for sock in _own_sockets():
+    for _, sock in _own_sockets():
         # A descriptor that is no connected socket, or is gone by now, has no peer.
         with sock, suppress(OSError):
             sock.getpeername()
-            if chosen(sock):
+            if sock.getsockname() == server:
                 sock.shutdown(socket.SHUT_RDWR)
                 dropped += 1
     return dropped
 
 
-def _own_sockets() -> Iterator[socket.socket]:
+def _own_sockets() -> Iterator[tuple[int, socket.socket]]:
     for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names only, no paths
         with suppress(OSError):
-            # Files must not even be duplicated: closing the copy would let go of every lock this
-            # process has on them (POSIX), and SQLite's readers would go blind.
-            if S_ISSOCK(os.fstat(int(name)).st_mode):
-                # Duplicated: the number may be closed and used again while it is looked at.
-                yield _socket_of(os.dup(int(name)))
+            yield int(name), _own_socket(int(name))
 
 
-def _socket_of(descriptor: int) -> socket.socket:
+def _own_socket(number: int) -> socket.socket:
+    """Our own handle on a socket. Raises OSError for what is none (any more)."""
+    # Files must not even be duplicated: closing the copy would let go of every lock this process
+    # has on them (POSIX), and SQLite's readers would go blind.
+    if not S_ISSOCK(os.fstat(number).st_mode):
+        raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+    # Duplicated: the number may be closed and used again while it is looked at.
+    descriptor = os.dup(number)
     try:
         return socket.socket(fileno=descriptor)
     except OSError:
         os.close(descriptor)
         raise
+
+
+def _peer(sock: socket.socket) -> str:
+    """Who is connected, as RSGI writes it; empty where nobody is."""
+    try:
+        return _text(sock.getpeername())
+    except OSError:
+        return ""
 
 
 def _text(name: object) -> str:

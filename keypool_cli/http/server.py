@@ -109,13 +109,15 @@ async def serve(
     address: Address,
     *,
     on_ready: Callable[[Address], None],
+    on_stop: Callable[[], None] = lambda: None,
     drain_s: float = 30.0,
     quick: Mapping[str, Quick] | None = None,
 ) -> None:
     """Serve ``app`` on the running loop until a signal tells it to stop, then drain and return.
 
     quick: what handles calls that bring a short body, see :func:`keypool_cli.http.calls.scheduler`.
-    on_ready is called with the true port once connections are accepted. Draining refuses new
+    on_ready is called with the true port once connections are accepted, on_stop before anything
+    is ended: WebSockets are not waited for, and break when it comes to that. Draining refuses new
     connections, closes idle ones at once and waits for answers under way, at most ``drain_s``
     seconds; a second signal ends the wait. Cancelling stops without waiting. Must run in the
     main thread. Raises ConflictError or UsageError when it cannot listen there, NotPermittedError
@@ -132,6 +134,7 @@ async def serve(
             try:
                 on_ready(bound)
                 await _signal_or_end(stop, running)
+                on_stop()
                 server.stop()  # type: ignore[no-untyped-call]  # untyped in granian
                 await _signal_or_end(stop, running, timeout_s=drain_s)
             finally:

@@ -94,7 +94,7 @@ class Peer:
     def reading(self) -> asyncio.Task[str | bytes | None]:
         """The next message on its way; it stays the next one until it is received."""
         if self._next is None:
-            self._next = asyncio.ensure_future(self._read(self._transport))
+            self._next = asyncio.ensure_future(self._read())
         return self._next
 
     async def receive(self) -> str | bytes | None:
@@ -113,9 +113,9 @@ class Peer:
         else:
             await self._transport.send_bytes(message)
 
-    async def _read(self, transport: Transport) -> str | bytes | None:
+    async def _read(self) -> str | bytes | None:
         try:
-            message = await transport.receive()
+            message = await self._transport.receive()
         except ClientGone:
             if has_hung_up(self._scope.client):
                 raise

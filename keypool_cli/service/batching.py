@@ -6,13 +6,16 @@ and an item that comes to an idle daemon waits for nothing.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from keypool_cli.errors import UnreachableError
 
 MOST_AT_ONCE = 32
 """Items in one call: more would hold up the store's other clients."""
+
+MOST_NAMES = 1000
+"""Batchers kept."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -87,3 +90,24 @@ class Batcher(Generic[Item, Answer]):
                 future.set_result(answers[index])
             else:
                 self._unclaimed(item, answers[index])
+
+
+class Batchers(Generic[Item, Answer]):
+    """A batcher for each name that is given; names may be invented without end."""
+
+    def __init__(self, send: Callable[[str, Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+        self._send = send
+        self._made: dict[str, Batcher[Item, Answer]] = {}
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._made)
+
+    def of(self, name: str) -> Batcher[Item, Answer]:
+        """The batcher of this name."""
+        found = self._made.get(name)
+        if found is None:
+            if len(self._made) >= MOST_NAMES:
+                self._made.clear()  # what they have under way ends all the same
+            found = self._made[name] = Batcher(partial(self._send, name))
+        return found

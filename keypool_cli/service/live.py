@@ -54,7 +54,8 @@ class LiveOrder:
     """A conversation that a client wants. setup: its first message, as received.
 
     url: upstream's, without a credential. wait_until: an instant of ``time.monotonic``. prefer:
-    the id of the project that holds what the conversation resumes, as text.
+    the id of the project that holds what the conversation resumes, as text. only: the project
+    that has what the setup names.
     """
 
     pool: Pool
@@ -66,6 +67,7 @@ class LiveOrder:
     headers: Sequence[Header]
     setup: str | bytes
     prefer: str = ""
+    only: Project | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class Conversing:
                 ttl_s=self._closing.holding.ttl_s,
                 prefer=order.prefer,
                 avoid=avoid,
+                only=order.only.id if order.only is not None else None,
                 proxied=True,
             )
         )

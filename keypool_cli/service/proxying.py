@@ -34,6 +34,7 @@ from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.verdicts import Told, told_of
 from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
+from keypool_cli.upstream.headers import redirected_here
 
 
 class RefusedError(NoCapacityError):
@@ -190,9 +191,12 @@ class Proxying:
         outgoing = Outgoing(order.method, url, headers, order.body, proxy, whole=order.whole)
         try:
             with self._deadlines.within(order.deadline - monotonic()):
-                return await opened(await self._forwarder.send(outgoing), secret)
+                passage = await opened(await self._forwarder.send(outgoing), secret)
         except TimeoutError:
             raise UpstreamError("upstream did not answer in time", timed_out=True) from None
+        if 300 <= passage.status < 400:
+            passage.headers = redirected_here(passage.headers, self.url)
+        return passage
 
 
 def _says_more(last: Attempt, err: NoCapacityError) -> bool:

@@ -65,9 +65,9 @@ class Resources:
             raise ForeignResourceError(names[0])
         return project
 
-    async def known(self, name: str, pool: Pool) -> list[str]:
-        """The name, where keypool knows it; nobody is asked, for it may be Google's own."""
-        return [name] if await self._known([name], pool) else []
+    async def known(self, names: Sequence[str], pool: Pool) -> list[str]:
+        """Those that keypool knows; nobody is asked for others, for they may be Google's own."""
+        return list({each.name for each in await self._known(names, pool)})
 
     async def home(self, pool: Pool, client: Client | None) -> str:
         """The id, as text, of the project where a client's next resource goes: to its others.

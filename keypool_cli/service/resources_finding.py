@@ -2,9 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from time import monotonic
 
 from keypool_cli.core.model import Pool
+from keypool_cli.core.refusal import Fault, classify
+from keypool_cli.errors import UnreachableError
+from keypool_cli.service.observing import Observing
+from keypool_cli.service.passage import opened
 from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.tickets import Door, doors_of
 from keypool_cli.service.watch import Watch
@@ -25,7 +30,15 @@ _ANSWERS_S = 15.0
 class Finding:
     """Asks the projects of a pool, a few at a time."""
 
-    def __init__(self, watch: Watch, forwarder: Forwarder, egress: Egress, upstream: str) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        forwarder: Forwarder,
+        egress: Egress,
+        observing: Observing,
+        upstream: str,
+    ) -> None:
+        self._observing = observing
         self._watch = watch
         self._forwarder = forwarder
         self._egress = egress
@@ -72,9 +85,15 @@ class Finding:
         call = Outgoing("GET", f"{self._url}/v1beta/{name}", headers, proxy=proxy)
         try:
             async with asyncio.timeout(_ANSWERS_S):
-                answer = await self._forwarder.send(call)
-                await answer.close()
+                passage = await opened(await self._forwarder.send(call), secret)
+                await passage.close()
         except (UpstreamError, TimeoutError):
             return None
-        unclear = answer.status == 429 or answer.status >= 500
-        return None if unclear else answer.status == 200
+        if passage.refusal is None:
+            return passage.status == 200
+        error = passage.refusal.decode(errors="replace")
+        with suppress(UnreachableError):  # it will be refused again
+            await self._observing.observe(door.project, door.key, passage.status, error)
+        verdict = classify(passage.status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+        # That a key is dead, or upstream overloaded, says nothing of what the project has.
+        return False if verdict is not None and verdict.fault is Fault.REQUEST else None

@@ -22,7 +22,7 @@ from keypool_cli.errors import ConflictError, NotFoundError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.aliases import adopt_aliases
-from keypool_cli.service.batching import Batcher
+from keypool_cli.service.batching import Batcher, Batchers
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
 from keypool_cli.service.old_secrets import is_about_old_secret
@@ -97,7 +97,7 @@ class Settling:
         self._watch = watch
         self._waiting = waiting
         self._activity = activity
-        self._batchers: dict[str, Batcher[Settlement, Settled | LeaseEnd]] = {}
+        self._batchers: Batchers[Settlement, Settled | LeaseEnd] = Batchers(self._send)
         self._records: Batcher[Refusal, None] = Batcher(self._record)
         self._actor = Actor(DAEMON, gethostname())
         self._claims = AliasClaims()
@@ -172,10 +172,7 @@ class Settling:
     def _ask(
         self, model: str, report: Report, said: str, mark: LiveMark | None
     ) -> Future[Settled | LeaseEnd]:
-        batcher = self._batchers.get(model)
-        if batcher is None:
-            batcher = self._batchers[model] = Batcher(lambda items: self._send(model, items))
-        return batcher.ask(
+        return self._batchers.of(model).ask(
             Settlement(
                 lease_id=report.lease_id,
                 client=report.client.id if report.client else 0,
@@ -282,6 +279,9 @@ class Settling:
         catalog = self._watch.configured.catalog
         ids = {mark.project_id for each in refusals for mark in each.marks}
         ids |= {each.project_id for refusal in refusals for each in refusal.limits}
+        # What stood under an alias stands under its bucket's model now, also of other projects.
+        buckets = {model for refusal in refusals for model in refusal.aliases.values()}
+        ids |= {mark.project_id for mark in catalog.marks if mark.model in buckets}
         keys = [catalog.keys.get(each.key_id) for refusal in refusals for each in refusal.dead_keys]
         ids |= {each.project_id for each in keys if each is not None}
         accounts = {mark.billing_account for each in refusals for mark in each.marks} - {None}

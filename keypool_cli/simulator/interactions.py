@@ -24,6 +24,9 @@ async def interact(state: State, caller: Caller) -> None:
     text = reply_to(prompt)
     own = f"v1_{new_id()}"
     answer = _interaction(own, model, text, counted.tokens, state.count_text(text))
+    environment = _environment(caller, body)
+    if environment is not None:
+        answer["environment_id"] = environment
     if body.get("store") is not False:
         caller.project.shelf.put(f"interactions/{own}", answer)
     if body.get("stream") is True:
@@ -40,6 +43,21 @@ def _model(state: State, caller: Caller, body: Json) -> object:
         return body.get("model", agent)
     caller.project.shelf.get(f"agents/{agent}")
     return next(iter(state.model_names))
+
+
+def _environment(caller: Caller, body: Json) -> str | None:
+    """The environment that an agent works in: a new one, or one that the project has."""
+    said = body.get("environment")
+    if isinstance(said, dict):
+        said = said.get("environment_id", "remote")
+    if not isinstance(said, str):
+        return None
+    shelf = caller.project.shelf
+    if said == "remote":
+        said = f"env_{new_id()}"
+        shelf.put(f"environments/{said}", {"id": said})
+    shelf.get(f"environments/{said}")
+    return said
 
 
 def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Json:

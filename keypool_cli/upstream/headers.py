@@ -79,6 +79,19 @@ def to_client(headers: Iterable[Header]) -> list[Header]:
     return _kept(headers, _name_to_client)
 
 
+def redirected_here(headers: Iterable[Header], upstream: str) -> list[Header]:
+    """A redirect to upstream itself as one to whoever passes it on, where the client is known.
+
+    Upstream answers the URI of a video so, and following it would take the client's token along:
+    github.com/BerriAI/litellm/issues/13686.
+    """
+    own = f"{upstream}/"
+    return [
+        (name, value[len(upstream) :] if name == "location" and value.startswith(own) else value)
+        for name, value in headers
+    ]
+
+
 @lru_cache(maxsize=1024)
 def _name_upstream(mixed: str) -> str | None:
     """The name in lower case; empty for one that stays here, None for one that names others."""

@@ -18,6 +18,7 @@ COLLECTIONS = frozenset(
         "fileSearchStores",
         "corpora",
         "agents",
+        "environments",
         "interactions",
     }
 )
@@ -51,6 +52,16 @@ _OPAQUE = frozenset(
         "text",
     }
 )
+
+# Their values may also be Google's own: its agents, and the word ``remote``.
+_MAYBE_OWN = {
+    "agent": "agents",
+    "base_agent": "agents",
+    "baseAgent": "agents",
+    "environment": "environments",
+    "base_environment": "environments",
+    "baseEnvironment": "environments",
+}
 
 _MODELS_OWN = frozenset({"candidates", "inlinedResponses", "inlined_responses"})
 
@@ -101,6 +112,21 @@ def mentioned(body: object) -> list[str]:
             if root is not None and len(found) < _MOST_MENTIONED:
                 found[root] = None
     return list(found)
+
+
+def maybe_own(request: Mapping[str, object]) -> tuple[str, ...]:
+    """The agents and environments that an interaction or an agent is made with.
+
+    One of those that only one project has, or one that Google offers to all.
+    """
+    found = []
+    for field, collection in _MAYBE_OWN.items():
+        said = request.get(field)
+        if isinstance(said, Mapping):
+            said = said.get("environment_id", said.get("environmentId"))
+        if isinstance(said, str) and (name := named(collection, said)) is not None:
+            found.append(name)
+    return tuple(found)
 
 
 def results_in(answer: object) -> list[str]:
@@ -178,7 +204,7 @@ _READERS: Mapping[str, Callable[[str], str | None]] = {
         ),
         _in("fileSearchStores"),
     ),
-    "model": _tuned,
+    **dict.fromkeys(("model", "tunedModel", "tuned_model"), _tuned),
 }
 
 _RESULTS: Mapping[str, Callable[[str], str | None]] = {

@@ -17,9 +17,11 @@ KEPT = 64 * 1024
 _READ = json.JSONDecoder()
 _USAGE = re.compile(r'"(?:usageMetadata|usage_metadata|usage)"\s*:\s*(?=\{)')
 _ERROR_START = re.compile(r'\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")')
-_NOTHING_MORE = re.compile(r"(?:[\s\],]|event:[^\n]*|data:\s*\[DONE\])*")
+# None of these goes back (``*+``): what a long answer is made of must not hold the daemon up.
+_NOTHING_MORE = re.compile(r"(?:[\s\],]|event:[^\n]*+|data:\s*+\[DONE\])*+")
 _BEGINS_WITH_ERROR = re.compile(
-    rb'[\s\[]*(?:event:[^\n]*\n)?(?:data:)?[\s\[]*\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")'
+    rb"[\s\[]*+(?:event:[^\n]*+\n)?+(?:data:)?+[\s\[]*+"
+    rb'\{\s*+"(?:error"\s*+:|event_type"\s*+:\s*+"error")'
 )
 
 # Interactions and the OpenAI-compatible paths name the prompt's tokens their own way: the fields of
@@ -31,7 +33,7 @@ _NAMES = (
     ),
     ("toolUsePromptTokenCount", ("toolUsePromptTokenCount", "total_tool_use_tokens")),
 )
-# Whatever may still become that, once more of it is there. Never goes back: it mostly fails.
+# Whatever may still become that, once more of it is there.
 _MAY_BECOME_ERROR = re.compile(
     rb"[\s\[]*+(?:event:[^\n]*+(?:\n|\Z))?+(?:[a-z]{0,5}+:?+)?+[\s\[]*+"
     rb'(?:\{\s*+(?:"[a-z_]{0,10}+(?:"\s*+:?+\s*+(?:"[a-z]{0,5}+)?+)?+)?+)?+'

@@ -1,7 +1,9 @@
 """Live conversations under pressure: slow sides, forced ends, and an upstream of the test's own."""
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -9,7 +11,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from tests.support.daemon import FLASH, a_home, secret_of
+from tests.support.daemon import FLASH, a_home, eventually, secret_of
 from tests.support.live import LIVE, a_setup, goodbye, set_up
 from tests.support.serving import serving
 
@@ -214,3 +216,49 @@ async def test_a_daemon_that_ends_says_so_and_settles_its_conversations(tmp_path
                 assert (model["leases"], model["tpm"]["used"]) == (0, 41)
                 assert "Traceback" not in served.log.read_text()
     assert closed == [1000]
+
+
+async def test_it_says_so_at_once_though_it_waits_for_another_call(tmp_path):
+    async def converse(wire):
+        await wire.wait_closed()
+
+    async with upstream(tmp_path, converse) as (served, connecting, _seen):
+        wires = [await connecting() for _ in range(5)]
+        for each in wires:
+            await each.send(a_setup())
+            await each.recv()
+        key = wires[0].request.path.partition("?")[2]
+        head = f"POST /v1beta/models/m:countTokens?{key} HTTP/1.1\r\ncontent-length: 2\r\n\r\n"
+        host, port = served.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(head.encode() + b"[")
+        await asyncio.sleep(0.2)
+        served.process.terminate()
+        assert [await goodbye(each) for each in wires] == [(1001, "this daemon is ending")] * 5
+        assert served.process.poll() is None, "it waits"
+        writer.write(b"]")
+        assert await reader.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+        writer.close()
+        assert await asyncio.to_thread(served.process.wait, 10) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems show no descriptors")
+async def test_nothing_is_left_of_clients_that_vanish(tmp_path):
+    async def converse(wire):
+        await wire.wait_closed()
+
+    def sockets():
+        found = 0
+        for each in Path(f"/proc/{served.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found += str(each.readlink()).startswith("socket:")
+        return found
+
+    async with upstream(tmp_path, converse) as (served, connecting, _seen):
+        before = sockets()
+        for _ in range(30):
+            wire = await connecting()
+            await wire.send(a_setup())
+            await wire.recv()
+            wire.transport.abort()
+        await asyncio.to_thread(eventually, lambda: sockets() < before + 10)

@@ -1,5 +1,7 @@
 """Agents through the proxy, and what it does not forward on purpose."""
 
+import re
+
 import pytest
 
 from tests.support.daemon import FLASH
@@ -40,6 +42,29 @@ def test_an_agent_is_its_clients_alone(proxy, pool):
         assert theirs.get("/v1beta/agents").json() == {}
         body = {"agent": "private", "input": "hello"}
         assert theirs.post(INTERACTIONS, json=body).status_code == 403
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "as a stream"])
+def test_an_environment_is_used_where_it_was_made_and_by_its_client_only(proxy, pool, stream):
+    [pool.add() for _ in range(4)]
+    new = {"agent": FLASH, "input": "hello", "environment": "remote", "stream": stream}
+    made = pool.post(INTERACTIONS, new)
+    home = made.headers["x-keypool-project"]
+    (own,) = set(re.findall(r'"environment_id":"([^"]+)"', made.text))
+    again = [{**new, "environment": own}, {**new, "environment": {"environment_id": own}}]
+    agents = [{"id": f"{pool.name}-{n}", "base_environment": own} for n in range(2)]
+    answers = [pool.post(INTERACTIONS, each) for each in again * 2]
+    answers += [pool.post("/v1beta/agents", each) for each in agents]
+    assert {each.status_code for each in answers} == {200}
+    assert {each.headers["x-keypool-project"] for each in answers} == {home}
+    token = proxy.home.add_client()
+    proxy.daemon.known(token)
+    with proxy.client(token, headers={"x-keypool-pool": pool.name}) as theirs:
+        forked = {"id": "forked", "base_agent": f"{pool.name}-0"}
+        for path, body in [(INTERACTIONS, again[0]), ("/v1beta/agents", agents[0])]:
+            assert theirs.post(path, json=body).status_code == 403
+        assert theirs.post("/v1beta/agents", json=forked).status_code == 403
+        assert theirs.post(INTERACTIONS, json=new).status_code == 200
 
 
 def test_googles_own_agents_work_everywhere_and_are_not_looked_for(pool):

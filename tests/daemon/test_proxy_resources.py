@@ -95,6 +95,17 @@ def test_a_file_made_elsewhere_is_looked_up_once_and_remembered(proxy, pool):
     assert asked == 1
 
 
+def test_a_dead_key_does_not_hide_what_its_project_has(proxy, pool):
+    pool.add()
+    project = pool.add(keys=2)
+    name = made_elsewhere(proxy, project)
+    proxy.sim.revoke(secret_of(f"{project}-key0"))
+    unsure = pool.http.get(f"/v1beta/{name}")
+    assert (unsure.status_code, unsure.headers["retry-after"]) == (503, "1")
+    assert sorted(pool.key_states(project)) == ["dead", "ready"]
+    assert pool.http.get(f"/v1beta/{name}").headers["x-keypool-project"] == project
+
+
 def test_a_file_that_is_nowhere_gets_geminis_403_and_costs_nothing(pool):
     project = pool.add()
     for _ in range(2):

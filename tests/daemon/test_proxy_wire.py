@@ -138,6 +138,38 @@ def test_headers_of_one_connection_stay_there(pool, upstream):
     assert answer.headers["x-keypool-project"] != "forged"
 
 
+def test_a_redirect_to_upstream_itself_leads_back_through_the_daemon(pool, upstream):
+    add(pool)
+    told = "/download/v1beta/files/clip:download?alt=media"
+
+    def play(line):
+        if line.head.startswith(b"GET /download/"):
+            line.answer(b"film")
+        elif b":download" in line.head:
+            head = (
+                f"HTTP/1.1 302 Found\r\nlocation: {upstream.url}{told}\r\ncontent-length: 0\r\n\r\n"
+            )
+            line.send(head.encode())
+        else:  # where the file is, is asked first
+            line.answer(b"{}")
+
+    upstream.play = play
+    path = "/v1beta/files/clip:download?alt=media"
+    assert pool.http.get(path).headers["location"] == told
+    answer = pool.http.get(path, follow_redirects=True)
+    assert (answer.content, answer.request.url.host) == (b"film", pool.http.base_url.host)
+    assert answer.headers["x-keypool-project"]
+
+
+def test_a_redirect_that_leads_elsewhere_is_passed_on(pool, upstream):
+    add(pool)
+    there = f"{upstream.url}.elsewhere.example/x"
+    upstream.play = lambda line: line.send(
+        f"HTTP/1.1 302 Found\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n".encode()
+    )
+    assert pool.http.get("/v1beta/models").headers["location"] == there
+
+
 def test_a_client_that_hangs_up_while_waiting_cancels_the_call_and_keeps_its_reservation(
     pool, upstream
 ):
@@ -170,6 +202,21 @@ def test_a_client_that_hangs_up_at_once_is_noticed_too(pool, upstream):
         assert arrived.wait(5)
     eventually(lambda: hung_up == [True])
     assert "hung up" not in pool.proxy.daemon.log.read_text(), "it is no failure of the daemon's"
+
+
+def test_a_client_that_hangs_up_before_its_body_has_come_is_no_failure(pool):
+    add(pool)
+    pool.generate()
+    log = pool.proxy.daemon.log
+    before = log.read_text()
+    url, token = pool.http.base_url, pool.http.headers["x-goog-api-key"]
+    head = f"POST {GENERATE} HTTP/1.1\r\nx-goog-api-key: {token}\r\ncontent-length: 10\r\n\r\n"
+    for _ in range(5):
+        with socket.create_connection((url.host, url.port)) as sock:
+            sock.sendall(head.encode())
+            time.sleep(0.05)
+    time.sleep(0.2)
+    assert log.read_text() == before
 
 
 def _impatient(pool):
@@ -379,14 +426,19 @@ def test_a_call_ends_at_its_clients_deadline(pool, upstream):
     [
         pytest.param(GENERATE, 3, id="an answer that is only read"),
         pytest.param("/v1beta/cachedContents", 1, id="a cache"),
+        pytest.param("/v1beta/fileSearchStores/mine:importFile", 1, id="a file in a store"),
         pytest.param(GENERATE.replace("generateContent", "batchGenerateContent"), 1, id="a batch"),
     ],
 )
 def test_what_may_have_been_made_is_not_made_again(pool, upstream, path, times):
     add(pool)
-    upstream.play = lambda line: line.sock.close()
+
+    def play(line):  # what the path names is looked for first
+        line.answer(b"{}") if line.head.startswith(b"GET") else line.sock.close()
+
+    upstream.play = play
     assert pool.post(path).headers["x-keypool-error"] == "no-answer"
-    assert len(upstream.seen) == times
+    assert sum(line.head.startswith(b"POST") for line in upstream.seen) == times
 
 
 def test_a_call_that_cannot_leave_lets_go_of_its_lease(proxy, pool):
@@ -454,3 +506,24 @@ def test_an_answer_that_is_no_json_is_passed_on_as_it_is(pool, upstream):
     assert (answer.status_code, answer.text) == (502, "<html>")
     assert len(upstream.seen) == 3
     assert pool.model(project)["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "code"),
+    [
+        ("/v1beta/files", b'{"files": null, "nextPageToken": null}', 200),
+        ("/v1beta/files", b'{"files": 5}', 503),
+        ("/v1beta/files", b'{"files": [], "nextPageToken": 5}', 503),
+        ("/v1beta/files", b"[" * 60_000, 503),
+        ("/v1beta/openai/files", b'{"data": [{"id": 5}]}', 503),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_upstreams_failure(pool, upstream, path, page, code):
+    add(pool)
+    upstream.play = lambda line: line.answer(b'{"file": {"name": "files/mine"}}')
+    headers = {"x-goog-upload-protocol": "raw"}
+    pool.http.post("/upload/v1beta/files", content=b"x", headers=headers).raise_for_status()
+    upstream.play = lambda line: line.answer(page)
+    answer = pool.http.get(path)
+    assert answer.status_code == code
+    assert answer.headers.get("x-keypool-error") == ("no-answer" if code == 503 else None)

@@ -5,11 +5,15 @@ import socket
 import ssl
 import subprocess
 import sys
+from contextlib import suppress
 
 import httpx2
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.support.daemon import API, FLASH, ROOT, a_home, eventually
+from tests.support.live import LIVE
 from tests.support.serving import a_certificate, serving
 
 pytestmark = pytest.mark.e2e
@@ -155,6 +159,21 @@ def test_an_access_log_may_be_json_lines(home):
     (line,) = [json.loads(each) for each in text.splitlines() if each.startswith("{")]
     assert line.keys() == {"at_ms", "client", "method", "path", "status", "ms"}
     assert (line["method"], line["path"], line["status"]) == ("GET", "/healthz", 200)
+
+
+def test_an_access_log_tells_a_websocket_that_was_refused_from_one_that_was_not(home):
+    with serving(home, "--access-log", "text") as served:
+        for token in ("kp_wrong", home.token):
+            with (
+                suppress(InvalidStatus),
+                connect(f"{served.websocket_url}{LIVE}?key={token}", proxy=None) as wire,
+            ):
+                wire.close()
+        told = eventually(
+            lambda: served.log.read_text().count(LIVE) == 2 and served.log.read_text()
+        )
+    lines = [each.split() for each in told.splitlines() if " /" in each]
+    assert [each[1:4] for each in lines] == [["GET", LIVE, "401"], ["GET", LIVE, "101"]]
 
 
 def test_without_being_asked_nothing_is_logged(home):

@@ -85,6 +85,9 @@ def test_one_clients_word_makes_no_alias(daemon, house, pool):
     strangers = [daemon.known(house.add_client()) for _ in range(2)]
     quota = bodies.violation(bodies.DAY_ID, bodies.FREE_REQUESTS, model=FLASH, value="20")
 
+    # The true model is in use already.
+    assert daemon.release(daemon.granted(pool=pool.name, model=FLASH)).status_code == 204
+
     def report(http):
         lease = daemon.granted(http, pool=pool.name, model=asked)
         daemon.settle(lease, http, status=429, error=bodies.exhausted(quota))
@@ -95,8 +98,9 @@ def test_one_clients_word_makes_no_alias(daemon, house, pool):
     assert report(strangers[1]) == FLASH
     # What was booked under the old name counts on the true one.
     assert sum(daemon.model(each, pool.name)["rpm"]["used"] for each in projects) == 2
-    # So does the refusal that proved it.
-    assert "cooling" in {daemon.model(each, pool.name)["state"] for each in projects}
+    # So do the refusal that proved it, and the one before.
+    assert [daemon.model(each, pool.name)["state"] for each in projects] == ["cooling"] * 2
+    assert daemon.lease(pool=pool.name, model=FLASH).json()["limit"] == "cooldown"
 
 
 def test_a_repeated_settlement_answers_what_the_first_did(daemon, other, pool):

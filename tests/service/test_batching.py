@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from keypool_cli.errors import UnreachableError
-from keypool_cli.service.batching import MOST_AT_ONCE, Batcher
+from keypool_cli.service.batching import MOST_AT_ONCE, MOST_NAMES, Batcher, Batchers
 
 
 class Store:
@@ -160,3 +160,21 @@ async def test_whoever_asks_again_the_moment_a_call_ends_is_not_left_waiting():
         return [await batcher.ask(1), await batcher.ask(2)]
 
     assert await asyncio.wait_for(caller(), 1) == [2, 4]
+
+
+async def test_names_invented_without_end_take_no_room_and_cost_nobody_an_answer():
+    store, named = Store(), []
+
+    async def send(name, items):
+        named.append(name)
+        return await store.send(items)
+
+    batchers = Batchers(send)
+    assert batchers.of("model 0") is batchers.of("model 0")
+    futures = [batchers.of(f"model {n}").ask(n) for n in range(3 * MOST_NAMES)]
+    assert len(batchers) <= MOST_NAMES
+    store.open.set()
+    wanted = [2 * n if n != 13 else None for n in range(3 * MOST_NAMES)]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [None if isinstance(each, ValueError) else each for each in answers] == wanted
+    assert named == [f"model {n}" for n in range(3 * MOST_NAMES)]

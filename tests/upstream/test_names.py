@@ -76,6 +76,11 @@ def part(uri, spelling="fileData", field="fileUri"):
         ),
         pytest.param({"contents": [{"parts": [{"text": "see files/a"}]}]}, [], id="a text"),
         pytest.param({"model": "tunedModels/t"}, ["tunedModels/t"], id="a tuned model"),
+        pytest.param(
+            {"tunedModelSource": {"tunedModel": "tunedModels/t"}},
+            ["tunedModels/t"],
+            id="what a model is tuned from",
+        ),
         pytest.param({"model": "models/m"}, [], id="a common model"),
     ],
 )

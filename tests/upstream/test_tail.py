@@ -1,6 +1,7 @@
 """Usage and errors read from the end of an answer, whatever its form."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -133,3 +134,17 @@ def test_an_error_is_known_or_awaited_however_little_of_it_has_come(text):
 )
 def test_what_is_no_error_is_not_held_up(part):
     assert not may_become_error(part)
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, " " * 60_000, "[ " * 30_000])
+def test_no_beginning_of_an_answer_takes_long_to_read(text):
+    begun = time.monotonic()
+    assert not begins_with_error(text.encode())
+    may_become_error(text.encode())
+    assert time.monotonic() - begun < 1
+
+
+def test_nor_does_an_end():
+    begun = time.monotonic()
+    assert error_in('{"error": {}}' + "event:" * 1000 + "\n{") is None
+    assert time.monotonic() - begun < 1
