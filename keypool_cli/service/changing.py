@@ -4,10 +4,11 @@ SQL first, then the live state of each loaded model; a daemon that meets a model
 registry loads it before it grants, so nothing is missed in between.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
-from keypool_cli.errors import UnreachableError
+from keypool_cli.errors import KeypoolError, StoppedError, UnreachableError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured, sync_projects
@@ -21,19 +22,27 @@ async def changing(
     """Run one change of the registry and write the projects it touched to the live store.
 
     touched: ids of the projects (also of removed ones) that the change's result concerns.
-    Raises UnreachableError, and says so, where the change is made but could not be written there.
+    Where the change is made but could not be written there, the result is answered all the same,
+    for it may be a token that nobody can ask for again, and ``ports.unheard`` says why.
     """
     with noting_revisions() as made:
         result = await ports.call(change)
-    if ports.live:
+    if ports.live and not ports.unheard:
         try:
             await spread(ports, touched(result), made)
-        except UnreachableError as err:
-            raise UnreachableError(
-                f"the change is made, but daemons have not all heard of it: {err}",
-                hint=f"they take it over by themselves when that is mended: {err.hint}",
-            ) from err
+        except (UnreachableError, asyncio.CancelledError) as err:
+            ports.unheard.append(_unheard(err))
     return result
+
+
+def _unheard(err: BaseException) -> KeypoolError:
+    made = "the change is made, but daemons have not all heard of it"
+    if isinstance(err, UnreachableError):
+        return UnreachableError(
+            f"{made}: {err}",
+            hint=f"they take it over by themselves when that is mended: {err.hint}",
+        )
+    return StoppedError(f"interrupted: {made}", hint="they take it over by themselves")
 
 
 async def spread(ports: Ports, project_ids: Collection[int], made: Sequence[int]) -> None:
