@@ -13,7 +13,7 @@ from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.egress import egress_columns
 from keypool_cli.registry.lookup import chunks, named
-from keypool_cli.registry.names import checked_labels, checked_name, checked_tier
+from keypool_cli.registry.names import checked_account, checked_labels, checked_tier, new_name
 from keypool_cli.registry.seals import Seals
 from keypool_cli.registry.tables import (
     keys,
@@ -44,7 +44,7 @@ class Projects:
 
     def create(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
         """A new project without keys; raises ConflictError if the name is taken."""
-        name, values = checked_name(name, "project"), _checked_fields(fields)
+        name, values = new_name(name, "project"), _checked_fields(fields)
         values |= egress_columns(fields, name, self._seals)
         with change(self._database, by) as done:
             if done.connection.scalar(
@@ -154,7 +154,7 @@ def _checked_fields(fields: ProjectFields) -> dict[str, object]:
     if isinstance(tier, str):
         values["tier"] = checked_tier(tier)
     if isinstance(account, str):
-        values["billing_account"] = checked_name(account, "billing account")
+        values["billing_account"] = checked_account(account)
     if isinstance(labels, Mapping):
         values["labels"] = checked_labels(labels)
     if "priority" in fields:

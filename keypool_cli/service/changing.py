@@ -5,7 +5,7 @@ registry loads it before it grants, so nothing is missed in between.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from keypool_cli.errors import KeypoolError, StoppedError, UnreachableError
@@ -28,11 +28,16 @@ async def changing(
     with noting_revisions() as made:
         result = await ports.call(change)
     if ports.live and not ports.unheard:
-        try:
-            await spread(ports, touched(result), made)
-        except (UnreachableError, asyncio.CancelledError) as err:
-            ports.unheard.append(_unheard(err))
+        await telling(ports, spread(ports, touched(result), made))
     return result
+
+
+async def telling(ports: Ports, spreading: Awaitable[None]) -> None:
+    """Write a change that is made to the live store, or note in ``ports.unheard`` why not."""
+    try:
+        await spreading
+    except (UnreachableError, asyncio.CancelledError) as err:
+        ports.unheard.append(_unheard(err))
 
 
 def _unheard(err: BaseException) -> KeypoolError:
