@@ -45,7 +45,7 @@ def _unheard(err: BaseException) -> KeypoolError:
     if isinstance(err, UnreachableError):
         return UnreachableError(
             f"{made}: {err}",
-            hint=f"they take it over by themselves when that is mended: {err.hint}",
+            hint=f"they take it over by themselves, at the latest when that is mended: {err.hint}",
         )
     return StoppedError(f"interrupted: {made}", hint="they take it over by themselves")
 
