@@ -80,10 +80,7 @@ class Projects:
             its_keys = keys.c.project_id == project.id
             count = done.connection.scalar(select(func.count()).where(its_keys)) or 0
             if count and not with_keys:
-                raise ConflictError(
-                    f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
-                    hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
-                )
+                raise still_has_keys(name, count)
             done.connection.execute(delete(keys).where(its_keys))
             _strip(done.connection, project.id, done.at_ms)
             done.event("project.removed", name, detail={"keys": count})
@@ -101,6 +98,14 @@ class Projects:
                 done.connection.execute(delete(projects).where(projects.c.id.in_(part)))
                 done.touch()
             return ids
+
+
+def still_has_keys(name: str, count: int) -> ConflictError:
+    """Why a project cannot be removed."""
+    return ConflictError(
+        f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
+        hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
+    )
 
 
 def _strip(connection: Connection, project_id: int, at_ms: int) -> None:

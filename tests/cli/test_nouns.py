@@ -42,7 +42,7 @@ def test_a_project_is_made_only_where_that_is_asked(two):
 
 
 def test_a_project_with_keys_is_removed_with_them_only_where_that_is_asked(two):
-    assert two("project", "remove", "p1").code == ExitCode.USAGE
+    assert two("project", "remove", "p1", "--with-keys").code == ExitCode.USAGE
     assert two("project", "remove", "nope").code == ExitCode.NOT_FOUND
     assert two("project", "remove", "p1", "--yes").code == ExitCode.CONFLICT
     assert two("project", "remove", "p1", "--with-keys", "--yes").code == 0
@@ -260,3 +260,24 @@ def test_what_was_named_like_an_option_before_stays_in_use(keypool, registry, tm
     )
     assert keypool("import", "keys.csv").rows == [["2", "-old", "stored already", ""]]
     assert keypool("remove", "--yes", "--", "-old").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(
+            ["project", "remove", "p1"], ExitCode.CONFLICT, "still has 1 key", id="a project's keys"
+        ),
+        pytest.param(
+            ["quota", "unset", "--project", "p1"], ExitCode.NOT_FOUND, "no limit is set", id="limit"
+        ),
+        pytest.param(["quota", "unset", "--learned"], 0, "nothing to unset", id="learned limit"),
+        pytest.param(["client", "revoke", "gone"], 0, "", id="a client that is revoked"),
+    ],
+)
+def test_what_cannot_be_or_is_done_already_is_said_before_anything_is_asked(two, words, code, says):
+    two("client", "add", "gone")
+    two("client", "revoke", "gone", "--yes")
+    result = two(*words)  # no terminal: a question would be exit 2
+    assert result.code == code, result.err
+    assert says in result.err
