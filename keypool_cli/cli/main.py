@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from keypool_cli.cli.status import with_watch_interval
-from keypool_cli.cli.streams import drop_stdout, fill_closed_streams, is_unwritten
+from keypool_cli.cli.streams import drop_stdout, fill_closed_streams, is_unwritten, write_utf_8
 from keypool_cli.cli.verbs import app_for, asks_for_help, first_verb, options_first
 from keypool_cli.errors import ExitCode, KeypoolError
 
@@ -19,6 +19,7 @@ def main() -> NoReturn:
     """Run the command line; always leaves by SystemExit."""
     words = sys.argv[1:]
     fill_closed_streams()
+    write_utf_8()
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -73,8 +74,8 @@ def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
             told = "a secret is no word of this command: it is asked for, or read from a source"
         return _tell(words, told, f"see: {path} --help", ExitCode(err.exit_code))
     if isinstance(err, UnicodeEncodeError) and not all(map(_is_text, words)):
-        told = "a word of this command is not UTF-8, and no name is like that"
-        return _tell(words, told, None, ExitCode.USAGE)
+        told = "a word of this command is not UTF-8"
+        return _tell(words, told, "no name is like that; or look at LC_ALL", ExitCode.USAGE)
     about = str(err).partition("\n")[0]
     text = f"unexpected {type(err).__name__}" + (f": {about}" if about else "")
     return _tell(words, text, "run again with --debug", ExitCode.FAILURE)

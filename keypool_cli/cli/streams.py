@@ -3,7 +3,9 @@
 import errno
 import os
 import sys
+from io import TextIOWrapper
 
+_UTF_8 = {"utf-8", "utf8"}
 _UNWRITTEN = {errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT, errno.EFBIG}
 
 
@@ -20,6 +22,13 @@ def fill_closed_streams() -> None:
             except OSError:
                 os.open(os.devnull, how)  # gets the lowest number that is free: this one
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - to stay open
+
+
+def write_utf_8() -> None:
+    """Print UTF-8 whatever the locale: a name of another script must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() not in _UTF_8:
+            stream.reconfigure(encoding="utf-8")
 
 
 def is_unwritten(err: BaseException) -> bool:

@@ -302,3 +302,11 @@ def test_a_word_that_is_not_utf_8_is_a_usage_error(keypool, words):
     result = keypool(*words)
     assert (result.code, result.out) == (ExitCode.USAGE, "")
     assert "is not UTF-8" in result.err
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "nope"]])
+def test_names_of_every_script_are_printed_whatever_the_locale(keypool, home, words):
+    keypool.add("\u0645\u0641\u062a\u0627\u062d", "p1")
+    done = process(home, *words, PYTHONIOENCODING="ascii")
+    assert done.code == (ExitCode.NOT_FOUND if words[0] == "show" else 0), done.err
+    assert words[0] == "show" or "\u0645\u0641\u062a\u0627\u062d" in done.out
