@@ -1,5 +1,7 @@
 """What a verb does, and says, when the live store cannot be told of a change that is made."""
 
+import os
+import re
 import time
 
 import pytest
@@ -8,8 +10,9 @@ import redis
 from keypool_cli.core.model import Mark, MarkKind, MarkScope
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.values import Refusal
-from tests.support.command_line import secret_of
-from tests.support.registry import BY
+from tests.support.command_line import secret_of, terminal
+from tests.support.daemon import eventually
+from tests.support.registry import BY, client_of
 from tests.support.valkey import private_valkey
 
 ASK = ["explain", "--model", "gemini-2.5-flash", "--tokens", "1"]
@@ -73,3 +76,18 @@ def test_a_reset_that_cannot_be_announced_is_whole_and_told(deaf, registry):
     assert result.out.endswith("-> none\nfreed keys: k1\n")
     assert deaf(*ASK).code == 0
     assert deaf("reset", "k1", "--json").json["cleared"] == []
+
+
+@pytest.mark.usefixtures("deaf")
+def test_ctrl_c_while_the_store_stands_still_does_not_lose_a_token(home, registry):
+    url = os.environ["KEYPOOL_REDIS_URL"]
+    with redis.Redis.from_url(url) as live, terminal(home, "client", "add", "app") as adding:
+        live.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+        eventually(lambda: "app" in {each.name for each in registry.catalog().clients.values()})
+        adding.type("\x03")
+        assert adding.end() == ExitCode.INTERRUPTED
+        live.execute_command("CLIENT", "UNPAUSE")
+    token = re.search(r"kp_\S+", adding.text)
+    assert token is not None, adding.text
+    assert client_of(registry, token[0]).name == "app"
+    assert "interrupted: the change is made" in adding.text
