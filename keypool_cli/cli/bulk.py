@@ -173,7 +173,7 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write all keys as CSV or JSON lines, as import reads them, without secrets.
+    """Write all keys without secrets, as import reads them.
 
     With its project's tier, priority, billing account, proxy and pools. Limits, what refusals
     left, settings of pools, labels of projects, and clients are not in it.
