@@ -76,7 +76,8 @@ def _untouched(changes: "Sequence[Change]") -> "list[Outcome]":
 
 
 def _confirm(changes: "Sequence[Change]", *, yes: bool) -> None:
-    gone = [f"{each.kind} {each.name}" for each in changes if each.action == "remove"]
+    made = [each for each in changes if each.problem is None]
+    gone = [f"{each.kind} {each.name}" for each in made if each.action == "remove"]
     if gone:
         shown = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
         asking.confirm(f"Remove {shown}?", yes=yes)

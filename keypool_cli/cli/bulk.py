@@ -16,9 +16,8 @@ from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError,
 
 if TYPE_CHECKING:
     from keypool_cli.cli.key_files import Line
-    from keypool_cli.core.model import Secret
     from keypool_cli.registry.values import KeyOutcome, NewKey
-    from keypool_cli.service.keys import KeyView
+    from keypool_cli.service.exporting import Exported
     from keypool_cli.service.ports import Ports
 
 LONG = 200
@@ -49,11 +48,12 @@ def import_(
 ) -> None:
     """Store the keys of a file, each line by itself.
 
-    CSV has a header: name,project,secret and, if wanted, pool,tier,priority,labels (a=b,c=d).
-    JSON lines have the same members; .env has NAME=secret lines and needs --project. What an
-    export tells beside them (fingerprint, state, pools) is passed over. A key that is stored
-    already, with this name, secret and project, is left as it is: a file that was stored in part
-    can be imported again. Exit 7 when some lines were refused, 1 when all were.
+    CSV has a header: name,project,secret and, if wanted, pool or pools (a,b), labels (a=b,c=d),
+    state (disabled: set aside), and of new projects tier, priority, billing_account, egress_proxy
+    and project_state. JSON lines have the same members; .env has NAME=secret lines alone and needs
+    --project. A key that upstream called dead comes as ready: upstream will say so again. A key
+    that is stored already, with this name, secret and project, is left as it is: a file that was
+    stored in part can be imported again. Exit 7 when some lines were refused, 1 when all were.
     """
     from keypool_cli.cli.key_files import Defaults, format_of, read_lines
 
@@ -173,23 +173,22 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write all keys as CSV or JSON lines, without secrets."""
-    from keypool_cli.service import keys
+    """Write all keys without secrets, as import reads them.
+
+    With its project's tier, priority, billing account, proxy and pools. Limits, what refusals
+    left, settings of pools, labels of projects, and clients are not in it.
+    """
+    from keypool_cli.service import exporting
 
     if reveal and not output.on_terminal():
         raise NotPermittedError(
             "secrets are shown on a terminal only", hint="without --reveal, secrets are left out"
         )
-    found = wiring.read(ctx, keys.list_keys)
-    secrets: Mapping[str, Secret] = {}
-    if reveal and found:
-        names = [key.name for key in found]
-        secrets = wiring.read(
-            ctx, lambda ports: keys.reveal_secrets(ports, names, by=wiring.actor())
-        )
+    by = wiring.actor()
+    found = wiring.read(ctx, lambda ports: exporting.export_keys(ports, reveal=reveal, by=by))
     if not found:
         output.say(ctx, "no keys to export")
-    records = [_record(key, secrets) for key in found]
+    records = [_record(each) for each in found]
     if as_json:
         output.print_json({"keys": records})
     elif kind == "jsonl":
@@ -199,32 +198,37 @@ def export(
         _write_csv(records)
 
 
-def _record(key: "KeyView", secrets: "Mapping[str, Secret]") -> dict[str, object]:
+def _record(found: "Exported") -> dict[str, object]:
+    key, project = found.key, found.project
     record: dict[str, object] = {
         "name": key.name,
         "project": key.project,
         "pool": next(iter(key.pools), ""),
-        "pools": key.pools,
         "tier": key.tier or "",
         "priority": key.priority,
         "labels": key.labels,
         "fingerprint": key.fingerprint,
         "state": key.state,
+        "pools": key.pools,
+        "billing_account": project.billing_account or "",
+        "egress_proxy": found.egress_proxy or "",
+        "project_state": "enabled" if project.enabled else "disabled",
     }
-    secret = secrets.get(key.name)
-    return record | ({} if secret is None else {"secret": secret.text})
+    return record | ({} if found.secret is None else {"secret": found.secret.text})
 
 
 def _write_csv(records: Sequence[Mapping[str, object]]) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = [name for name in records[0] if name != "pools"]
-    writer.writerow(names)
-    writer.writerows([_cell(record[name]) for name in names] for record in records)
+    writer.writerow(records[0])
+    writer.writerows(map(_cell, record.values()) for record in records)
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, list):
+        plain = not any("," in each or each.startswith("[") for each in value)
+        return ",".join(value) if plain else json.dumps(value, ensure_ascii=False)
     if not isinstance(value, Mapping):
         return value
     text = output.labels_text(value)

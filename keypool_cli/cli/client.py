@@ -147,7 +147,8 @@ def revoke(
     from keypool_cli.service import clients
 
     found = wiring.read(ctx, lambda ports: clients.show_client(ports, client))
-    asking.confirm(f"Revoke the token of {found.name}?", yes=yes)
+    if found.revoked_at is None:
+        asking.confirm(f"Revoke the token of {found.name}?", yes=yes)
     by = wiring.actor(reason)
     revoked = wiring.change(ctx, lambda ports: clients.revoke_client(ports, client, by=by))
     if as_json:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -15,9 +16,26 @@ from keypool_cli.errors import UsageError
 from keypool_cli.registry.values import NewKey
 
 FORMATS = ("csv", "jsonl", "env")
-COLUMNS = ("name", "project", "pool", "tier", "priority", "labels", "secret")
-SHOWN_ONLY = ("fingerprint", "state", "pools")
+COLUMNS = (
+    "name",
+    "project",
+    "pool",
+    "tier",
+    "priority",
+    "labels",
+    "secret",
+    "state",
+    "pools",
+    "billing_account",
+    "egress_proxy",
+    "project_state",
+)
+SHOWN_ONLY = ("fingerprint",)
 """What an export holds beside them; an import ignores it."""
+
+DISABLED = "disabled"
+_STATES = ("", "ready", DISABLED, "dead")
+_PROJECT_STATES = ("", "enabled", DISABLED)
 
 HIDDEN_NAME = "(hidden)"
 
@@ -144,15 +162,42 @@ def _line(number: int, record: _Record, defaults: Defaults) -> Line:
 
 
 def _key(record: Mapping[str, object], name: str, project: str, pool: str | None) -> NewKey:
+    first, *more = _pools(record) or [pool]
+    proxy = _text(record, "egress_proxy")
     return NewKey(
         name=name,
         secret=Secret(_text(record, "secret")),
         project=project,
-        pool=_text(record, "pool") or pool,
+        pool=first,
+        pools=tuple(each for each in more if each is not None),
         tier=_text(record, "tier") or None,
         priority=_priority(record),
         labels=_labels(record.get("labels")),
+        billing_account=_text(record, "billing_account") or None,
+        egress_proxy=Secret(proxy) if proxy else None,
+        disabled=_state(record, "state", _STATES) == DISABLED,
+        project_disabled=_state(record, "project_state", _PROJECT_STATES) == DISABLED,
     )
+
+
+def _state(record: Mapping[str, object], field: str, known: Sequence[str]) -> str:
+    state = _text(record, field).lower()
+    if state not in known:
+        raise UsageError(f"{field} is one of {', '.join(known[1:])}")
+    return state
+
+
+def _pools(record: Mapping[str, object]) -> list[str | None]:
+    """Every pool that is named, ``pool`` first."""
+    value, first = record.get("pools"), _text(record, "pool")
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    parts = value.split(",") if isinstance(value, str) else value or []
+    if not isinstance(parts, list) or not all(isinstance(each, str) for each in parts):
+        raise UsageError("pools are names with commas between them, or a JSON list of names")
+    names = dict.fromkeys([first, *(str(each).strip() for each in parts)])
+    return [each for each in names if each]
 
 
 def _text(record: Mapping[str, object], field: str) -> str:

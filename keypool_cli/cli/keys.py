@@ -23,6 +23,7 @@ from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.service.keys import KeyView
+    from keypool_cli.service.ports import Ports
 
 KEY_STATES = ("ready", "disabled", "dead")
 
@@ -169,12 +170,22 @@ def enable(
     as_json: Json = False,
 ) -> None:
     """Make keys ready again, whoever set them aside."""
+    from keypool_cli.cli.suggesting import MOST_HINTS, what_holds
     from keypool_cli.service import keys
+    from keypool_cli.service.sync import read_configured
 
     del yes  # nothing is asked here
     by = wiring.actor(reason)
-    changed = wiring.change(ctx, lambda ports: keys.enable_keys(ports, key, by=by))
+
+    async def work(ports: "Ports") -> "tuple[list[KeyView], list[str]]":
+        changed = await keys.enable_keys(ports, key, by=by)
+        projects = dict.fromkeys(each.project for each in changed)
+        return changed, [*what_holds(await read_configured(ports), [*projects])]
+
+    changed, hints = wiring.change(ctx, work)
     _tell_each(changed, "ready", as_json=as_json)
+    for each in hints[:MOST_HINTS] if not as_json else ():
+        output.hint(ctx, each)
 
 
 def remove(

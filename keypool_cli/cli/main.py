@@ -1,6 +1,5 @@
 """``keypool``: how a run begins, and how every run ends."""
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from keypool_cli.cli.status import with_watch_interval
+from keypool_cli.cli.streams import drop_stdout, fill_closed_streams, is_unwritten, write_utf_8
 from keypool_cli.cli.verbs import app_for, asks_for_help, first_verb, options_first
 from keypool_cli.errors import ExitCode, KeypoolError
 
@@ -18,13 +18,18 @@ _ASK_FOR_SECRETS = ("add", "rotate")
 def main() -> NoReturn:
     """Run the command line; always leaves by SystemExit."""
     words = sys.argv[1:]
+    fill_closed_streams()
+    write_utf_8()
     try:
         code = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter must not try to flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        drop_stdout()
         code = int(ExitCode.FAILURE)
+    except OSError as err:
+        drop_stdout()
+        code = _tell_unwritten(words, err)
     raise SystemExit(code)
 
 
@@ -44,10 +49,18 @@ def _run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as err:
-        if "--debug" in words:
+        if "--debug" in words or is_unwritten(err):
             raise
         return _tell_unforeseen(words, err)
     return ended if isinstance(ended, int) else ExitCode.OK
+
+
+def _tell_unwritten(words: Sequence[str], err: OSError) -> int:
+    told = f"what it has to tell cannot be written: {err.strerror}"
+    hint = "what it was to change is changed"
+    if first_verb(words) == "client" and "add" in words:
+        hint += "; for another token: keypool client revoke NAME; keypool client add OTHER"
+    return _tell(words, told, hint, ExitCode.FAILURE)
 
 
 def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
@@ -60,9 +73,17 @@ def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:
         if told.startswith("Got unexpected extra arg") and first_verb(words) in _ASK_FOR_SECRETS:
             told = "a secret is no word of this command: it is asked for, or read from a source"
         return _tell(words, told, f"see: {path} --help", ExitCode(err.exit_code))
+    if isinstance(err, UnicodeEncodeError) and not all(map(_is_text, words)):
+        told = "a word of this command is not UTF-8"
+        return _tell(words, told, "no name is like that; or look at LC_ALL", ExitCode.USAGE)
     about = str(err).partition("\n")[0]
     text = f"unexpected {type(err).__name__}" + (f": {about}" if about else "")
     return _tell(words, text, "run again with --debug", ExitCode.FAILURE)
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word was typed in UTF-8; a file's name need not be."""
+    return word.encode("utf-8", "replace") == word.encode("utf-8", "surrogatepass")
 
 
 def _tell(words: Sequence[str], message: str, hint: str | None, code: ExitCode) -> int:

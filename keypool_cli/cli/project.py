@@ -182,9 +182,12 @@ def remove(
     Refused while it has keys, unless they go with it. One of the same name that is added within
     three days has the counts and cooldowns that this one leaves with: upstream does not forget.
     """
+    from keypool_cli.registry.projects import still_has_keys
     from keypool_cli.service import projects
 
     found = wiring.read(ctx, lambda ports: projects.show_project(ports, project))
+    if found.keys and not with_keys:
+        raise still_has_keys(found.name, len(found.keys))
     also = f" and {output.counted(len(found.keys), 'key')}" if with_keys and found.keys else ""
     asking.confirm(f"Remove project {found.name}{also}?", yes=yes)
     by = wiring.actor(reason)

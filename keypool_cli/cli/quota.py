@@ -10,7 +10,7 @@ from keypool_cli.core.model import DIMENSIONS
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from keypool_cli.registry.values import QuotaScope
+    from keypool_cli.registry.values import Actor, QuotaScope
     from keypool_cli.service.quotas import QuotaView
 
 group = new_group("Limits, by project, tier and model; the most specific wins.")
@@ -125,6 +125,8 @@ def unset(
     as_json: Json = False,
 ) -> None:
     """Take back limits that were set at exactly this scope."""
+    from keypool_cli.service import quotas
+
     scope = _scope(tier, project, model)
     named = dict(zip(DIMENSIONS, (rpm, tpm, rpd, in_flight), strict=True))
     chosen = [name for name, wanted in named.items() if wanted]
@@ -132,14 +134,19 @@ def unset(
         raise UsageError(
             "--learned goes with --project and --model only", hint="see: keypool quota unset --help"
         )
-    _find(ctx, project)
-    what = "learned limits" if learned else "limits"
-    asking.confirm(f"Unset the {what} of {scope.place}?", yes=yes)
-    removed = _unset(ctx, scope, chosen, learned=learned, reason=reason)
+    by = wiring.actor(reason)
+    there = wiring.read(
+        ctx, lambda ports: quotas.may_unset(ports, scope, chosen, learned=learned, by=by)
+    )
+    if there:
+        what = "learned limits" if learned else "limits"
+        asking.confirm(f"Unset the {what} of {scope.place}?", yes=yes)
+    removed = _unset(ctx, scope, chosen, learned=learned, by=by) if there else []
     if as_json:
         output.print_json({"removed": removed})
     elif not removed:
-        output.say(ctx, "nothing to unset: no learned limits there")
+        output.say(ctx, f"nothing to unset: no limit of {scope.place} is learned")
+        output.hint(ctx, "those that are: keypool quota list")
     for row in () if as_json else removed:
         output.line(f"unset: {_in_words(row)}")
 
@@ -150,13 +157,12 @@ def _unset(
     chosen: list[str],
     *,
     learned: bool,
-    reason: str | None,
+    by: "Actor",
 ) -> "list[QuotaView]":
     import msgspec
 
     from keypool_cli.service import quotas
 
-    by = wiring.actor(reason)
     if learned:
         return wiring.change(ctx, lambda ports: quotas.forget_learned(ports, scope, by=by))
     before, after = wiring.change(

@@ -1,6 +1,7 @@
 """``reset``: clear cooldowns, and tell exactly what changed."""
 
 import shlex
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from keypool_cli.errors import UsageError
 if TYPE_CHECKING:
     from keypool_cli.core.model import Key
     from keypool_cli.registry.values import Actor
+    from keypool_cli.service.configured import Configured
     from keypool_cli.service.ports import Ports
     from keypool_cli.service.resetting import Cleared, Held, ResetOutcome, ResetRequest
 
@@ -74,7 +76,7 @@ def _carry_out(
     ctx: typer.Context, request: "ResetRequest", reason: str | None, *, as_json: bool
 ) -> None:
     by = wiring.actor(reason)
-    outcome, still_dead, models = wiring.live(ctx, lambda ports: _reset(ports, request, by))
+    outcome, still_dead, hints = wiring.live(ctx, lambda ports: _reset(ports, request, by))
     if as_json:
         output.print_json(_as_json(outcome, still_dead, request))
     else:
@@ -82,7 +84,8 @@ def _carry_out(
         _tell_held(ctx, outcome, request)
         _tell_dead(ctx, still_dead)
         if not still_dead:
-            _tell_nothing(ctx, outcome, request, models)
+            for each in hints:
+                output.hint(ctx, each)
 
 
 async def _find(ports: "Ports", request: "ResetRequest") -> None:
@@ -98,8 +101,8 @@ async def _find(ports: "Ports", request: "ResetRequest") -> None:
 
 async def _reset(
     ports: "Ports", request: "ResetRequest", by: "Actor"
-) -> "tuple[ResetOutcome, list[Key], set[str]]":
-    """What the reset did, the keys that are dead still, and the models that were ever used."""
+) -> "tuple[ResetOutcome, list[Key], list[str]]":
+    """What the reset did, the keys that are dead still, and what else may hold the projects."""
     from keypool_cli.service import resetting
     from keypool_cli.service.sync import read_configured
 
@@ -108,7 +111,8 @@ async def _reset(
     dead = resetting.dead_keys(configured, resetting.targets(configured, request))
     limited = {row.model for row in configured.catalog.quotas if row.model is not None}
     models = limited | {*await ports.engine.models()} | configured.catalog.aliases.keys()
-    return outcome, [] if request.failures else dead, models
+    hints = [] if outcome.cleared or outcome.held else _hints(configured, outcome, request, models)
+    return outcome, [] if request.failures else dead, hints
 
 
 def _question(request: "ResetRequest") -> str:
@@ -170,17 +174,20 @@ def _tell_dead(ctx: typer.Context, still_dead: "list[Key]") -> None:
         )
 
 
-def _tell_nothing(
-    ctx: typer.Context, outcome: "ResetOutcome", request: "ResetRequest", models: set[str]
-) -> None:
+def _hints(
+    configured: "Configured", outcome: "ResetOutcome", request: "ResetRequest", models: set[str]
+) -> list[str]:
     """What may be behind it where there was nothing to reset."""
-    from keypool_cli.cli.suggesting import model_meant
+    from keypool_cli.cli.suggesting import MOST_HINTS, model_meant, what_holds
 
-    if outcome.cleared or outcome.held or not outcome.projects:
-        return
+    if not outcome.projects:
+        return ["to store a key: keypool add NAME --project PROJECT"]
     meant = model_meant(request.model, models) if request.model is not None else None
-    names = " ".join(f"--project {shlex.quote(each)}" for each in outcome.projects[:3])
-    output.hint(ctx, meant or f"no cooldown holds it; what does: keypool status {names}")
+    if meant is not None:
+        return [meant]
+    names = " ".join(f"--project {shlex.quote(each)}" for each in outcome.projects[:MOST_HINTS])
+    full = f"no cooldown, and no operator, holds it; whether it is full: keypool status {names}"
+    return [*islice(what_holds(configured, outcome.projects), MOST_HINTS)] or [full]
 
 
 def _before(cleared: "Cleared") -> str:

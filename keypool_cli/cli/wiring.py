@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
+
+from keypool_cli.errors import KeypoolError, UnreachableError
 
 if TYPE_CHECKING:
     from keypool_cli.config import Settings
@@ -63,17 +66,42 @@ def read(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
 
 
 def change(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
-    """Do what changes the registry; a live store that runs hears of it."""
-    from keypool_cli.service.ports import opened
-
-    return run(_using(opened(settings(ctx), start=False), work))
+    """Do what changes the registry; a live store that runs hears of it, see :func:`live`."""
+    return _changing(ctx, work, start=False)
 
 
 def live(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]]) -> T:
-    """Do what needs the live store; an embedded one is started."""
+    """Do what needs the live store; an embedded one is started.
+
+    Changes that it could not be told are told to the person when the verb has printed its outcome.
+    """
+    return _changing(ctx, work, start=True)
+
+
+def _changing(ctx: typer.Context, work: Callable[["Ports"], Awaitable[T]], *, start: bool) -> T:
     from keypool_cli.service.ports import opened
 
-    return run(_using(opened(settings(ctx)), work))
+    unheard: list[KeypoolError] = []
+
+    async def noting(ports: "Ports") -> T:
+        try:
+            return await work(ports)
+        finally:
+            unheard.extend(ports.unheard)
+
+    try:
+        return run(_using(opened(settings(ctx), start=start), noting))
+    except (UnreachableError, KeyboardInterrupt) as err:
+        if unheard:
+            raise unheard[0] from err
+        raise
+    finally:
+        if unheard:
+            ctx.call_on_close(partial(_raise, unheard[0]))
+
+
+def _raise(err: KeypoolError) -> None:
+    raise err
 
 
 def look(ctx: typer.Context, work: Callable[["Look"], Awaitable[T]]) -> T:

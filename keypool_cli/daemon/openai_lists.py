@@ -3,7 +3,7 @@
 Several projects' collections are shown one after another, and each client sees only its own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote, unquote_plus
 
@@ -12,7 +12,7 @@ import msgspec
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError
+from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError, left_out
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -54,19 +54,20 @@ class OpenAiLists:
         collection, query = asked.call.resource, dict(query_pairs(asked.scope.query_string))
         limit, after = _limit(query, collection), query.get("after") or ""
         order = await self._ordering.of(_about(asked, after), Wanted("", 0), None)
-        places = await self._places.of(asked.pool, asked.caller.client, collection)
+        reach = await self._places.of(asked.pool, asked.caller.client, collection)
         try:
-            items = await self._collected(asked, order, places, limit + 1)
+            items = await self._collected(asked, order, reach.places, limit + 1)
         except RefusedPageError as refused:
             await refused.relay(asked.scope, proto)
             return
         shown = items[:limit]
         ends = {"first_id": _id(shown[0]), "last_id": _id(shown[-1])} if shown else {}
         more = {**ends, "has_more": len(items) > limit}
-        answer_json(proto, 200, {"object": "list", "data": shown, **more})
+        page = {"object": "list", "data": shown, **more}
+        answer_json(proto, 200, page, headers=left_out(reach))
 
     async def _collected(
-        self, asked: Asked, order: Order, places: list[Place], most: int
+        self, asked: Asked, order: Order, places: Sequence[Place], most: int
     ) -> list[msgspec.Raw]:
         """The items behind ``after``, which the order's own project has."""
         found: list[msgspec.Raw] = []

@@ -1,5 +1,6 @@
 """Lists over HTTP: several projects' collections as one, of which each client sees its own."""
 
+from collections.abc import Sequence
 from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
@@ -8,7 +9,7 @@ from keypool_cli.daemon.openai_lists import OpenAiLists
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
 from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError
+from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError, left_out
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -46,7 +47,8 @@ class Lists:
             return
         order = await self._ordering.of(asked, Wanted("", 0), None)
         try:
-            items, following = await self._collected(asked, order)
+            reach = await self._places.of(asked.pool, asked.caller.client, asked.call.resource)
+            items, following = await self._collected(asked, order, reach.places)
         except RefusedPageError as refused:
             await refused.relay(asked.scope, proto)
             return
@@ -54,12 +56,13 @@ class Lists:
         page: dict[str, object] = {member: items} if items else {}
         if following is not None:
             page["nextPageToken"] = following
-        answer_json(proto, 200, page)
+        answer_json(proto, 200, page, headers=left_out(reach))
 
-    async def _collected(self, asked: Asked, order: Order) -> tuple[list[msgspec.Raw], str | None]:
+    async def _collected(
+        self, asked: Asked, order: Order, places: Sequence[Place]
+    ) -> tuple[list[msgspec.Raw], str | None]:
         collection, query = asked.call.resource, dict(query_pairs(asked.scope.query_string))
         size = _size(query)
-        places = await self._places.of(asked.pool, asked.caller.client, collection)
         place = self._places.at(query.get("pageToken"), places)
         items: list[msgspec.Raw] = []
         for _ in range(MOST_PAGES):

@@ -1,15 +1,21 @@
 """Pages of upstream's lists, read whole; and upstream's refusal of one, passed on."""
 
+from urllib.parse import quote
+
 import msgspec
 
 from keypool_cli.core.model import Project
 from keypool_cli.daemon.gemini_errors import mark
 from keypool_cli.daemon.proxy_relay import relay
-from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.http.rsgi import Exchange, Header, Scope
 from keypool_cli.service.proxying import Attempt, Order, Proxying, Ticketing
+from keypool_cli.service.resources_places import Reach
 
 MOST_PAGES = 200
 """Pages read upstream for one page of ours; beyond, it may be empty although another follows."""
+
+
+MOST_NAMED = 20
 
 
 class RefusedPageError(Exception):
@@ -23,6 +29,14 @@ class RefusedPageError(Exception):
         """Answer the client with it."""
         marks = mark(self._attempt.ticket.project.name, None)
         await relay(self._attempt.answer, scope, proto, marks=marks)
+
+
+def left_out(reach: Reach) -> list[Header]:
+    """The header that tells of projects whose items are missing, percent-encoded; or none."""
+    names = [quote(each, safe="") for each in reach.left_out]
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    text = ", ".join(names[:MOST_NAMED]) + more
+    return [("x-keypool-left-out", text)] if names else []
 
 
 class ListPages:

@@ -161,6 +161,8 @@ async def _register(home: Path, upstream: str) -> str:
         await changing(ports, partial(_fill, ports, by))
         new = partial(ports.registry.clients.add, NewClient("demo"), by=by)
         _, token = await changing(ports, new)
+        for each in ports.unheard:
+            raise each
         return token.text
 
 

@@ -13,7 +13,7 @@ from keypool_cli.registry.catalog import client_of
 from keypool_cli.registry.change import change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import named
-from keypool_cli.registry.names import checked_model, checked_name
+from keypool_cli.registry.names import checked_model, checked_name, new_name
 from keypool_cli.registry.tables import clients
 from keypool_cli.registry.values import Actor, NewClient
 
@@ -99,7 +99,7 @@ def _checked(new: NewClient) -> NewClient:
         raise UsageError(f"no client can be named {new.name!r}: records say it of keypool itself")
     return replace(
         new,
-        name=checked_name(new.name, "client"),
+        name=new_name(new.name, "client"),
         pools=None if new.pools is None else tuple(checked_name(p, "pool") for p in new.pools),
         models=None if new.models is None else tuple(map(checked_model, new.models)),
         scopes=tuple(new.scopes),

@@ -2,15 +2,23 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 from keypool_cli.core.model import DEFAULT_POOL, KeyState
 from keypool_cli.errors import ConflictError, KeypoolError, UsageError
 from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
+from keypool_cli.registry.egress import check_proxy, sealed_columns, shown_proxy
 from keypool_cli.registry.intake_store import Known, Rows, Terms, load_known, write_rows
-from keypool_cli.registry.names import checked_labels, checked_name, checked_secret, checked_tier
+from keypool_cli.registry.names import (
+    checked_account,
+    checked_labels,
+    checked_name,
+    checked_secret,
+    checked_tier,
+    refuse_hyphen,
+)
 from keypool_cli.registry.pools import pool_row
 from keypool_cli.registry.projects import checked_priority, project_row
 from keypool_cli.registry.values import Actor, KeyOutcome, NewKey
@@ -69,7 +77,11 @@ def _checked(new: NewKey, vault: Vault) -> _Line | KeyOutcome:
             tier=None if new.tier is None else checked_tier(new.tier),
             priority=None if new.priority is None else checked_priority(new.priority),
             labels=checked_labels(new.labels),
+            pools=tuple(checked_name(each, "pool") for each in new.pools),
+            billing_account=new.billing_account and checked_account(new.billing_account),
         )
+        if key.egress_proxy is not None:
+            check_proxy(key.egress_proxy)
     except UsageError as err:
         return KeyOutcome(new.name, err)
     return _Line(key, vault.fingerprint(secret))
@@ -95,7 +107,7 @@ def _add(done: Change, vault: Vault, lines: Sequence[_Line | KeyOutcome]) -> lis
 def _outcome(done: Change, vault: Vault, line: _Line, known: Known, rows: Rows) -> KeyOutcome:
     objection = _objection(line, known)
     if objection is None:
-        _accept(done, line, known, rows)
+        _accept(done, vault, line, known, rows)
         rows.keys.append(_key_row(done, vault, line))
     there = known.secrets.get(line.secret_hmac) == (line.key.name, line.key.project)
     return KeyOutcome(line.key.name, objection, there=there and objection is not None)
@@ -108,17 +120,31 @@ def _objection(line: _Line, known: Known) -> KeypoolError | None:
     if twin == key.name:
         return ConflictError(
             f"key {twin!r} of project {owner!r} has this secret already",
-            hint=f"see: keypool show {twin}",
+            hint=f"see: keypool show {shlex.quote(twin)}",
         )
     if twin is not None:
         return ConflictError(
             f"the secret of {key.name!r} is stored already, as key {twin!r}",
-            hint=f"see: keypool show {twin}",
+            hint=f"see: keypool show {shlex.quote(twin)}",
         )
     if key.name in known.names:
         return name_taken(key.name)
     terms = known.projects.get(key.project)
-    return None if terms is None else _contradiction(key, terms)
+    return _misnamed(key, known) or (None if terms is None else _contradiction(key, terms))
+
+
+def _misnamed(key: NewKey, known: Known) -> UsageError | None:
+    """Why a name that is new cannot be, or None."""
+    new = [("key", key.name)]
+    if key.project not in known.projects:
+        new.append(("project", key.project))
+    new += [("pool", each) for each in (key.pool, *key.pools) if each and each not in known.pools]
+    try:
+        for what, name in new:
+            refuse_hyphen(name, what)
+    except UsageError as err:
+        return err
+    return None
 
 
 def name_taken(name: str) -> ConflictError:
@@ -130,33 +156,65 @@ def name_taken(name: str) -> ConflictError:
 
 
 def _contradiction(key: NewKey, terms: Terms) -> ConflictError | None:
-    if key.tier not in (None, terms.tier):
-        return _differs(key.project, "tier", terms.tier or "none", key.tier)
-    if key.priority not in (None, terms.priority):
-        return _differs(key.project, "priority", terms.priority, key.priority)
+    stands, asked = asdict(terms), asdict(_terms(key))
+    if not key.project_disabled:
+        asked["enabled"] = None  # nothing is said of it
+    if key.priority is None:
+        asked["priority"] = None
+    for what, value in asked.items():
+        if value not in (None, stands[what]):
+            return _differs(key.project, what, stands[what], value)
     return None
 
 
 def _differs(project: str, what: str, stands: object, asked: object) -> ConflictError:
+    if what == "enabled":
+        told, option = "it is enabled, not disabled", "--disable"
+    else:
+        told = f"{what.replace('_', ' ')} {'none' if stands is None else stands}, not {asked}"
+        value = "-" if what == "egress_proxy" else shlex.quote(str(asked))
+        option = f"--{what.replace('_', '-')} {value}"
     return ConflictError(
-        f"project {project!r} exists with {what} {stands}, not {asked}",
-        hint=f"to change it: keypool project set {project} --{what} {asked}",
+        f"project {project!r} exists with {told}",
+        hint=f"to change it: keypool project set {shlex.quote(project)} {option}",
     )
 
 
-def _accept(done: Change, line: _Line, known: Known, rows: Rows) -> None:
-    """Make the project and pool that the key needs, and log it."""
+def _terms(key: NewKey) -> Terms:
+    """What a new project has of the line."""
+    proxy = None if key.egress_proxy is None else shown_proxy(key.egress_proxy)
+    enabled = not key.project_disabled
+    return Terms(key.tier, key.priority or 0, key.billing_account, proxy, enabled)
+
+
+def _accept(done: Change, vault: Vault, line: _Line, known: Known, rows: Rows) -> None:
+    """Make the project and pools that the key needs, and log it."""
     key = line.key
     if key.project not in known.projects:
-        terms = known.projects[key.project] = Terms(key.tier, key.priority or 0)
-        values = {"tier": terms.tier, "priority": terms.priority}
-        rows.projects.append(project_row(done, key.project, values))
+        terms = known.projects[key.project] = _terms(key)
+        rows.projects.append(project_row(done, key.project, _columns(key, terms, vault)))
     if key.pool is not None or key.project not in known.pooled:
         _join_pool(done, (key.pool or DEFAULT_POOL, key.project), known, rows)
+    for pool in key.pools:
+        _join_pool(done, (pool, key.project), known, rows)
     known.names.add(key.name)
     known.secrets[line.secret_hmac] = key.name, key.project
-    shown = line.secret_hmac[:SHOWN_DIGITS]
-    done.event("key.added", key.name, detail={"project": key.project, "fingerprint": shown})
+    told = {"project": key.project, "fingerprint": line.secret_hmac[:SHOWN_DIGITS]}
+    done.event("key.added", key.name, detail=told | ({"disabled": True} if key.disabled else {}))
+
+
+def _columns(key: NewKey, terms: Terms, vault: Vault) -> dict[str, object]:
+    """A new project's columns; those that are as usual need not be told in the log."""
+    found: dict[str, object] = {"tier": terms.tier, "priority": terms.priority}
+    if terms.billing_account is not None:
+        found["billing_account"] = terms.billing_account
+    if not terms.enabled:
+        found["enabled"] = False
+    if key.egress_proxy is None:
+        return found
+    return found | sealed_columns(
+        key.egress_proxy, key.project, lambda url, purpose: vault.seal(url, purpose.encode())
+    )
 
 
 def _join_pool(done: Change, member: tuple[str, str], known: Known, rows: Rows) -> None:
@@ -178,7 +236,8 @@ def _key_row(done: Change, vault: Vault, line: _Line) -> dict[str, object]:
         "project": line.key.project,
         "sealed": vault.seal(line.key.secret, uid),
         "secret_hmac": line.secret_hmac,
-        "state": KeyState.READY.value,
+        "state": (KeyState.DISABLED if line.key.disabled else KeyState.READY).value,
+        "rule": "operator" if line.key.disabled else None,
         "labels": line.key.labels,
         "created_at_ms": done.at_ms,
     }

@@ -17,6 +17,9 @@ class Terms:
 
     tier: str | None
     priority: int
+    billing_account: str | None
+    egress_proxy: str | None
+    enabled: bool
 
 
 @dataclass(slots=True)
@@ -48,9 +51,9 @@ def load_known(
     known = Known(pools=set(connection.scalars(select(pools.c.name))))
     known.names.update(name for (name,) in _matching(connection, (keys.c.name,), names))
     known.secrets.update(_holders(connection, hashes))
-    columns = (projects.c.name, projects.c.tier, projects.c.priority)
-    for name, tier, priority in _matching(connection, columns, owners, present):
-        known.projects[name] = Terms(tier, priority)
+    columns = [projects.c[each] for each in ("name", *Terms.__slots__)]
+    for name, *terms in _matching(connection, columns, owners, present):
+        known.projects[name] = Terms(*terms)
     known.members.update(_memberships(connection, owners))
     known.pooled.update(project for _, project in known.members)
     return known

@@ -1,6 +1,7 @@
 """Keys: added, found, their secrets opened and replaced, set aside, removed."""
 
 from collections.abc import Callable, Collection, Sequence
+from shlex import quote
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -132,7 +133,8 @@ def _refuse_twin(connection: Connection, secret_hmac: str) -> None:
     twin = connection.scalar(query)
     if twin is not None:
         raise ConflictError(
-            f"this secret is stored already, as key {twin!r}", hint=f"see: keypool show {twin}"
+            f"this secret is stored already, as key {twin!r}",
+            hint=f"see: keypool show {quote(twin)}",
         )
 
 

@@ -34,6 +34,24 @@ def checked_name(name: str, what: str) -> str:
     return composed
 
 
+def new_name(name: str, what: str) -> str:
+    """:func:`checked_name` of what is made now; see :func:`refuse_hyphen`."""
+    checked = checked_name(name, what)
+    refuse_hyphen(checked, what)
+    return checked
+
+
+def refuse_hyphen(name: str, what: str) -> None:
+    """Raise UsageError for a new name that a command would take for an option.
+
+    One that was made when this was allowed stays in use: ``keypool show -- -k1``.
+    """
+    if name.startswith("-"):
+        raise UsageError(
+            f"a new {what} name cannot begin with a hyphen: {name!r} would be read as an option"
+        )
+
+
 def checked_model(model: str) -> str:
     """A model's name without ``models/``; raises UsageError like :func:`checked_name`."""
     return checked_name(model.removeprefix("models/"), "model")
@@ -42,6 +60,11 @@ def checked_model(model: str) -> str:
 def checked_tier(tier: str) -> str:
     """A tier's name as keypool writes it; raises UsageError like :func:`checked_name`."""
     return checked_name(tier_name(tier), "tier")
+
+
+def checked_account(account: str) -> str:
+    """A billing account's name; raises UsageError like :func:`checked_name`."""
+    return checked_name(account, "billing account")
 
 
 def is_model(model: str) -> bool:

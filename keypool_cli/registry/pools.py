@@ -11,7 +11,7 @@ from keypool_cli.registry.catalog import members, pool_of
 from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import named
-from keypool_cli.registry.names import checked_name
+from keypool_cli.registry.names import new_name
 from keypool_cli.registry.tables import pool_projects, pools, projects
 from keypool_cli.registry.values import Actor, PoolFields
 
@@ -31,7 +31,7 @@ class Pools:
 
     def create(self, name: str, *, by: Actor, **fields: Unpack[PoolFields]) -> Pool:
         """A new, empty pool; raises ConflictError if the name is taken."""
-        name, values = checked_name(name, "pool"), _checked_fields(fields)
+        name, values = new_name(name, "pool"), _checked_fields(fields)
         with change(self._database, by) as done:
             if done.connection.scalar(select(pools.c.id).where(pools.c.name == name)):
                 raise ConflictError(f"a pool named {name!r} exists already")

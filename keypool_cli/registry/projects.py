@@ -13,7 +13,7 @@ from keypool_cli.registry.change import Change, change
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.egress import egress_columns
 from keypool_cli.registry.lookup import chunks, named
-from keypool_cli.registry.names import checked_labels, checked_name, checked_tier
+from keypool_cli.registry.names import checked_account, checked_labels, checked_tier, new_name
 from keypool_cli.registry.seals import Seals
 from keypool_cli.registry.tables import (
     keys,
@@ -44,7 +44,7 @@ class Projects:
 
     def create(self, name: str, *, by: Actor, **fields: Unpack[ProjectFields]) -> Project:
         """A new project without keys; raises ConflictError if the name is taken."""
-        name, values = checked_name(name, "project"), _checked_fields(fields)
+        name, values = new_name(name, "project"), _checked_fields(fields)
         values |= egress_columns(fields, name, self._seals)
         with change(self._database, by) as done:
             if done.connection.scalar(
@@ -80,10 +80,7 @@ class Projects:
             its_keys = keys.c.project_id == project.id
             count = done.connection.scalar(select(func.count()).where(its_keys)) or 0
             if count and not with_keys:
-                raise ConflictError(
-                    f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
-                    hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
-                )
+                raise still_has_keys(name, count)
             done.connection.execute(delete(keys).where(its_keys))
             _strip(done.connection, project.id, done.at_ms)
             done.event("project.removed", name, detail={"keys": count})
@@ -101,6 +98,14 @@ class Projects:
                 done.connection.execute(delete(projects).where(projects.c.id.in_(part)))
                 done.touch()
             return ids
+
+
+def still_has_keys(name: str, count: int) -> ConflictError:
+    """Why a project cannot be removed."""
+    return ConflictError(
+        f"project {name!r} still has {count} key{'s' if count > 1 else ''}",
+        hint=f"they can go with it: keypool project remove {quote(name)} --with-keys",
+    )
 
 
 def _strip(connection: Connection, project_id: int, at_ms: int) -> None:
@@ -154,7 +159,7 @@ def _checked_fields(fields: ProjectFields) -> dict[str, object]:
     if isinstance(tier, str):
         values["tier"] = checked_tier(tier)
     if isinstance(account, str):
-        values["billing_account"] = checked_name(account, "billing account")
+        values["billing_account"] = checked_account(account)
     if isinstance(labels, Mapping):
         values["labels"] = checked_labels(labels)
     if "priority" in fields:

@@ -47,11 +47,16 @@ class Quotas:
         return after
 
     def unset(
-        self, scope: QuotaScope, dimensions: Collection[str] = DIMENSIONS, *, by: Actor
+        self,
+        scope: QuotaScope,
+        dimensions: Collection[str] = DIMENSIONS,
+        *,
+        by: Actor,
+        dry_run: bool = False,
     ) -> RemovedQuota:
         """Take back configured limits at exactly this scope; raises NotFoundError if none is."""
         _check_values(dict.fromkeys(dimensions, 0))
-        with change(self._database, by) as done:
+        with change(self._database, by, keep=not dry_run) as done:
             place = _place(done.connection, scope)
             key = str(place["scope"])
             before = _row(done.connection, key)
@@ -68,9 +73,11 @@ class Quotas:
             done.event("quota.unset", scope.place, detail=detail)
             return RemovedQuota(before, _row(done.connection, key))
 
-    def unset_learned(self, scope: QuotaScope, *, by: Actor) -> list[QuotaRow]:
+    def unset_learned(
+        self, scope: QuotaScope, *, by: Actor, dry_run: bool = False
+    ) -> list[QuotaRow]:
         """Forget learned limits; project and model narrow it, a tier must not be named."""
-        with change(self._database, by) as done:
+        with change(self._database, by, keep=not dry_run) as done:
             chosen = quotas.c.provenance == Provenance.LEARNED.value
             place = _place(done.connection, scope)
             if scope.project is not None:

@@ -22,7 +22,8 @@ class NewKey:
     """A key to add.
 
     pool: None means ``main`` for a project that is in no pool yet, else the project's pools stay.
-    tier, priority: for a new project; None takes what an existing project has.
+    pools: further ones. tier, priority, billing_account, egress_proxy: for a new project; None
+    takes what an existing project has. disabled, project_disabled: as an operator would.
     """
 
     name: str
@@ -32,6 +33,11 @@ class NewKey:
     tier: str | None = None
     priority: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    pools: tuple[str, ...] = ()
+    billing_account: str | None = None
+    egress_proxy: Secret | None = None
+    disabled: bool = False
+    project_disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from keypool_cli.core.model import (
 )
 from keypool_cli.core.natural import natural
 from keypool_cli.core.quota import shown
+from keypool_cli.errors import UsageError
+from keypool_cli.registry.names import refuse_hyphen
+from keypool_cli.registry.projects import still_has_keys
 from keypool_cli.registry.values import NewClient, QuotaScope
 from keypool_cli.service.applying_values import (
     ADD,
@@ -72,7 +75,17 @@ def plan(declared: Declared, current: Current, *, prune: bool) -> list[Change]:
         *_quotas(declared, current),
         *_clients(declared, current),
     ]
+    changes = [_named_well(each) for each in changes]
     return [*changes, *_prune(declared, current)] if prune else changes
+
+
+def _named_well(change: Change) -> Change:
+    if change.action == ADD and change.kind != "quota" and change.problem is None:
+        try:
+            refuse_hyphen(change.name, change.kind)
+        except UsageError as err:
+            return replace(change, problem=str(err))
+    return change
 
 
 def _difference(kind: str, name: str, before: Shown, after: Shown) -> Iterator[Change]:
@@ -242,7 +255,17 @@ def _prune(declared: Declared, current: Current) -> Iterator[Change]:
     for kind, known, named in kept:
         if f"{kind}s" in declared.sections:
             for name in sorted(known - named - _troubled(declared, kind), key=natural):
-                yield Change(REMOVE, kind, name)
+                why = _in_the_way(name, declared, current) if kind == "project" else None
+                yield Change(REMOVE, kind, name, problem=why)
+
+
+def _in_the_way(project: str, declared: Declared, current: Current) -> str | None:
+    """Why a project cannot be removed: keys that are not removed before it."""
+    configured = current.configured
+    keys = {each.name for each in configured.keys_of.get(configured.projects[project].id, ())}
+    if "keys" in declared.sections:
+        keys &= declared.keys.keys() | _troubled(declared, "key")
+    return str(still_has_keys(project, len(keys))) if keys else None
 
 
 def _prune_quotas(declared: Declared, current: Current) -> Iterator[Change]:

@@ -56,7 +56,7 @@ async def apply(
         outcomes = _Steps(ports.registry, declared, by).make(changes, progress)
         return outcomes, _touched(before | _ids(ports.registry), changes)
 
-    outcomes, _ = await changing(ports, work, touched=lambda result: result[1])
+    outcomes, _ = await changing(ports, work, touched=lambda result: result[1], stoppable=True)
     return outcomes
 
 

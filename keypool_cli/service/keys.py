@@ -88,7 +88,7 @@ async def add_keys(
         keys = ports.registry.catalog().keys.values() if ports.live and not dry_run else ()
         return outcomes, {key.project_id for key in keys if key.name in added}
 
-    outcomes, _ = await changing(ports, add, touched=itemgetter(1))
+    outcomes, _ = await changing(ports, add, touched=itemgetter(1), stoppable=True)
     return outcomes
 
 

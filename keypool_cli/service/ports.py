@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from keypool_cli.config import Settings, ensure_home, has_master_key, master_key
@@ -11,6 +11,7 @@ from keypool_cli.engine import store
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.notes import Times
+from keypool_cli.errors import KeypoolError
 
 if TYPE_CHECKING:
     from keypool_cli.registry.repository import Registry
@@ -26,6 +27,8 @@ class Ports:
     settings: Settings
     registry: "Registry"
     _engine: Engine | None
+    unheard: list[KeypoolError] = field(default_factory=list)
+    """Why daemons may not have heard yet of a change that is made; whoever opened it tells."""
 
     @property
     def live(self) -> bool:

@@ -8,8 +8,9 @@ import msgspec
 
 from keypool_cli.core.model import Project
 from keypool_cli.core.natural import natural
+from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, ProjectFields
-from keypool_cli.service.changing import changing
+from keypool_cli.service.changing import changing, spread
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.sync import read_configured
@@ -75,11 +76,10 @@ async def remove_project(
 
 async def forget_removed(ports: Ports, *, now_ms: int) -> None:
     """Forget removed projects of which upstream can count nothing any more."""
-    await changing(
-        ports,
-        partial(ports.registry.projects.forget, now_ms - KEPT_MS, by=Actor(DAEMON, gethostname())),
-        touched=lambda ids: ids,
-    )
+    by = Actor(DAEMON, gethostname())
+    with noting_revisions() as made:
+        ids = await ports.call(ports.registry.projects.forget, now_ms - KEPT_MS, by=by)
+    await spread(ports, ids, made)
 
 
 def _view(configured: Configured, project: Project) -> ProjectView:

@@ -88,6 +88,17 @@ async def unset_quota(
     return _view(configured, removed.before), after
 
 
+async def may_unset(
+    ports: Ports, scope: QuotaScope, dimensions: Collection[str], *, learned: bool, by: Actor
+) -> bool:
+    """Whether there is anything to take back; raises what taking it back would."""
+    quotas = ports.registry.quotas
+    if learned:
+        return bool(await ports.call(quotas.unset_learned, scope, by=by, dry_run=True))
+    await ports.call(quotas.unset, scope, dimensions or DIMENSIONS, by=by, dry_run=True)
+    return True
+
+
 async def forget_learned(ports: Ports, scope: QuotaScope, *, by: Actor) -> list[QuotaView]:
     """Forget what refusals taught of a scope; answers the rows that were removed."""
     rows = await _changing(

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Project
 from keypool_cli.core.natural import natural
-from keypool_cli.engine.types import View
-from keypool_cli.errors import NotFoundError
+from keypool_cli.engine.types import Snapshot, View
+from keypool_cli.errors import NotFoundError, UnreachableError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Reset
+from keypool_cli.service.changing import telling
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.status import REBUILT
@@ -121,17 +122,12 @@ async def reset(
     if held and not ids:
         return ResetOutcome((), tuple(each.name for each in projects), (), tuple(held))
     before = await _live_before(ports, request, ids)
-    asked = Reset(
-        project_ids=ids,
-        model=request.model,
-        failures=request.failures,
-        at_ms=at_ms,
-    )
+    asked = Reset(project_ids=ids, model=request.model, failures=request.failures, at_ms=at_ms)
     with noting_revisions() as made:
         report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
     if not request.dry_run:
         await _empty_days(ports, before, request, ids, at_ms)
-        await sync_projects(ports, await read_configured(ports), ids, made)
+        await telling(ports, _spread(ports, ids, made))
     cleared = _cleared(configured, report.marks, report.keys, before, request)
     return ResetOutcome(
         cleared=tuple(cleared),
@@ -139,6 +135,10 @@ async def reset(
         freed=tuple(_freed(configured, projects, held, cleared)),
         held=tuple(held),
     )
+
+
+async def _spread(ports: Ports, ids: list[int], made: list[int]) -> None:
+    await sync_projects(ports, await read_configured(ports), ids, made)
 
 
 _SHUTTING = frozenset({MarkKind.EXCLUDE, MarkKind.DISABLE})
@@ -207,11 +207,20 @@ async def _live_before(
         if request.dry_run:
             snapshot = await ports.engine.snapshot(model, list(ids))
         else:
-            snapshot = await ports.engine.reset(
-                model, list(ids), counters=request.counters, failures=request.failures
-            )
+            snapshot = await _reset_live(ports, model, list(ids), request)
         found[model] = snapshot.views
     return found
+
+
+async def _reset_live(ports: Ports, model: str, ids: list[int], request: ResetRequest) -> Snapshot:
+    also = {"counters": request.counters, "failures": request.failures}
+    try:
+        return await ports.engine.reset(model, ids, **also)
+    except UnreachableError as err:
+        raise UnreachableError(
+            f"the reset broke off at {model}, and some of it may be cleared: {err}",
+            hint=f"run it again when that is mended: {err.hint}",
+        ) from err
 
 
 async def _empty_days(

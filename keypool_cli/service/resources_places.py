@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project
+from keypool_cli.core.natural import natural
 from keypool_cli.errors import NotPermittedError, UsageError
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.resources import isolated
@@ -24,6 +25,14 @@ class Place:
     token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a list can show. left_out: names of projects that hold more, and cannot be used now."""
+
+    places: Sequence[Place]
+    left_out: Sequence[str]
+
+
 class _Mark(msgspec.Struct, frozen=True, array_like=True):
     project_id: int
     token: str
@@ -40,18 +49,25 @@ class Places:
         self._watch = watch
         self._seals = ports.registry.seals
 
-    async def of(self, pool: Pool, client: Client | None, collection: str) -> list[Place]:
-        """The projects to list, in a fixed order; one that cannot be used now is left out."""
-        doors = doors_of(self._watch.configured, pool)
-        if client is None or not isolated(pool, client):
-            return [Place(each.project, None) for each in doors]
-        made_by = self._ports.registry.resources.made_by
-        own = await self._ports.call(made_by, client.id, collection)
-        return [
-            Place(each.project, frozenset(own[each.project.id]))
-            for each in doors
-            if each.project.id in own
-        ]
+    async def of(self, pool: Pool, client: Client | None, collection: str) -> Reach:
+        """The projects to list, in a fixed order, without those that cannot be used now."""
+        own = None
+        if client is not None and isolated(pool, client):
+            made_by = self._ports.registry.resources.made_by
+            own = await self._ports.call(made_by, client.id, collection)
+        configured = self._watch.configured
+        wanted = pool.project_ids if own is None else pool.project_ids & own.keys()
+        open_ones = [each.project for each in doors_of(configured, pool)]
+        shut = wanted - {each.id for each in open_ones}
+        names = (configured.catalog.projects[each].name for each in shut)
+        return Reach(
+            places=[
+                Place(each, None if own is None else frozenset(own[each.id]))
+                for each in open_ones
+                if each.id in wanted
+            ],
+            left_out=sorted(names, key=natural),
+        )
 
     def at(self, token: str | None, places: Sequence[Place]) -> Place | None:
         """Where a list goes on; None at its end. Raises UsageError for a token that is not ours."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import islice
 
 from keypool_cli.core.model import Client, Secret
 from keypool_cli.errors import KeypoolError, UnreachableError
@@ -15,6 +16,7 @@ POLL_S = 0.5
 """How often the revision is asked for, should a notice have been lost."""
 
 
+_LOOKED_AT_ONCE = 1000
 _UNSEALED_AT_ONCE = 200
 
 
@@ -76,8 +78,13 @@ class Watch:
             await asyncio.sleep(POLL_S)
 
     async def _unseal_new(self) -> None:
-        keys = self.configured.catalog.keys
-        wanted = [each for each in keys if self.known_secret(each) is None]
+        keys = iter(self.configured.catalog.keys)
+        # Looking through 100,000 at once would hold up every lease for 40 ms.
+        while part := list(islice(keys, _LOOKED_AT_ONCE)):
+            await self._unseal([each for each in part if self.known_secret(each) is None])
+            await asyncio.sleep(0)
+
+    async def _unseal(self, wanted: list[int]) -> None:
         for start in range(0, len(wanted), _UNSEALED_AT_ONCE):
             part = wanted[start : start + _UNSEALED_AT_ONCE]
             # Whoever leases a key whose secret cannot be had is told why.

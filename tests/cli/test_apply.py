@@ -273,6 +273,21 @@ def test_sections_that_are_missing_are_not_pruned(apply):
     assert apply.changes("[clients]\n", "--prune", "--yes") == [("remove", "client", "web")]
 
 
+def test_what_is_in_the_way_of_pruning_is_planned_as_refused_and_not_asked_about(apply, keypool):
+    apply(WHOLE)
+    keypool.add("extra", "px")
+    for words in (["--dry-run"], ["--yes"], []):  # without a terminal, a question would be exit 2
+        result = apply("[projects.p1]\n[projects.p2]\n", "--prune", *words)
+        [change] = result.json["changes"]
+        assert (change["name"], change["outcome"]) == ("px", "refused"), words
+        assert change["reason"] == "project 'px' still has 1 key"
+
+
+def test_a_new_name_that_begins_with_a_hyphen_is_planned_as_refused(apply):
+    result = apply('[projects."-p"]\n', "--dry-run")
+    assert "cannot begin with a hyphen" in result.json["changes"][0]["reason"]
+
+
 def test_a_key_with_a_mistake_is_not_pruned_for_it(apply, keypool, monkeypatch):
     apply(WHOLE)
     monkeypatch.delenv("K1")

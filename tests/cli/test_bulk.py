@@ -188,7 +188,10 @@ def test_an_export_has_everything_but_secrets(keypool):
         assert "k1" in result.out
         assert secret_of("k1") not in result.out
     header, line = keypool("export").out.splitlines()
-    assert header == "name,project,pool,tier,priority,labels,fingerprint,state"
+    assert header == (
+        "name,project,pool,tier,priority,labels,fingerprint,state"
+        ",pools,billing_account,egress_proxy,project_state"
+    )
     assert line.startswith('k1,p1,main,,0,"a=b,c=d",')
 
 
@@ -227,6 +230,60 @@ def test_labels_of_any_kind_come_back_from_an_export(keypool, home, tmp_path, ki
     assert keypool("import", f"keys.{kind}").code == 0
     found = {each["name"]: each["labels"] for each in keypool("list", "--json").json["keys"]}
     assert found == {"k1": labels, "k2": {"plain": "1"}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_export_comes_back_without_loss_and_twice_changes_nothing(keypool, home, tmp_path, kind):
+    keypool.add("k1", "p1", "--pool", "a", "--tier", "tier1", "--priority", "7")
+    keypool("pool", "set", "b, too", "--create", "--add-project", "p1")
+    keypool(
+        *["project", "set", "p1", "--billing-account", "acme", "--disable", "--egress-proxy", "-"],
+        stdin="http://me:secret-word@proxy.example:3128",
+    )
+    keypool("disable", keypool.add("k2", "p2").out.split()[0])
+    before = [keypool(verb, "--json").json for verb in ("export", "list")]
+    with terminal(home, "export", "--reveal", "--format", kind, size=(400, 24)) as shown:
+        shown.end()
+    (tmp_path / f"keys.{kind}").write_text(shown.text.replace("\r\n", "\n"))
+    for project in ("p1", "p2"):
+        keypool("project", "remove", project, "--with-keys", "--yes")
+    for pool in ("a", "b, too", "main"):
+        keypool("pool", "remove", pool, "--yes")
+    assert keypool("import", f"keys.{kind}").code == 0
+    for again in ("added", "stored already"):
+        after = [keypool(verb, "--json").json for verb in ("export", "list")]
+        assert [_undated(each) for each in after] == [_undated(each) for each in before], again
+        assert {row[2] for row in keypool("import", f"keys.{kind}").rows} == {"stored already"}
+
+
+def _undated(listed):
+    return [each | {"created_at": ""} for each in listed["keys"]]
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        pytest.param({"state": "off"}, "state is one of ready, disabled, dead", id="no state"),
+        pytest.param({"project_state": "dead"}, "project_state is one of", id="no project's state"),
+        pytest.param({"pools": 7}, "pools are names", id="no pools"),
+        pytest.param({"pools": ["a", 7]}, "pools are names", id="no pool's name"),
+        pytest.param({"egress_proxy": "nope"}, "is no proxy's URL", id="no proxy"),
+        pytest.param(
+            {"egress_proxy": "http://u:***@h:1"}, "password of the egress proxy", id="hidden"
+        ),
+        pytest.param({"billing_account": "b2"}, "billing account b1, not b2", id="another account"),
+        pytest.param({"project_state": "disabled"}, "it is enabled, not disabled", id="enabled"),
+        pytest.param({"egress_proxy": "http://h:1"}, "egress proxy none, not http", id="a proxy"),
+    ],
+)
+def test_a_line_that_cannot_hold_is_refused_and_says_why(keypool, members, says):
+    keypool.add("k1", "p1")
+    keypool("project", "set", "p1", "--billing-account", "b1")
+    line = json.dumps({"name": "k2", "project": "p1", "secret": secret_of("k2"), **members})
+    result = keypool("import", "-", "--format", "jsonl", stdin=line)
+    assert result.code == ExitCode.FAILURE
+    assert result.rows[0][2] == "refused"
+    assert says in result.rows[0][3]
 
 
 def test_many_lines_have_a_progress_bar_on_a_terminal(home, tmp_path):

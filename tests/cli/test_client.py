@@ -1,10 +1,12 @@
 """Clients on the command line."""
 
 import pytest
+import redis
 
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.values import NewClient
 from tests.support.registry import BY, client_of
+from tests.support.valkey import private_valkey
 
 
 @pytest.fixture
@@ -94,3 +96,18 @@ def test_a_clients_limit_is_at_most_what_any_limit_may_be(pooled, limit):
     assert result.code == ExitCode.USAGE
     assert "10^12" in result.err
     assert pooled("client", "add", "app", limit, str(10**12)).code == 0
+
+
+def test_a_token_is_shown_although_the_live_store_could_not_be_told(
+    pooled, registry, tmp_path, monkeypatch
+):
+    with private_valkey(tmp_path) as url, redis.Redis.from_url(url) as live:
+        monkeypatch.setenv("KEYPOOL_REDIS_URL", url)
+        pooled("explain", "--model", "gemini-2.5-flash", "--tokens", "1")
+        live.config_set("maxmemory", 1)
+        plain, as_json = pooled("client", "add", "app"), pooled("client", "add", "app2", "--json")
+    assert (plain.code, as_json.code) == (ExitCode.UNREACHABLE, ExitCode.UNREACHABLE)
+    assert client_of(registry, plain.out.strip()).name == "app"
+    assert client_of(registry, as_json.json["token"]).name == "app2"
+    assert "the change is made, but daemons have not all heard of it" in plain.err
+    assert "exit_code" in as_json.err

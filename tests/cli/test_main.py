@@ -254,3 +254,59 @@ def test_a_tokenizer_that_is_not_there_is_told_before_anything_is_served(home):
     result = process(home, "serve", "--port", "0", KEYPOOL_TOKENIZER="no.model")
     assert (result.code, result.out) == (ExitCode.USAGE, "")
     assert "no tokenizer file" in result.err
+
+
+@pytest.mark.parametrize("verb", ["list", "disable"])
+@pytest.mark.parametrize("to", [">/dev/full", ">&-"])
+def test_what_cannot_be_printed_is_told_with_what_it_means(keypool, home, verb, to):
+    keypool.add("k1", "p1")
+    words = [*COMMAND, verb, *(["k1"] if verb == "disable" else [])]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {to}', "sh", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment(home),
+    )
+    told, hint = done.stderr.splitlines()
+    assert done.returncode == ExitCode.FAILURE
+    assert told.startswith("keypool: what it has to tell cannot be written: ")
+    assert hint == "hint: what it was to change is changed"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["list"], 0, id="what reads nothing"),
+        pytest.param(["remove", "k1"], ExitCode.USAGE, id="what asks"),
+        pytest.param(["rotate", "k1"], ExitCode.USAGE, id="what asks for a secret"),
+        pytest.param(["import", "-", "--format", "csv"], ExitCode.USAGE, id="what reads"),
+    ],
+)
+def test_a_closed_stdin_is_an_empty_one(keypool, home, words, code):
+    keypool.add("k1", "p1")
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *COMMAND, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(home),
+    )
+    assert done.returncode == code, done.stderr
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["show", "\udcff"], ["list", "--pool", "a\udcfe"]])
+def test_a_word_that_is_not_utf_8_is_a_usage_error(keypool, words):
+    keypool.add("k1", "p1")
+    result = keypool(*words)
+    assert (result.code, result.out) == (ExitCode.USAGE, "")
+    assert "is not UTF-8" in result.err
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "nope"]])
+def test_names_of_every_script_are_printed_whatever_the_locale(keypool, home, words):
+    keypool.add("\u0645\u0641\u062a\u0627\u062d", "p1")
+    done = process(home, *words, PYTHONIOENCODING="ascii")
+    assert done.code == (ExitCode.NOT_FOUND if words[0] == "show" else 0), done.err
+    assert words[0] == "show" or "\u0645\u0641\u062a\u0627\u062d" in done.out

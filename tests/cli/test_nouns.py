@@ -1,9 +1,11 @@
 """Projects, pools, events, settings and exports on the command line."""
 
 import pytest
+from sqlalchemy import update
 
 from keypool_cli.errors import ExitCode
-from tests.support.command_line import process, terminal
+from keypool_cli.registry.tables import keys, pools, projects
+from tests.support.command_line import process, secret_of, terminal
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_a_project_is_made_only_where_that_is_asked(two):
 
 
 def test_a_project_with_keys_is_removed_with_them_only_where_that_is_asked(two):
-    assert two("project", "remove", "p1").code == ExitCode.USAGE
+    assert two("project", "remove", "p1", "--with-keys").code == ExitCode.USAGE
     assert two("project", "remove", "nope").code == ExitCode.NOT_FOUND
     assert two("project", "remove", "p1", "--yes").code == ExitCode.CONFLICT
     assert two("project", "remove", "p1", "--with-keys", "--yes").code == 0
@@ -221,3 +223,61 @@ def test_numbers_in_names_stand_by_their_value(keypool):
         shown = dict.fromkeys(row[column] for row in keypool(*line.split()).rows if row[column:])
         assert [name for name in shown if name in IN_ORDER] == IN_ORDER, line
     assert keypool("pool", "show", "all", "--json").json["pool"]["projects"] == IN_ORDER
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["add", "--project", "p1", "--from-stdin", "--", "-k"], id="a key"),
+        pytest.param(["add", "k9", "--project", "-p", "--from-stdin"], id="a key's project"),
+        pytest.param(
+            ["add", "k9", "--project", "p1", "--pool", "-x", "--from-stdin"], id="a key's pool"
+        ),
+        pytest.param(["project", "set", "--create", "--", "-p"], id="a project"),
+        pytest.param(["pool", "set", "--create", "--", "-x"], id="a pool"),
+        pytest.param(["client", "add", "--", "-c"], id="a client"),
+    ],
+)
+def test_nothing_new_is_named_like_an_option(keypool, words):
+    keypool.add("k1", "p1")
+    result = keypool(*words, stdin="another-secret")
+    assert result.code == ExitCode.USAGE
+    assert "cannot begin with a hyphen" in result.err
+    assert [row[0] for row in keypool("project", "list").rows] == ["p1"]
+
+
+def test_what_was_named_like_an_option_before_stays_in_use(keypool, registry, tmp_path):
+    keypool.add("k1", "p1")
+    with registry.keys._database.write() as connection:
+        for table in (keys, projects, pools):
+            connection.execute(update(table).values(name="-old"))
+    assert keypool("disable", "--", "-old").code == 0
+    assert keypool("rotate", "--from-stdin", "--", "-old", stdin=secret_of("new")).code == 0
+    assert keypool("project", "set", "--tier", "free", "--", "-old").code == 0
+    assert keypool.add("k2", "-old", "--pool", "-old").code == 0
+    (tmp_path / "keys.csv").write_text(
+        f"name,project,pool,secret\n-old,-old,-old,{secret_of('new')}\n"
+    )
+    assert keypool("import", "keys.csv").rows == [["2", "-old", "stored already", ""]]
+    assert keypool("remove", "--yes", "--", "-old").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(
+            ["project", "remove", "p1"], ExitCode.CONFLICT, "still has 1 key", id="a project's keys"
+        ),
+        pytest.param(
+            ["quota", "unset", "--project", "p1"], ExitCode.NOT_FOUND, "no limit is set", id="limit"
+        ),
+        pytest.param(["quota", "unset", "--learned"], 0, "nothing to unset", id="learned limit"),
+        pytest.param(["client", "revoke", "gone"], 0, "", id="a client that is revoked"),
+    ],
+)
+def test_what_cannot_be_or_is_done_already_is_said_before_anything_is_asked(two, words, code, says):
+    two("client", "add", "gone")
+    two("client", "revoke", "gone", "--yes")
+    result = two(*words)  # no terminal: a question would be exit 2
+    assert result.code == code, result.err
+    assert says in result.err

@@ -275,6 +275,41 @@ def test_nothing_to_reset_is_said_with_the_command_that_tells_what_holds_it(pool
     assert pool.line(hint[hint.index("keypool status") :]).code == 0
 
 
+@pytest.mark.parametrize(
+    ("before", "mends"),
+    [
+        pytest.param(["disable", "k1"], "keypool enable k1", id="a key set aside"),
+        pytest.param(
+            ["project", "set", "p1", "--disable"], "keypool project set p1 --enable", id="project"
+        ),
+        pytest.param(
+            ["pool", "set", "main", "--remove-project", "p1"],
+            "keypool pool set main --add-project p1",
+            id="no pool",
+        ),
+    ],
+)
+def test_where_no_refusal_holds_a_project_what_does_is_named_with_what_mends_it(
+    pool, before, mends
+):
+    pool(*before)
+    hint = pool("reset", "k1").err.strip()
+    assert hint.endswith(mends)
+    if before[0] != "disable":
+        assert pool("enable", "k1").err.strip() == hint
+    assert pool.line(mends).code == 0
+    assert (
+        pool("reset", "k1").err.strip().endswith("whether it is full: keypool status --project p1")
+    )
+    assert pool("enable", "k1").err == ""
+
+
+def test_a_reset_of_an_empty_registry_says_how_to_store_a_key(pool):
+    for number in (1, 2, 3):
+        pool("project", "remove", f"p{number}", "--with-keys", "--yes")
+    assert "keypool add NAME --project PROJECT" in pool("reset", "--all", "--yes").err
+
+
 def test_nothing_to_reset_is_said_and_no_failure(pool):
     result = pool("reset", "k1")
     assert (result.code, result.out) == (0, "nothing to reset in p1\n")

@@ -146,14 +146,19 @@ def test_upstreams_own_429_of_the_one_project_is_no_reason_to_go_elsewhere(proxy
     assert pool.model(first)["state"] == "cooling"
 
 
+def shut(proxy, pool, project):
+    """Disable a project, and wait until the daemon knows."""
+    proxy.home.change(
+        lambda registry: registry.projects.set(project, by=BY, enabled=False),
+        touched=lambda found: [found.id],
+    )
+    eventually(lambda: proxy.daemon.project(project, pool.name)["state"] == "disabled")
+
+
 def test_a_disabled_project_that_has_the_file_is_named(proxy, pool):
     first, _ = pool.add(), pool.add()
     name = upload_in(pool, first)
-    proxy.home.change(
-        lambda registry: registry.projects.set(first, by=BY, enabled=False),
-        touched=lambda found: [found.id],
-    )
-    eventually(lambda: proxy.daemon.project(first, pool.name)["state"] == "disabled")
+    shut(proxy, pool, first)
     for answer in (pool.post(GENERATE, using(name)), pool.http.get(f"/v1beta/{name}")):
         assert answer.status_code == 503
         assert f"project '{first}', which has" in error_of(answer)["message"]
@@ -196,6 +201,21 @@ def test_a_list_ends_with_a_page_that_has_something_on_it(proxy, pool, limit):
         assert 0 < len(page["files"]) <= limit
         found += [each["name"] for each in page["files"]]
     assert sorted(found) == sorted(mine)
+
+
+@pytest.mark.parametrize("path", ["/v1beta/files", "/v1beta/openai/files"])
+def test_a_list_names_the_projects_whose_items_are_missing(proxy, pool, path):
+    first, second, third = pool.add(), pool.add(), pool.add()
+    mine = [upload_in(pool, each) for each in (first, second)]
+    bearer = {"authorization": f"Bearer {proxy.home.token}"}
+    assert "x-keypool-left-out" not in pool.http.get(path, headers=bearer).headers
+    for each in (first, third):
+        shut(proxy, pool, each)
+    answer = pool.http.get(path, headers=bearer)
+    assert answer.status_code == 200
+    assert answer.headers["x-keypool-left-out"] == first  # the third has nothing of this client's
+    if "openai" not in path:
+        assert [each["name"] for each in answer.json()["files"]] == mine[1:]
 
 
 def test_a_page_token_of_someones_own_making_is_refused(pool):

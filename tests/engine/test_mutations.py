@@ -292,7 +292,7 @@ MUTATIONS = [
     Mutation("a queue without end", ">= most_waiting then", "> most_waiting then", waiting.test_beyond_the_queue_limit_a_refusal_comes_at_once),
     Mutation("waiting for what never comes", "  if not possible then return result_of(0, 0, 0, 'none') end\n", "", waiting.test_a_demand_that_nothing_will_ever_take_does_not_wait),
     Mutation("grants handed over twice", "if #grants > 0 then call('DEL', list) end", "", waiting.test_grants_are_handed_over_once_and_to_the_daemon_that_waits),
-    Mutation("a silent wake-up", "  call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)\n", "", waiting.test_a_daemon_is_told_that_its_grants_lie_ready),
+    Mutation("a silent wake-up", "  redis.pcall('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)\n", "", waiting.test_a_daemon_is_told_that_its_grants_lie_ready),
     Mutation("a waiter's record left", "  call('HDEL', key(ctx, 'waiter'), waiter.lease_id)\n", "", when_it_leaves("served")),
     Mutation("turns left", "if call('EXISTS', queue) == 0 then", "if false then", when_it_leaves("cancelled")),
     Mutation("late waiters left", "if brief.deadline > ctx.now then", "if true then", waiting.test_a_waiter_whose_time_is_over_is_not_served_and_the_pump_says_when_that_is),

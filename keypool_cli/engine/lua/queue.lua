@@ -108,7 +108,8 @@ local function deliver(ctx, waiter, lease)
   local list = key(ctx, 'grants', waiter.daemon)
   call('RPUSH', list, lease .. waiter.lease_id)
   call('EXPIRE', list, 60)
-  call('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
+  -- A user without channel rights must not end the script half-way; the daemon looks by itself.
+  redis.pcall('PUBLISH', 'kp:wake:' .. waiter.daemon, ctx.tag)
 end
 
 local hold, stand_back, serve
