@@ -147,6 +147,7 @@ local function seal_and_serve(ctx, revision, times, pools, epoch)
       .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
   call('MSET', key(ctx, 'meta'), table.concat(parts), key(ctx, 'epoch'), epoch)
+  call('SET', key(ctx, 'clock'), '', 'PXAT', CLOCK_ENDS)
   enter(ctx)
   serve(ctx, ids)
 end
