@@ -78,6 +78,7 @@ local function configure_all(ctx, projects)
     place(ctx, state)
   end
   commit(ctx)
+  ctx.sets = nil
   if #ids > 0 then call('SADD', key(ctx, 'members'), unpack(ids)) end
 end
 
@@ -180,7 +181,7 @@ local function amend(keys, argv)
   ctx.window_ms, ctx.guard_ms = times[1], times[2]
   configure_all(ctx, projects)
   remove_all(ctx, gone)
-  ctx.sets, ctx.states, ctx.order = nil, {}, {} -- what was removed is not written again
+  ctx.states, ctx.order = {}, {} -- what was removed is not written again
   seal_and_serve(ctx, revision, times, pools, epoch)
   return cmsgpack.pack({ ctx.now, true, ctx.waiting })
 end
