@@ -166,7 +166,7 @@ MUTATIONS = [
     Mutation("leases looked for in one place", "  bytes, model.shelf = look_for(ctx, lease_id)\n", "  model.shelf = pairs(model.shelves)(model.shelves)\n", on_project(settle.test_a_lease_is_found_wherever_its_time_to_live_has_put_it)),
     Mutation("leases looked for where this server has put them", "for number = first, shelf_of(ctx.now + MOST_TTL_MS) do", "for number = 1, 0 do", on_project(settle.test_a_lease_that_another_server_wrote_is_found)),
     Mutation("leases looked for less far than they last", "local MOST_TTL_MS = 3600000 ", "local MOST_TTL_MS = 3000000 ", on_project(settle.test_a_lease_that_another_server_wrote_is_found)),
-    Mutation("a time to live remembered of what was lost", "model.meta_bytes, model.shelves = nil, {}", "model.meta_bytes = nil", on_project(settle.test_records_written_after_all_was_lost_have_a_time_to_live)),
+    Mutation("a time to live remembered of what was lost", "model.meta_bytes, model.shelves, model.shelf_end = nil, {}, 0", "model.meta_bytes = nil", on_project(settle.test_records_written_after_all_was_lost_have_a_time_to_live)),
     Mutation("a lease read before it was settled", "  if ctx.leases then ctx.leases[lease_id] = bytes end\n", "", on_project(settle.test_one_lease_settled_twice_in_a_call_is_settled_once)),
     # the days
     Mutation("no limit a day", "if day_opens_at(ctx, state, demand.requests) > 0 then return 'rpd' end", "", a_plain_day),
@@ -261,7 +261,7 @@ MUTATIONS = [
     Mutation("grants from an older registry", "or ctx.meta.revision < revision then", "then", load.test_seals_only_go_forward),
     Mutation("an alias's bookings not counted", "      if requests > 0 then book(ctx, state, requests, tokens) end\n", "", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
     Mutation("an alias's requests counted twice a day", "+ day_requests - requests", "+ day_requests", load.test_what_was_booked_under_another_name_counts_for_a_whole_window),
-    Mutation("grants from a lost store", "    if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then\n      model.meta_bytes, model.shelves = nil, {}\n      return nil\n    end\n", "    bytes = bytes or META.encode({ layout = 0, waiting = 0, opens_at = 0, revision = 1, window_ms = 60500, guard_ms = 500, starve_ms = 10000 }) .. POOL.encode({ id = 1, policy = 0, count = 1 }) .. pack_bytes('<i4', 0)\n", load.test_nothing_is_granted_before_the_seal),
+    Mutation("grants from a lost store", "    if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then\n      model.meta_bytes, model.shelves, model.shelf_end = nil, {}, 0\n      return nil\n    end\n", "    bytes = bytes or META.encode({ layout = 0, waiting = 0, opens_at = 0, revision = 1, window_ms = 60500, guard_ms = 500, starve_ms = 10000 }) .. POOL.encode({ id = 1, policy = 0, count = 1 }) .. pack_bytes('<i4', 0)\n", load.test_nothing_is_granted_before_the_seal),
     Mutation("leases that outlive their project's count", "  if #projects > 0 then forget_leases(ctx, gone) end\n", "", load.test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project),
     # waiting
     Mutation("new demands before those that wait", "  if ctx.waiting > 0 then serve(ctx, { pool_id }) end\n  if ctx.chunk", "  if ctx.chunk", waiting.test_a_new_demand_does_not_overtake_an_equal_one_that_waits),

@@ -19,7 +19,7 @@ local function keeper(make)
 end
 
 local args_of = keeper(function(bytes) return cmsgpack.unpack(bytes) end)
-local model_of = keeper(function() return { names = {}, shelves = {} } end) -- by tag: names of keys, T:meta as last read
+local model_of = keeper(function() return { names = {}, shelves = {}, shelf_from = 0, shelf_end = 0 } end) -- by tag: names of keys, T:meta as last read
 
 -- Context of one call: the clock, the days and the records it has read. The table is the last
 -- call's, emptied: a new one of so many fields is dear to make, and so is emptying one that is clean.
@@ -96,7 +96,7 @@ function enter(ctx, pool_id)
   local model, bytes = ctx.model, call('GET', key(ctx, 'meta'))
   if model.meta_bytes ~= bytes then
     if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then
-      model.meta_bytes, model.shelves = nil, {}
+      model.meta_bytes, model.shelves, model.shelf_end = nil, {}, 0
       return nil
     end
     read_meta(model, bytes)

@@ -97,7 +97,8 @@ local function try(ctx, id, name, bytes, pool, demand, lease, change)
   local was = score
   touched_at, score = now, headroom(limit_tokens - tokens, limit_requests - requests, MOST_SCORED)
   for i = 1, score ~= was and #pools or 0 do
-    add(ctx, 'ZADD', ready_key(ctx, pools[i], priority), score, id)
+    local ready = ready_key(ctx, pools[i], priority)
+    if ctx.sets then add(ctx, 'ZADD', ready, score, id) else call('ZADD', ready, score, id) end
   end
   local written = pack_bytes(STATE.layout, STATE_FIELDS)
   call('SETRANGE', name, 0, written)
@@ -218,8 +219,10 @@ function quick_settle(ctx, lease, item)
   if not written then return nil end
   local member = open_name(id, lease.id)
   if ctx.closed then ctx.closed[#ctx.closed + 1] = member else call('ZREM', key(ctx, 'leases'), member) end
-  lease.status, lease.tokens = 's', actual
-  return save_lease(ctx, lease, item.answer)
+  -- status is LEASE's first byte, tokens those from the sixteenth on
+  local settled = 's' .. sub(lease.bytes, 2, 15) .. pack_bytes('<i8', actual) .. sub(lease.bytes, 24) .. item.answer
+  put_lease(ctx, lease.id, lease.expires_at, settled)
+  return settled
 end
 
 end
