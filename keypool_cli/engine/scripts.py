@@ -30,9 +30,9 @@ def layout(text: str) -> int:
     return crc32("\n".join(each.group() for each in _STORED.finditer(text)).encode())
 
 
-def _state_fields(text: str) -> list[str]:
-    record = text.partition("FIELDS.state = {")[2].partition("\n}")[0]
-    return [each[1] for each in _FIELD.finditer(record)]
+def _fields(text: str, record: str) -> str:
+    written = text.partition(f"FIELDS.{record} = {{")[2].partition("\n}")[0]
+    return ", ".join(each[1] for each in _FIELD.finditer(written))
 
 
 @cache
@@ -42,6 +42,7 @@ def library() -> tuple[str, str]:
     texts = {part: (folder / f"{part}.lua").read_text("utf-8") for part in PARTS}
     text = "\n".join(f"do\n{t}\nend" if part in _APART else t for part, t in texts.items())
     text = text.replace("LAYOUT_NUMBER", str(layout(text)), 1)
-    text = text.replace("STATE_FIELDS", ", ".join(_state_fields(text)))
+    for record in ("state", "standing"):
+        text = text.replace(f"{record.upper()}_FIELDS", _fields(text, record))
     prefix = f"keypool_{sha256(text.encode()).hexdigest()[:12]}"
     return prefix, text.replace("name=keypool", f"name={prefix}", 1).replace("NAME_", f"{prefix}_")

@@ -87,6 +87,19 @@ def test_an_old_lease_does_not_correct_the_window_of_a_rebuilt_project(live):
     assert live.view().in_flight == 1
 
 
+def test_a_lease_of_a_project_that_one_change_removed_takes_no_slot_of_its_next_life(live):
+    live.load(a_project(1, in_flight=1), a_project(2))
+    old = live.grant(prefer="1")
+    for revisions, change in (((1, 2), ([], [1])), ((2, 3), ([a_project(1, in_flight=1)], []))):
+        pools = [LivePool(1, 0, [0])]
+        amend = live.engine.amend(live.model, *change, pools=pools, revisions=revisions)
+        assert live.run(amend)
+    assert live.renew(old.lease_id, ttl_ms=9_000_000) == 0
+    assert live.grant(prefer="1").project_id == 1
+    live.settle(old.lease_id)
+    assert live.view().in_flight == 1
+
+
 def test_day_counts_are_taken_where_the_state_is_new_and_only_there(live):
     live.load(a_project(rpd=3, day_requests=2, utc_requests=1))
     assert (live.view().day_requests, live.view().utc_requests) == (2, 1)

@@ -13,6 +13,7 @@ from keypool_cli.engine.types import (
     LivePool,
     LiveProject,
     MarkAction,
+    Settlement,
     Waits,
 )
 from tests.support.live_engine import LiveEngine, a_demand, a_project, raw
@@ -78,6 +79,16 @@ def test_a_lease_that_ends_below_its_estimate_serves_the_waiter_at_once(live, en
         live.settle(lease.lease_id, 400)
     else:
         live.release(lease.lease_id)
+    assert live.keys() >= {"grants:d"}
+    assert granted(live) == [waiter.lease_id]
+
+
+def test_leases_that_end_together_serve_the_waiter_at_once(live):
+    live.load(a_project(tpm=1000))
+    leases = [live.grant(450).lease_id for _ in range(2)]
+    waiter = waits(live, 500)
+    items = [Settlement(each, 0, 200, success=True) for each in leases]
+    live.run(live.engine.settle(live.model, items))
     assert live.keys() >= {"grants:d"}
     assert granted(live) == [waiter.lease_id]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from keypool_cli.core.day import day_starts
 from keypool_cli.core.model import UNLIMITED
-from keypool_cli.engine.types import Grant
+from keypool_cli.engine.types import Grant, LeaseEnd
 from tests.support.live_engine import NOON, a_demand, a_project
 from tests.support.oracle_project import BOTH_DAYS, Booking, Log, pacific_midnights
 
@@ -276,6 +276,72 @@ def test_when_the_last_requests_of_a_day_fill_the_next_it_opens_a_day_later(live
     assert live.refusal().retry_at_ms == after
     live.now = after
     assert live.grant()
+
+
+@pytest.mark.parametrize("used", ["day_requests", "utc_requests"])
+def test_a_clock_set_forward_and_back_again_gives_no_day_more(live, used):
+    """What was granted meanwhile counts on the day that it truly was, and on that which it seemed."""
+    live.load(a_project(rpd=5, flags=USABLE_BY_BOTH_DAYS))
+    live.grant(requests=3)
+    live.now += DAY_MS
+    live.grant(requests=1)
+    assert getattr(live.view(), used) == 1
+    live.now -= DAY_MS
+    assert getattr(live.view(), used) == 4
+    live.grant()
+    assert live.refusal().limit == "rpd"
+    live.now += DAY_MS
+    assert getattr(live.view(), used) == 1
+
+
+def test_a_day_that_a_wrong_clock_has_passed_over_still_counts(live):
+    live.load(a_project(rpd=3))
+    live.grant(requests=3)
+    live.now += 2 * DAY_MS
+    live.grant()
+    live.now -= DAY_MS
+    assert live.view().day_requests == 1
+    live.now -= DAY_MS
+    assert live.view().day_requests == 4
+
+
+def test_counters_reset_while_the_clock_was_wrong_stay_so(live):
+    live.load(a_project(rpd=3))
+    live.grant(requests=3)
+    live.now += DAY_MS
+    live.view()
+    live.grant()
+    live.run(live.engine.reset(live.model, [1], counters=True))
+    live.now -= DAY_MS
+    assert live.view().day_requests == 0
+
+
+hops = st.lists(
+    st.tuples(st.integers(-25, 25), st.integers(0, 900), st.integers(1, 3), st.booleans()),
+    min_size=4,
+    max_size=40,
+)
+
+
+@RESTED
+@given(found=hops)
+def test_every_day_counts_what_was_granted_from_its_start_on(live_server, found):
+    """However the clock goes to and fro between two days, with leases given back in between."""
+    live_server.fresh(a_project(rpm=UNLIMITED, tpm=UNLIMITED))
+    first, second, _ = pacific_midnights(NOON)
+    live_server.now = second - 1000
+    granted: list[tuple[int, int, str]] = []
+    for hours, ms, requests, gives_back in found:
+        moved = live_server.now + hours * 3_600_000 + ms
+        live_server.now = min(max(moved, first), second + DAY_MS - 2 * GUARD_MS)
+        lease = live_server.grant(requests=requests, ttl_ms=3_600_000)
+        granted.append((live_server.now, requests, lease.lease_id))
+        back = granted[len(granted) // 2]
+        if gives_back and live_server.release(back[2]) is LeaseEnd.RELEASED:
+            granted.remove(back)
+        day = next(pacific_midnights(live_server.now))
+        counted = sum(n for at, n, _ in granted if at >= day - GUARD_MS)
+        assert live_server.view().day_requests == counted
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["same day", "next day"])

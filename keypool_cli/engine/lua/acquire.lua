@@ -63,6 +63,13 @@ local function settle_demand(ctx, pool, demand, most_waiting)
   return refusal_of(refused(ctx, pool, demand, client_at))
 end
 
+-- The answer of a call that granted its one demand the quick way.
+local function only_lease(ctx, answer)
+  write_gathered(ctx)
+  if ctx.tidy then sweep(ctx, 64) else ctx.clean = ctx.due == 0 and not ctx.roomy end
+  return answer
+end
+
 local function acquire(keys, argv)
   local ctx = open(keys, argv)
   local days, revision, pool_id, most_waiting = unpack(ctx.args)
@@ -72,10 +79,15 @@ local function acquire(keys, argv)
     return pack_bytes(ANSWER.layout, 0, ctx.now, ctx.meta and ctx.meta.revision or 0)
   end
   ctx.chunk = #argv - 2
+  local answer, granted = pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision), 0
   if ctx.chunk > 1 then ctx.sets = {} end
   if ctx.waiting > 0 then serve(ctx, { pool_id }) end
-  local results = { pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision) }
-  local granted = quick_grants(ctx, pool, argv, results)
+  if ctx.chunk == 1 then
+    local lease = quick_grant(ctx, pool, argv[3])
+    if lease then return only_lease(ctx, answer .. lease) end
+  end
+  local results = { answer }
+  if ctx.chunk > 1 then granted = quick_grants(ctx, pool, argv, results) end
   if granted > 0 and granted < ctx.chunk then commit(ctx) end
   for i = 3 + granted, #argv do
     demand_before = demand_of(argv[i], demand_before)
@@ -84,7 +96,7 @@ local function acquire(keys, argv)
   commit(ctx)
   if ctx.tidy then sweep(ctx, 64) end
   -- an array costs many times as much
-  return ctx.chunk == 1 and results[1] .. results[2] or table.concat(results)
+  return table.concat(results)
 end
 
 redis.register_function('NAME_acquire', acquire)

@@ -19,39 +19,53 @@ local function keeper(make)
 end
 
 local args_of = keeper(function(bytes) return cmsgpack.unpack(bytes) end)
-local model_of = keeper(function() return { names = {}, shelves = {} } end) -- by tag: names of keys, T:meta as last read
+local model_of = keeper(function() return { names = {}, shelves = {}, shelf_from = 0, shelf_end = 0 } end) -- by tag: names of keys, T:meta as last read
 
 -- Context of one call: the clock, the days and the records it has read. The table is the last
--- call's, emptied: a new one of so many fields is dear to make.
+-- call's, emptied: a new one of so many fields is dear to make, and so is emptying one that is clean.
 local this_call = {}
+
+local function empty(ctx)
+  if not ctx.order or ctx.order[1] then ctx.states, ctx.order = {}, {} end
+  ctx.landed = 0
+  ctx.sets, ctx.first_at, ctx.ready, ctx.chunk, ctx.leases, ctx.closed = nil, nil, nil, nil, nil, nil
+  ctx.roomy, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil
+end
+
+-- What is left of T:clock's time to live tells the time in one number, TIME in two texts.
+local function clock(ctx)
+  local left = call('PTTL', key(ctx, 'clock'))
+  if left > 0 then return CLOCK_ENDS - left end
+  local time = call('TIME')
+  return floor(time[1] * 1000 + time[2] / 1000)
+end
 
 function open(keys, argv)
   if not STATE then bind() end
   local ctx = this_call
   used = 0
-  local now = tonumber(argv[1])
-  if now == 0 then
-    local time = call('TIME')
-    now = floor(time[1] * 1000 + time[2] / 1000)
+  if ctx.clean then ctx.clean = false else empty(ctx) end
+  ctx.meta, ctx.opens_at, ctx.due, ctx.waiting = nil, nil, nil, 0
+  local tag, words = keys[1], argv[2]
+  if ctx.tag ~= tag then
+    ctx.tag, ctx.model = tag, model_of(tag)
+    ctx.names = ctx.model.names
   end
-  ctx.tag, ctx.model, ctx.now = keys[1], model_of(keys[1]), now
-  ctx.names, ctx.args = ctx.model.names, #argv[2] <= MOST_KEPT_BYTES and args_of(argv[2]) or cmsgpack.unpack(argv[2])
-  if not ctx.order or ctx.order[1] then ctx.states, ctx.order = {}, {} end
-  ctx.waiting, ctx.landed = 0, 0
-  ctx.meta, ctx.opens_at, ctx.sets, ctx.first_at, ctx.ready, ctx.chunk = nil, nil, nil, nil, nil, nil
-  ctx.leases, ctx.closed = nil, nil
-  ctx.roomy, ctx.due, ctx.fresh, ctx.tired, ctx.told, ctx.too_large, ctx.tidy, ctx.wake_at = nil, nil, nil, nil, nil, nil, nil, nil
+  ctx.now = argv[1] == '0' and clock(ctx) or tonumber(argv[1])
+  ctx.args = #words <= MOST_KEPT_BYTES and args_of(words) or cmsgpack.unpack(words)
   return ctx
 end
 
 -- days: starts of the Pacific days around now, ascending, as the caller's zone database has them
 function set_days(ctx, days)
-  ctx.utc_at = ctx.now - ctx.now % DAY_MS
-  if ctx.days == days and ctx.day_at <= ctx.now and ctx.now < ctx.day_end then return end
+  local now = ctx.now
+  if ctx.days == days and ctx.both_from <= now and now < ctx.both_end then return end
+  ctx.utc_at = now - now % DAY_MS
   for i = 2, #days - 1 do
-    if days[i] <= ctx.now and ctx.now < days[i + 1] then
+    if days[i] <= now and now < days[i + 1] then
       ctx.day_before, ctx.day_at, ctx.day_end = days[i - 1], days[i], days[i + 1]
       ctx.day_after, ctx.days = days[i + 2] or days[i + 1] + DAY_MS, days
+      ctx.both_from, ctx.both_end = max(ctx.day_at, ctx.utc_at), min(ctx.day_end, ctx.utc_at + DAY_MS)
       return
     end
   end
@@ -82,7 +96,7 @@ function enter(ctx, pool_id)
   local model, bytes = ctx.model, call('GET', key(ctx, 'meta'))
   if model.meta_bytes ~= bytes then
     if not bytes or unpack_bytes('<I4', bytes) ~= LAYOUT then
-      model.meta_bytes, model.shelves = nil, {}
+      model.meta_bytes, model.shelves, model.shelf_end = nil, {}, 0
       return nil
     end
     read_meta(model, bytes)

@@ -5,7 +5,7 @@
 -- both in one order, reading the set only as far as needed. Where tokens alone do not decide, the
 -- set is looked through, by its scores: a record is read only of a project that fits by its score.
 
-local choose, refresh, unblock, unblock_once, member_of, only_one
+local choose, refresh, unblock, unblock_once, is_among, member_of, only_one
 
 do -- Lua has room for 200 local names in one scope
 
@@ -130,11 +130,15 @@ local function pack(ctx, name, demand)
   return look_through(ctx, name, demand, true)
 end
 
-function member_of(state, pool)
-  for _, id in ipairs(state.pools) do
+function is_among(pools, pool)
+  for _, id in ipairs(pools) do
     if id == pool then return true end
   end
   return false
+end
+
+function member_of(state, pool)
+  return is_among(state.pools, pool)
 end
 
 local function by_id(ctx, pool, id, demand)

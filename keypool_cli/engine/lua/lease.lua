@@ -89,16 +89,34 @@ local function begin_shelf(ctx, number, lease_id, bytes)
     if each >= first then shelves[each] = known end
   end
   shelves[number] = name
-  ctx.model.shelves = shelves
-  call('HSET', name, lease_id, bytes)
+  ctx.model.shelves, ctx.model.shelf_end = shelves, 0
+  -- too long for the server's small form of a hash, where each field takes the longer the more there are
+  call('HSET', name, '', rep('\0', 65), lease_id, bytes)
   call('PEXPIRE', name, (number + 2) * SHELF_MS - ctx.now)
   call('UNLINK', key(ctx, 'lease', first - 1))
 end
 
-function put_lease(ctx, lease_id, expires_at, bytes)
+-- the hash of those that expire then; mostly it is that of the lease before
+local function shelf_for(model, expires_at)
+  if expires_at >= model.shelf_from and expires_at < model.shelf_end then return model.shelf_last end
   local number = shelf_of(expires_at)
-  local name = ctx.model.shelves[number]
-  if name then add(ctx, 'HSET', name, lease_id, bytes) else begin_shelf(ctx, number, lease_id, bytes) end
+  local name = model.shelves[number]
+  if name then
+    model.shelf_from, model.shelf_last = number * SHELF_MS - KEEP_ANSWER_MS, name
+    model.shelf_end = model.shelf_from + SHELF_MS
+  end
+  return name, number
+end
+
+function put_lease(ctx, lease_id, expires_at, bytes)
+  local name, number = shelf_for(ctx.model, expires_at)
+  if not name then
+    begin_shelf(ctx, number, lease_id, bytes)
+  elseif ctx.sets then
+    add(ctx, 'HSET', name, lease_id, bytes)
+  else
+    call('HSET', name, lease_id, bytes)
+  end
   if ctx.leases then ctx.leases[lease_id] = bytes end
 end
 

@@ -35,6 +35,7 @@
 --   T:used_at         string   when it was in use, to a few seconds; SQL knows it too
 --   T:vouched         string   the server's run id when this state was last compared with SQL
 --   T:expired         string   leases that ran out unused, a running total
+--   T:clock           string   dies at CLOCK_ENDS; where it is gone, the time is read otherwise
 --
 -- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE,
 -- closed ones in the ring. Bookings within gap_ms share an entry, which leaves the window when
@@ -47,6 +48,7 @@ local SHELF_MS = 300000         -- leases forgotten within so long lie in one ha
 local MOST_TTL_MS = 3600000     -- of a lease
 local BIG_STEP_MS = 5000        -- a clock set back further than this restarts the window as just spent
 local DAY_MS = 86400000
+local CLOCK_ENDS = 4102444800000 -- in 2100
 local FLAG_USABLE, FLAG_EXCLUDED = 1, 2 -- and 4: counted by both days
 local USABLE, BOTH_DAYS = { [1] = true, [5] = true }, { [4] = true, [5] = true, [6] = true, [7] = true }
 local MOST_PASSED = 16384       -- ready projects one choice may pass over: 6 ms

@@ -78,6 +78,7 @@ local function configure_all(ctx, projects)
     place(ctx, state)
   end
   commit(ctx)
+  ctx.sets = nil
   if #ids > 0 then call('SADD', key(ctx, 'members'), unpack(ids)) end
 end
 
@@ -147,6 +148,7 @@ local function seal_and_serve(ctx, revision, times, pools, epoch)
       .. (#priorities > 0 and pack_bytes('<' .. rep('i4', #priorities), unpack(priorities)) or '')
   end
   call('MSET', key(ctx, 'meta'), table.concat(parts), key(ctx, 'epoch'), epoch)
+  call('SET', key(ctx, 'clock'), '', 'PXAT', CLOCK_ENDS)
   enter(ctx)
   serve(ctx, ids)
 end
@@ -179,7 +181,7 @@ local function amend(keys, argv)
   ctx.window_ms, ctx.guard_ms = times[1], times[2]
   configure_all(ctx, projects)
   remove_all(ctx, gone)
-  ctx.sets, ctx.states, ctx.order = nil, {}, {} -- what was removed is not written again
+  ctx.states, ctx.order = {}, {} -- what was removed is not written again
   seal_and_serve(ctx, revision, times, pools, epoch)
   return cmsgpack.pack({ ctx.now, true, ctx.waiting })
 end

@@ -5,20 +5,17 @@
 -- STATE's, which is why try() is as long as it is. Whatever is unusual is left untouched for the
 -- long way, which does the same.
 
-local quick_grants, quick_settle
+local quick_grant, quick_grants, quick_settle
 
 do
 
-local standing_bytes, standing = nil, {} -- the last project's: mostly the next one has the same
+local standing_bytes, pools, STANDING_FIELDS -- the last project's: mostly the next one has the same
 local window = {} -- what drop_expired() works on
 
-local function standing_of(bytes)
-  if bytes ~= standing_bytes then
-    local pools_at = STANDING.refill(bytes, standing)
-    standing.pools = numbers_at(bytes, pools_at, (#bytes - STANDING.size) / 4, 'I4')
-    standing_bytes = bytes
-  end
-  return standing
+local function read_standing(bytes)
+  STANDING_FIELDS = unpack_bytes(STANDING.layout, bytes)
+  pools = numbers_at(bytes, STANDING.size + 1, (#bytes - STANDING.size) / 4, 'I4')
+  standing_bytes = bytes
 end
 
 -- Grants a demand on a project of the pool, or, where there is none, ends a lease of it that took
@@ -28,16 +25,17 @@ end
 local function try(ctx, id, name, bytes, pool, demand, lease, change)
   local STATE_FIELDS, from = unpack_bytes(STATE.layout, bytes)
   local keys_at = from + STANDING.size + 4 * pool_count
-  local standing, now = standing_of(sub(bytes, from, keys_at - 1)), ctx.now
+  local standing, now = sub(bytes, from, keys_at - 1), ctx.now
+  if standing ~= standing_bytes then read_standing(standing) end
   -- one with a score is usable, cools not and is kept for nobody
-  if score == 0 or touched_at > now or standing.limit_in_flight < UNLIMITED
-    or standing.day_at < ctx.day_at or standing.utc_at < ctx.utc_at then
+  if score == 0 or touched_at > now or limit_in_flight < UNLIMITED
+    or day_at ~= ctx.day_at or utc_at ~= ctx.utc_at then
     return nil
   end
 
   local left_at = now - ctx.window_ms -- what was booked before has left the window
   if ring_count > 0 and oldest_at < left_at then
-    window.id, window.ring_slots, window.ring_head, window.ring_count = id, standing.ring_slots, ring_head, ring_count
+    window.id, window.ring_slots, window.ring_head, window.ring_count = id, ring_slots, ring_head, ring_count
     window.seq, window.oldest_at, window.requests, window.tokens = seq, oldest_at, requests, tokens
     drop_expired(ctx, window, left_at)
     ring_head, ring_count, seq = window.ring_head, window.ring_count, window.seq
@@ -50,36 +48,36 @@ local function try(ctx, id, name, bytes, pool, demand, lease, change)
 
   local index = demand and ring_count or lease.seq - seq
   if demand then
-    if demand.affinity ~= '' and not member_of(standing, pool.id) then return nil end
+    if demand.affinity ~= '' and not is_among(pools, pool.id) then return nil end
     requests, tokens = requests + demand.requests, tokens + demand.tokens
     day_requests, utc_requests = day_requests + demand.requests, utc_requests + demand.requests
   else
-    if standing.failures > 0 then return nil end
+    if failures > 0 then return nil end
     if index < 0 or index > ring_count or index == ring_count and open_requests == 0 then change = 0 end
     tokens = tokens + change
   end
-  local most = standing.limit_day - MOST_REQUESTS
-  if requests >= standing.limit_requests or tokens >= standing.limit_tokens or day_requests > most
+  local most = limit_day - MOST_REQUESTS
+  if requests >= limit_requests or tokens >= limit_tokens or day_requests > most
     or utc_requests > most then
     return nil
   end
 
   local key_id
   if demand then
-    if open_requests > 0 and now - open_from > standing.gap_ms then
-      if ring_count >= standing.ring_slots then return nil end
-      write_entry(ctx, id, (ring_head + ring_count) % standing.ring_slots, open_at, open_requests, open_tokens)
+    if open_requests > 0 and now - open_from > gap_ms then
+      if ring_count >= ring_slots then return nil end
+      write_entry(ctx, id, (ring_head + ring_count) % ring_slots, open_at, open_requests, open_tokens)
       if ring_count == 0 then oldest_at = open_at end
       ring_count, open_requests, open_tokens = ring_count + 1, 0, 0
     end
     if open_requests == 0 then open_from = now end
     open_at, open_requests, open_tokens = now, open_requests + demand.requests, open_tokens + demand.tokens
-    key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % standing.key_count))
+    key_id = unpack_bytes('<I4', bytes, keys_at + 4 * (picks % key_count))
     picks, in_flight = (picks + 1) % 4294967296, in_flight + 1
     if picks % 16 == 0 then ctx.tidy = true end
   else
     if change ~= 0 and index < ring_count then
-      window.id, window.ring_slots, window.ring_head = id, standing.ring_slots, ring_head
+      window.id, window.ring_slots, window.ring_head = id, ring_slots, ring_head
       add_to_entry(ctx, window, index, 0, change)
     else
       open_tokens = open_tokens + change
@@ -97,9 +95,10 @@ local function try(ctx, id, name, bytes, pool, demand, lease, change)
     add(ctx, 'ZADD', key(ctx, 'stale'), grows, id)
   end
   local was = score
-  touched_at, score = now, headroom(standing, requests, tokens, MOST_SCORED)
-  for i = 1, score ~= was and #standing.pools or 0 do
-    add(ctx, 'ZADD', ready_key(ctx, standing.pools[i], standing.priority), score, id)
+  touched_at, score = now, headroom(limit_tokens - tokens, limit_requests - requests, MOST_SCORED)
+  for i = 1, score ~= was and #pools or 0 do
+    local ready = ready_key(ctx, pools[i], priority)
+    if ctx.sets then add(ctx, 'ZADD', ready, score, id) else call('ZADD', ready, score, id) end
   end
   local written = pack_bytes(STATE.layout, STATE_FIELDS)
   call('SETRANGE', name, 0, written)
@@ -107,7 +106,7 @@ local function try(ctx, id, name, bytes, pool, demand, lease, change)
 end
 
 local function is_usual(ctx, pool)
-  return pool.policy == 0 and ctx.now < min(ctx.day_end, ctx.utc_at + DAY_MS) - ctx.guard_ms
+  return pool.policy == 0 and ctx.now < ctx.both_end - ctx.guard_ms
 end
 
 local function asks_as_usual(demand)
@@ -118,21 +117,11 @@ end
 local function top(ctx, pool, count)
   for i = 1, pool.count do
     local name = ready_key(ctx, pool.id, pool.priorities[i])
-    local found = count == 1 and call('ZRANGE', name, 0, 0, 'REV')
-      or call('ZRANGE', name, 0, count - 1, 'REV', 'WITHSCORES')
+    local found = count == 1 and call('ZREVRANGE', name, 0, 0)
+      or call('ZREVRANGE', name, 0, count - 1, 'WITHSCORES')
     if found[1] then return found end
   end
   return {}
-end
-
-local function quick_grant(ctx, pool, demand)
-  local id = demand.affinity
-  if id == '' then id = top(ctx, pool, 1)[1] end
-  local name = id and key(ctx, 'state', id)
-  local bytes = id and call('GET', name)
-  if not bytes then return nil end
-  local written, _, key_id, number = try(ctx, id, name, bytes, pool, demand)
-  return written and open_lease(ctx, id, key_id, demand, number, 0)
 end
 
 -- What a batch has read of the ready set: ids, roomiest first, their scores and records. Of those
@@ -172,21 +161,36 @@ end
 
 local demand_before -- its table is the next one's
 
+local function begin(ctx, pool)
+  if not is_usual(ctx, pool) then return false end
+  unblock_once(ctx)
+  if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now
+  return not ctx.tired -- else some that look full may not be
+end
+
+-- Grants the one demand of a call; answers the lease as stored, or nil.
+function quick_grant(ctx, pool, bytes)
+  if not begin(ctx, pool) then return nil end
+  local demand = demand_of(bytes, demand_before)
+  demand_before = demand
+  if not asks_as_usual(demand) then return nil end
+  local id = demand.affinity
+  if id == '' then id = top(ctx, pool, 1)[1] end
+  local name = id and key(ctx, 'state', id)
+  local state_bytes = id and call('GET', name)
+  if not state_bytes then return nil end
+  local written, _, key_id, number = try(ctx, id, name, state_bytes, pool, demand)
+  return written and open_lease(ctx, id, key_id, demand, number, 0)
+end
+
 -- Grants the first demands of a call, as far as all is usual; answers how many.
 function quick_grants(ctx, pool, argv, results)
-  if not is_usual(ctx, pool) then return 0 end
-  unblock_once(ctx)
-  if ctx.tired then return 0 end -- some that look full may not be
-  if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now
+  if not begin(ctx, pool) then return 0 end
   local count, tops = ctx.chunk, nil
   for i = 1, count do
     local demand = demand_of(argv[i + 2], demand_before)
     demand_before = demand
     if not asks_as_usual(demand) then return i - 1 end
-    if count == 1 then
-      results[2] = quick_grant(ctx, pool, demand)
-      return #results - 1
-    end
     tops = tops or read_tops(ctx, pool, count)
     local id = demand.affinity
     if id == '' then id = roomiest_of(tops) else tops.mixed = true end
@@ -215,8 +219,10 @@ function quick_settle(ctx, lease, item)
   if not written then return nil end
   local member = open_name(id, lease.id)
   if ctx.closed then ctx.closed[#ctx.closed + 1] = member else call('ZREM', key(ctx, 'leases'), member) end
-  lease.status, lease.tokens = 's', actual
-  return save_lease(ctx, lease, item.answer)
+  -- status is LEASE's first byte, tokens those from the sixteenth on
+  local settled = 's' .. sub(lease.bytes, 2, 15) .. pack_bytes('<i8', actual) .. sub(lease.bytes, 24) .. item.answer
+  put_lease(ctx, lease.id, lease.expires_at, settled)
+  return settled
 end
 
 end

@@ -106,8 +106,7 @@ end
 
 -- A project's score in the ready sets: what it has left of its limits, tokens first. most: of the
 -- requests; a demand that fits by the score fits.
-local function headroom(limits, requests, tokens, most)
-  local tokens_left, requests_left = limits.limit_tokens - tokens, limits.limit_requests - requests
+local function headroom(tokens_left, requests_left, most)
   if tokens_left > UNLIMITED then tokens_left = UNLIMITED end -- min() is called, and costs five times as much
   if requests_left > most then requests_left = most end
   return tokens_left * 4096 + requests_left
@@ -125,7 +124,8 @@ local function place(ctx, state)
   local expiry = next_expiry(ctx, state)
   if not why then
     local left = day_left(state)
-    state.score = headroom(state, state.requests, state.tokens, left < MOST_REQUESTS and left or MOST_SCORED)
+    state.score = headroom(state.limit_tokens - state.tokens, state.limit_requests - state.requests,
+      left < MOST_REQUESTS and left or MOST_SCORED)
     local grows = grows_at(ctx, left, expiry)
     if grows > 0 and (state.stale_at == 0 or grows < state.stale_at) then state.stale_at = grows end
     return

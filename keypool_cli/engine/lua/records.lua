@@ -31,8 +31,12 @@ FIELDS.standing = {
   -- the days, and requests so near their ends that they count in the next too
   { 'day_at', 'I6' },         -- start of the Pacific day
   { 'day_carry', 'I4' },
+  { 'day_past_at', 'I6' },    -- start of the day before it that was counted last,
+  { 'day_past', 'I4' },       --   and its requests, but for those that count in this one too
   { 'utc_at', 'I6' },         -- start of the UTC day
   { 'utc_carry', 'I4' },
+  { 'utc_past_at', 'I6' },
+  { 'utc_past', 'I4' },
   { 'emptied_seq', 'I6' },    -- the counts hold no booking of an entry before it
   -- what refusals and operators did
   { 'cool_until', 'I6' },     -- cooldown of this project and model

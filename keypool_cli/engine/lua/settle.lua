@@ -100,7 +100,8 @@ end
 
 local items, lease_before = {}, {} -- their tables are the next ones'
 
-local function settle_item(ctx, item, touched)
+-- The outcome, and the project where that may now have room for those who wait.
+local function settle_item(ctx, item)
   local lease = find_lease(ctx, item.lease_id, item.client, lease_before)
   if not lease then return '' end
   if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
@@ -108,33 +109,37 @@ local function settle_item(ctx, item, touched)
   if not bytes then
     write_gathered(ctx) -- the places of those settled quickly: this one may leave them
     bytes, state = settle_lease(ctx, lease, item)
-    touched[#touched + 1] = state
   end
-  return '1' .. bytes
+  return '1' .. bytes, state
+end
+
+local function settle_items(ctx, count)
+  local outcomes, touched, lease_ids = {}, {}, {}
+  for i = 1, count do lease_ids[i] = items[i].lease_id end
+  ctx.sets, ctx.closed = {}, {}
+  if count > 0 then read_leases(ctx, lease_ids) end
+  for i = 1, count do
+    local outcome, state = settle_item(ctx, items[i])
+    outcomes[i], touched[#touched + 1] = pack_bytes('<I4', #outcome) .. outcome, state
+  end
+  serve_pools_of(ctx, touched)
+  commit(ctx)
+  return table.concat(outcomes)
+end
+
+local function settle_only(ctx)
+  local outcome, state = settle_item(ctx, items[1])
+  if state then serve_pools_of(ctx, { state }) end
+  if ctx.order[1] then commit(ctx) else ctx.clean = true end
+  return pack_bytes('<I4', #outcome) .. outcome
 end
 
 local function settle(keys, argv)
-  local ctx = open(keys, argv)
+  local ctx, count = open(keys, argv), #argv - 2
   set_days(ctx, ctx.args[1])
-  local outcomes, touched, known = {}, {}, enter(ctx)
-  local lease_ids = {}
-  for i = 1, #argv - 2 do
-    items[i] = item_of(argv[i + 2], items[i])
-    lease_ids[i] = items[i].lease_id
-  end
-  if #lease_ids > 1 then
-    ctx.sets, ctx.closed = {}, {}
-    read_leases(ctx, lease_ids)
-  end
-  for i = 1, #lease_ids do
-    local outcome = known and settle_item(ctx, items[i], touched) or ''
-    outcomes[i] = pack_bytes('<I4', #outcome) .. outcome
-  end
-  if known then
-    serve_pools_of(ctx, touched)
-    commit(ctx)
-  end
-  return table.concat(outcomes)
+  if not enter(ctx) then return rep('\0', 4 * count) end
+  for i = 1, count do items[i] = item_of(argv[i + 2], items[i]) end
+  return count == 1 and settle_only(ctx) or settle_items(ctx, count)
 end
 
 local function release_one(ctx, lease_id, client, touched)

@@ -43,17 +43,31 @@ local function restart_window(state, now)
   state.open_from, state.open_at, state.touched_at = now, now, now
 end
 
+-- Another day begins. day: 'day' or 'utc', whose it is. Where a clock was wrong and it is one before
+-- the day that was counted, the requests of both count: those of the later one were truly made now.
+local function roll(state, day, at, day_before)
+  local count_name, carry_name, past_name = day .. '_requests', day .. '_carry', day .. '_past'
+  local count, was_at = state[count_name], state[day .. '_at']
+  if at > was_at then
+    local carry = was_at == day_before and state[carry_name] or 0
+    set(state, past_name, count - carry)
+    set(state, past_name .. '_at', was_at)
+    set(state, carry_name, 0)
+    state[count_name] = carry
+  else
+    set(state, carry_name, count)
+    if at <= state[past_name .. '_at'] then
+      state[count_name] = count + state[past_name]
+      set(state, past_name, 0)
+      set(state, past_name .. '_at', 0)
+    end
+  end
+  set(state, day .. '_at', at)
+end
+
 local function roll_days(ctx, state)
-  if ctx.day_at > state.day_at then
-    state.day_requests = (state.day_at == ctx.day_before) and state.day_carry or 0
-    set(state, 'day_at', ctx.day_at)
-    set(state, 'day_carry', 0)
-  end
-  if ctx.utc_at > state.utc_at then
-    state.utc_requests = (state.utc_at == ctx.utc_at - DAY_MS) and state.utc_carry or 0
-    set(state, 'utc_at', ctx.utc_at)
-    set(state, 'utc_carry', 0)
-  end
+  if ctx.day_at ~= state.day_at then roll(state, 'day', ctx.day_at, ctx.day_before) end
+  if ctx.utc_at ~= state.utc_at then roll(state, 'utc', ctx.utc_at, ctx.utc_at - DAY_MS) end
 end
 
 -- Brings a state to the present: what has left the window is no longer counted.
@@ -127,13 +141,25 @@ local function book(ctx, state, requests, tokens)
   return state.seq + state.ring_count
 end
 
+local function take(state, name, requests)
+  set(state, name, max(0, state[name] - requests))
+end
+
 -- Takes back requests booked at an instant from each count that holds them.
 local function uncount(ctx, state, at, requests)
-  local guard = ctx.guard_ms
-  if at >= state.day_at - guard then state.day_requests = max(0, state.day_requests - requests) end
-  if at >= ctx.day_end - guard then set(state, 'day_carry', max(0, state.day_carry - requests)) end
-  if at >= state.utc_at - guard then state.utc_requests = max(0, state.utc_requests - requests) end
-  if at >= ctx.utc_at + DAY_MS - guard then set(state, 'utc_carry', max(0, state.utc_carry - requests)) end
+  at = at + ctx.guard_ms
+  if at >= state.day_at then
+    state.day_requests = max(0, state.day_requests - requests)
+  elseif at >= state.day_past_at then
+    take(state, 'day_past', requests)
+  end
+  if at >= ctx.day_end then take(state, 'day_carry', requests) end
+  if at >= state.utc_at then
+    state.utc_requests = max(0, state.utc_requests - requests)
+  elseif at >= state.utc_past_at then
+    take(state, 'utc_past', requests)
+  end
+  if at >= ctx.utc_at + DAY_MS then take(state, 'utc_carry', requests) end
 end
 
 -- to a closed entry
