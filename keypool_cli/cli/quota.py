@@ -6,7 +6,6 @@ import typer
 
 from keypool_cli.cli import asking, output, quota_import, wiring
 from keypool_cli.cli.options import Json, Reason, Yes, examples, limit, new_group
-from keypool_cli.core.model import DIMENSIONS
 from keypool_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def set_(
     from keypool_cli.service import quotas
 
     del yes  # nothing is asked here
-    values = _limits(dict(zip(DIMENSIONS, (rpm, tpm, rpd, in_flight), strict=True)))
+    values = _limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "in_flight": in_flight})
     scope = _scope(tier, project, model)
     by = wiring.actor(reason)
     row = wiring.change(ctx, lambda ports: quotas.set_quota(ports, scope, values, by=by))
@@ -128,7 +127,7 @@ def unset(
     from keypool_cli.service import quotas
 
     scope = _scope(tier, project, model)
-    named = dict(zip(DIMENSIONS, (rpm, tpm, rpd, in_flight), strict=True))
+    named = {"rpm": rpm, "tpm": tpm, "rpd": rpd, "in_flight": in_flight}
     chosen = [name for name, wanted in named.items() if wanted]
     if learned and (chosen or tier):
         raise UsageError(
@@ -161,6 +160,7 @@ def _unset(
 ) -> "list[QuotaView]":
     import msgspec
 
+    from keypool_cli.core.model import DIMENSIONS
     from keypool_cli.service import quotas
 
     if learned:
@@ -216,6 +216,8 @@ def _print_quotas(ctx: typer.Context, found: "list[QuotaView]") -> None:
 
 
 def _in_words(row: "QuotaView") -> str:
+    from keypool_cli.core.model import DIMENSIONS
+
     values = {name: getattr(row, name) for name in DIMENSIONS}
     said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
     return f"{_scope(row.tier, row.project, row.model).place}: {said}"
