@@ -101,6 +101,11 @@ def _csv_records(text: str) -> Iterator[tuple[int, _Record]]:
 def _check_header(header: Sequence[str]) -> None:
     hint = f"columns: {','.join(COLUMNS)}; name and secret are needed"
     # A file without a header has a secret where the names should be: they are not repeated.
+    if "secret" not in header and {"name", *SHOWN_ONLY} <= set(header):
+        raise UsageError(
+            "this export holds no secrets, so it cannot be imported",
+            hint="add a column 'secret' with the secret of each key",
+        )
     if not {"name", "secret"} <= set(header):
         raise UsageError("the first line must name the columns", hint=hint)
     known = {*COLUMNS, *SHOWN_ONLY}

@@ -117,6 +117,7 @@ def test_a_key_that_differs_from_the_one_stored_is_refused(keypool, tmp_path, li
         pytest.param("name,secret,xyz", "column 3 has no known name", id="one of another kind"),
         pytest.param("name,project,secret,name", "'name' is there twice", id="one twice"),
         pytest.param("name;project;secret", "must name the columns", id="other separators"),
+        pytest.param("name,project,fingerprint", "holds no secrets", id="an export's"),
     ],
 )
 def test_a_header_that_is_wrong_is_told_by_its_column(keypool, tmp_path, header, says):
