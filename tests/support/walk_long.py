@@ -17,7 +17,8 @@ from tests.support.walk import Walk
 def main() -> None:
     """Walk seeds from the command line; tells what was done, and of the first that fails."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("seeds", nargs=2, type=int, metavar=("FIRST", "LAST"))
+    parser.add_argument("first", type=int, help="first seed")
+    parser.add_argument("last", type=int, help="the seed before which to end")
     for name, usual in (("--steps", 300), ("--projects", 400), ("--pools", 5)):
         parser.add_argument(name, type=int, default=usual)
     words, counts = parser.parse_args(), Counter[str]()
@@ -26,7 +27,7 @@ def main() -> None:
         private_valkey(Path(folder)) as url,
         live_engine(url) as live,
     ):
-        for seed in range(*words.seeds):
+        for seed in range(words.first, words.last):
             walk = Walk(live, seed, size=words.projects, pool_count=words.pools)
             try:
                 walk.walk(words.steps)
