@@ -186,7 +186,7 @@ def _hints(
     if meant is not None:
         return [meant]
     names = " ".join(f"--project {shlex.quote(each)}" for each in outcome.projects[:MOST_HINTS])
-    full = f"no cooldown, and no operator, holds it; whether it is full: keypool status {names}"
+    full = f"no cooldown and no operator holds it; whether it is full: keypool status {names}"
     return [*islice(what_holds(configured, outcome.projects), MOST_HINTS)] or [full]
 
 

@@ -17,7 +17,7 @@ from keypool_cli.http.rsgi import ClientGone, Scope
 LONGEST_REASON = 123
 """Bytes of a close frame's reason (RFC 6455, 5.5)."""
 
-NORMAL, GOING_AWAY, BAD_PAYLOAD, POLICY, TOO_BIG = 1000, 1001, 1007, 1008, 1009
+GOING_AWAY, BAD_PAYLOAD, POLICY, TOO_BIG = 1001, 1007, 1008, 1009
 INTERNAL, TRY_LATER = 1011, 1013
 """Codes we send (RFC 6455, 7.4.1, and IANA's registry)."""
 
