@@ -20,7 +20,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from keypool_cli.config import ensure_home
-from keypool_cli.engine import file_lock, valkey_process
+from keypool_cli.engine import file_lock, power_cut, valkey_process
 from keypool_cli.engine.valkey_process import Line
 from keypool_cli.errors import NotPermittedError, UnreachableError
 
@@ -131,6 +131,7 @@ class EmbeddedServer:
         if line is None:
             self._start()
             line = self._await_answer()
+            power_cut.remember_start(self._folder)
         self._line = line
 
     def _call(self) -> Line | None:
@@ -169,6 +170,7 @@ class EmbeddedServer:
         try:
             if not file_lock.alone_within(held, START_S):
                 raise self._mute()
+            power_cut.drop_what_it_tore(self._folder)
             valkey_process.start(self._folder, self._socket, held=held)
         finally:
             # Closed, not unlocked: the server holds the same lock through its own copy.

@@ -38,8 +38,10 @@ async def store_findings(settings: Settings) -> list[Finding]:
         return [failed("live store", err)]
     finally:
         await opened.close()
-    kind = "embedded" if opened.embedded is not None else settings.shown("redis_url")
-    return [_server(info, kind), *usable, *persistence(info), clock(skew, "the live store")]
+    embedded = opened.embedded is not None
+    kind = "embedded" if embedded else settings.shown("redis_url")
+    kept = persistence(info, embedded=embedded)
+    return [_server(info, kind), *usable, *kept, clock(skew, "the live store")]
 
 
 async def _usable(opened: store.Store) -> list[Finding]:
@@ -78,9 +80,12 @@ def _server(info: Mapping[str, object], kind: str) -> Finding:
     return ok("live store", f"{product} {version} answers ({kind})")
 
 
-def persistence(info: Mapping[str, object]) -> list[Finding]:
-    """What INFO and CONFIG say of keeping state over a crash, and under a full memory."""
-    return [*_forgets(info), *_failing(info), *_log(info)]
+def persistence(info: Mapping[str, object], *, embedded: bool = False) -> list[Finding]:
+    """What INFO and CONFIG say of keeping state over a crash, and under a full memory.
+
+    embedded: keypool notices a power cut by itself, so nothing need be flushed every second.
+    """
+    return [*_forgets(info), *_failing(info), *_log(info, embedded=embedded)]
 
 
 def _forgets(info: Mapping[str, object]) -> Iterator[Finding]:
@@ -105,7 +110,7 @@ def _failing(info: Mapping[str, object]) -> Iterator[Finding]:
             )
 
 
-def _log(info: Mapping[str, object]) -> Iterator[Finding]:
+def _log(info: Mapping[str, object], *, embedded: bool) -> Iterator[Finding]:
     if info.get("aof_enabled") != "1":
         saves = "only snapshots are kept" if info.get("save") else "nothing is kept on disk"
         yield warning(
@@ -113,6 +118,8 @@ def _log(info: Mapping[str, object]) -> Iterator[Finding]:
             f"{saves}: {_AFTER_LOSS}",
             "set appendonly yes and appendfsync everysec on the server",
         )
+    elif embedded:
+        yield ok("persistence", "append-only file, written before every answer")
     elif info.get("appendfsync") == "no":
         yield warning(
             "persistence",

@@ -168,6 +168,11 @@ def test_a_server_that_forgets_is_found(changed, level):
     assert all(each.remedy for each in found if each.level != "ok")
 
 
+def test_an_embedded_server_need_not_flush_every_second():
+    found = persistence({**GOOD, "appendfsync": "no"}, embedded=True)
+    assert [each.level for each in found] == ["ok"]
+
+
 @pytest.mark.parametrize(
     ("rules", "said"),
     [

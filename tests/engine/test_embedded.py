@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from keypool_cli.engine import embedded, file_lock, valkey_process
+from keypool_cli.engine import embedded, file_lock, power_cut, valkey_process
 from keypool_cli.engine.embedded import EmbeddedServer, private_folder, socket_path
 from keypool_cli.engine.valkey_process import Line, server_binary
 from keypool_cli.errors import NotPermittedError, UnreachableError
@@ -181,7 +181,7 @@ def test_the_server_keeps_its_state_in_an_append_only_file_and_never_evicts(home
     server.join()
     assert fact(home, "aof_enabled") == "1"
     assert fact(home, "maxmemory_policy") == "noeviction"
-    assert ask(home, "CONFIG", "GET", "appendfsync")[-1] == b"everysec"
+    assert ask(home, "CONFIG", "GET", "appendfsync")[-1] == b"no", "it may answer, then write"
     assert ask(home, "CONFIG", "GET", "save")[-1] == b""
 
 
@@ -192,6 +192,56 @@ def test_the_last_user_takes_the_server_along_and_the_next_finds_the_state(home,
     assert ended(home)
     server.join()
     assert ask(home, "GET", "word") == [b"kept"]
+
+
+def test_what_was_answered_outlives_a_kill(home, server):
+    server.join()
+    ask(home, "SET", "word", "kept")
+    end_server(home)
+    server.ensure_running()
+    assert ask(home, "GET", "word") == [b"kept"]
+
+
+def reboot(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this be another boot of the machine."""
+    other = home / "another-boot"
+    other.write_text("d41b\n")
+    monkeypatch.setattr(power_cut, "_BOOT_ID", other)
+
+
+def test_after_a_power_cut_what_may_lack_its_end_is_dropped(home, server, monkeypatch):
+    server.join()
+    ask(home, "SET", "word", "torn")
+    end_server(home)
+    reboot(home, monkeypatch)
+    server.ensure_running()
+    assert ask(home, "EXISTS", "word") == [b":0"]
+    ask(home, "SET", "word", "new")
+    end_server(home)
+    server.ensure_running()
+    assert ask(home, "GET", "word") == [b"new"]
+
+
+def test_a_server_that_ended_in_order_keeps_its_state_over_a_reboot(home, server, monkeypatch):
+    server.join()
+    ask(home, "SET", "word", "kept")
+    server.leave()
+    reboot(home, monkeypatch)
+    server.join()
+    assert ask(home, "GET", "word") == [b"kept"]
+
+
+def test_where_boots_cannot_be_told_apart_every_kill_may_be_a_power_cut(home, server, monkeypatch):
+    monkeypatch.setattr(power_cut, "boot_id", lambda: "")
+    server.join()
+    ask(home, "SET", "word", "torn")
+    end_server(home)
+    server.ensure_running()
+    assert ask(home, "EXISTS", "word") == [b":0"]
+
+
+def test_this_machine_tells_its_boots_apart():
+    assert power_cut.boot_id() == power_cut.boot_id() != ""
 
 
 def test_running_starts_nothing(home, server):
