@@ -9,12 +9,11 @@ from typing import Any
 from keypool_cli.engine.types import LeaseEnd, Settled
 from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
 from keypool_cli.service.holding import Holding
+from keypool_cli.service.repeating import finish, pauses
 from keypool_cli.service.settling import Report, Settling
 
 CLIENT_CLOSED = 499
 """Stands for upstream's answer where the client went away first: Google's code of a cancelled call."""
-
-_RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 
 log = logging.getLogger("keypool.proxy")
 
@@ -69,8 +68,7 @@ class Closing:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await finish(self._under_way, "settlements of proxied calls")
 
     async def _settle(self, report: Report) -> None:
         try:
@@ -82,11 +80,10 @@ class Closing:
             log.exception("a proxied call could not be settled")
 
     async def _persist(self, report: Report) -> None:
-        for pause_s in _RETRIES_S:
+        for pause_s in pauses():
             try:
                 await self._settling.settle(report)
             except UnreachableError:
                 await asyncio.sleep(pause_s)
             else:
                 return
-        await self._settling.settle(report)

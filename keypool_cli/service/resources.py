@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -9,10 +10,9 @@ from keypool_cli.core.model import Client, Pool, Project
 from keypool_cli.errors import ConflictError, NotPermittedError, UnreachableError
 from keypool_cli.registry.resources import Resource
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.repeating import finish, pauses
 from keypool_cli.service.resources_finding import Finding
 from keypool_cli.service.watch import Watch
-
-_RETRIES_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 
 log = logging.getLogger("keypool.proxy")
 
@@ -45,7 +45,8 @@ class Resources:
         self._ports = ports
         self._watch = watch
         self._finding = finding
-        self._late: set[asyncio.Task[None]] = set()
+        self._late: deque[tuple[Collection[Resource], bool]] = deque()
+        self._catching_up: set[asyncio.Task[None]] = set()
 
     async def project_of(self, names: Sequence[str], pool: Pool, client: Client | None) -> Project:
         """The one project that all of them are in.
@@ -89,13 +90,18 @@ class Resources:
         if not found:
             return
         self._finding.learn([each.name for each in found])
+        if self._late:  # in their order, for a name may be given anew
+            self._late.append((found, made))
+            return
         try:
             await self._write(found, made=made)
         except (UnreachableError, ConflictError) as err:
-            log.warning("%d resources are remembered later: %s", len(found), err)
-            task = asyncio.create_task(self._keep_later(found, made=made))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            log.warning("resources are remembered later: %s", err)
+            self._late.append((found, made))
+            if len(self._late) == 1:
+                task = asyncio.create_task(self._catch_up())
+                self._catching_up.add(task)
+                task.add_done_callback(self._catching_up.discard)
 
     async def forget(self, name: str, project: Project) -> None:
         """A resource was deleted; while the database is away, upstream goes on telling so."""
@@ -104,8 +110,7 @@ class Resources:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        while self._late:
-            await asyncio.wait(self._late)
+        await finish(self._catching_up, "which project and client resources belong to")
 
     async def _known(self, names: Sequence[str], pool: Pool) -> list[Resource]:
         found = await self._ports.call(self._ports.registry.resources.find, names)
@@ -143,10 +148,12 @@ class Resources:
         keep = self._ports.registry.resources.keep
         await self._ports.call(keep, list(found), made=made)
 
-    async def _keep_later(self, found: Collection[Resource], *, made: bool) -> None:
-        for pause_s in _RETRIES_S:
+    async def _catch_up(self) -> None:
+        for pause_s in pauses():
             await asyncio.sleep(pause_s)
             with suppress(UnreachableError, ConflictError):
-                await self._write(found, made=made)
+                while self._late:
+                    found, made = self._late[0]
+                    await self._write(found, made=made)
+                    self._late.popleft()
                 return
-        log.error("%d resources could not be remembered", len(found))
