@@ -3,12 +3,13 @@
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from keypool_cli.config import masked_url
+from keypool_cli.engine.sentinels import Sentinels
 from keypool_cli.errors import UsageError
 
 Client: TypeAlias = Redis | RedisCluster
@@ -96,7 +97,7 @@ def _sentinel_client(url: SplitResult, options: dict[str, Any]) -> Redis:
     shared = {**options, **tls, "ssl": url.scheme.startswith("rediss")}
     own = {"username": words.get("sentinel_username"), "password": words.get("sentinel_password")}
     login: dict[str, Any] = {name: unquote(text) for name in own if (text := getattr(url, name))}
-    sentinels = Sentinel(hosts_of(url.geturl()), sentinel_kwargs={**shared, **own})  # type: ignore[no-untyped-call]  # redis-py has no types here
+    sentinels = Sentinels(hosts_of(url.geturl()), sentinel_kwargs={**shared, **own})  # type: ignore[no-untyped-call]  # redis-py has no types here
     client: Redis = sentinels.master_for(unquote(service), db=int(db or 0), **shared, **login)
     return client
 

@@ -58,13 +58,17 @@ def tcp_valkey(folder, **options: str):
 
 
 @contextmanager
-def sentinel(folder, master: int):
-    """A sentinel that knows the server at port ``master`` as ``main``; yields its port."""
+def sentinel(folder, master: int, *, epoch: int = 0):
+    """A sentinel that knows the server at port ``master`` as ``main``; yields its port.
+
+    epoch: how often, as far as it knows, another primary was chosen.
+    """
     port = free_port()
-    file = folder / "sentinel.conf"
+    file = folder / f"sentinel{port}.conf"
     file.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
         f"sentinel monitor main 127.0.0.1 {master} 1\nsentinel auth-pass main {SECRET}\n"
+        f"sentinel config-epoch main {epoch}\n"
     )
     with (folder / "sentinel.log").open("wb") as log:
         process = subprocess.Popen([server_binary(), file, "--sentinel"], stdout=log)
@@ -179,6 +183,35 @@ async def test_sentinels_name_the_store(settings, tmp_path):
         assert isinstance(store.client, Redis)
         assert store.client.connection_pool.connection_kwargs["db"] == 2
         await works(store)
+
+
+async def test_a_sentinel_that_is_cut_off_costs_no_time(settings, tmp_path):
+    with (
+        tcp_valkey(tmp_path, requirepass=SECRET) as master,
+        sentinel(tmp_path, master) as port,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        cut_off = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"redis+sentinel://:{SECRET}@{cut_off},127.0.0.1:{port}/main"
+        before = time.monotonic()
+        await works(await connect(settings(url)))
+        assert time.monotonic() - before < 2
+
+
+async def test_the_sentinel_that_knows_of_the_latest_failover_is_believed(settings, tmp_path):
+    (tmp_path / "new").mkdir()
+    with (
+        tcp_valkey(tmp_path, requirepass=SECRET) as old,
+        tcp_valkey(tmp_path / "new", requirepass=SECRET) as new,
+        sentinel(tmp_path, old) as left_behind,
+        sentinel(tmp_path, new, epoch=1) as informed,
+    ):
+        hosts = f"127.0.0.1:{left_behind},127.0.0.1:{informed}"
+        store = await connect(settings(f"redis+sentinel://:{SECRET}@{hosts}/main"))
+        try:
+            assert (await store.client.info("server"))["tcp_port"] == new
+        finally:
+            await store.close()
 
 
 async def test_more_calls_at_once_than_connections_all_get_through(settings, shared_url):
