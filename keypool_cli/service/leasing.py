@@ -159,6 +159,7 @@ class Leasing:
         self, model: str, request: LeaseRequest, grant: Grant, begun: float, secret: Secret
     ) -> Lease:
         self._books.note(model, grant.project_id)
+        self._reserving.receipts.keep(model, grant)
         use = (_client(request), grant.project_id, grant.key_id, model)
         self._books.activity.counts.granted(use, request.tokens, perf_counter() - begun)
         catalog = self._watch.configured.catalog

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from keypool_cli.engine.types import Acquired, Demand, Grant, Refused, Stale, Waits
 from keypool_cli.errors import KeypoolError
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.receipts import Receipts
 from keypool_cli.service.riding_out import RidingOut
 from keypool_cli.service.store_clock import steady_ms
 from keypool_cli.service.sync import reload, sync_model, vouch
@@ -27,9 +28,10 @@ class _Life(NamedTuple):
 
 
 class Reserving:
-    """Sends demands for one daemon."""
+    """Sends demands for one daemon, which keeps receipts of what it is granted."""
 
     def __init__(self, ports: Ports, watch: Watch, waiting: Waiting) -> None:
+        self.receipts = Receipts(ports.engine)
         self._ports = ports
         self._watch = watch
         self._waiting = waiting
@@ -86,9 +88,12 @@ class Reserving:
             return life
         configured = self._watch.configured
         await vouch(self._ports, model, configured)
-        if known is not None and known.steps != life.steps:
-            forward = known.steps[0] != life.steps[0]
-            await reload(self._ports, model, configured, distrusted=forward)
+        forgetful = await self.receipts.are_unknown(model)
+        if forgetful or (known is not None and known.steps != life.steps):
+            forward = known is not None and known.steps[0] != life.steps[0]
+            await reload(self._ports, model, configured, distrusted=forgetful or forward)
+        if forgetful:
+            self.receipts.drop(model)
         self._lives[model] = life
         return life
 

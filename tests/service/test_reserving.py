@@ -3,8 +3,10 @@
 import pytest
 
 from keypool_cli.core.model import Secret
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.types import Demand, Grant, Refused
 from keypool_cli.registry.values import NewKey, QuotaScope
+from keypool_cli.service import receipts as receipts_module
 from keypool_cli.service import reserving as reserving_module
 from keypool_cli.service import store_clock
 from keypool_cli.service import waiting as waiting_module
@@ -45,7 +47,7 @@ class Clock:
 @pytest.fixture
 def clock(ports, monkeypatch):
     found = Clock()
-    for module in (reserving_module, store_clock, waiting_module):
+    for module in (receipts_module, reserving_module, store_clock, waiting_module):
         monkeypatch.setattr(module, "steady_ms", found.steady_ms)
     monkeypatch.setattr(ports.engine, "_now", found.store_ms)
     return found
@@ -54,6 +56,59 @@ def clock(ports, monkeypatch):
 async def ask(reserving):
     [answer] = await reserving.send(M, 1, [Demand(new_lease_id(M), 1, 1)])
     return answer
+
+
+async def granted(reserving):
+    grant = await ask(reserving)
+    assert isinstance(grant, Grant)
+    reserving.receipts.keep(M, grant)
+
+
+async def another_server_without_leases(ports, reserving):
+    """A replica that has heard of none of them, and is taken for the store now."""
+    client = ports.engine.store.client
+    await client.delete(*[each async for each in client.scan_iter(f"{tag(M)}:lease:*")])
+    reserving._doubt(M)
+
+
+async def test_a_replica_that_missed_seconds_of_leases_waits_a_window_out(ports, reserving, clock):
+    """As after a partition in which this daemon was beside a primary that others had replaced."""
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 9}, by=BY)
+    for _ in range(3):
+        await granted(reserving)
+        clock.passed_ms += 1000
+    await another_server_without_leases(ports, reserving)
+    for _ in range(2):
+        refused = await ask(reserving)
+        assert (refused.limit, refused.retry_at_ms - clock.store_ms()) == ("cooldown", 60_500)
+    clock.passed_ms += 60_500
+    await granted(reserving)
+    await another_server_without_leases(ports, reserving)
+    assert isinstance(await ask(reserving), Grant)
+
+
+async def test_a_replica_that_missed_the_last_second_serves_at_once(ports, reserving, clock):
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 9}, by=BY)
+    for _ in range(2):
+        await granted(reserving)
+        clock.passed_ms += 1000
+    await another_server_without_leases(ports, reserving)
+    await granted(reserving)
+    # What is forgiven once is not held against a server that is looked at later.
+    clock.passed_ms += 5000
+    await granted(reserving)
+    reserving._doubt(M)
+    assert isinstance(await ask(reserving), Grant)
+
+
+async def test_leases_older_than_a_window_may_be_forgotten(ports, reserving, clock):
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 9}, by=BY)
+    for _ in range(3):
+        await granted(reserving)
+        clock.passed_ms += 1000
+    clock.passed_ms += 60_501
+    await another_server_without_leases(ports, reserving)
+    assert isinstance(await ask(reserving), Grant)
 
 
 async def test_after_a_step_forward_nothing_is_granted_for_a_window(ports, reserving, clock):
