@@ -158,12 +158,14 @@ class App:
         answer_json(proto, 200, Healthy("ok"))
 
     async def _readyz(self, proto: Exchange) -> None:
+        asked = "the live store"
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 await self._ports.engine.takes_writes()
+                asked = "the database"
                 await self._ports.call(self._ports.registry.revision)
         except TimeoutError as err:
-            raise UnreachableError("a store does not answer") from err
+            raise UnreachableError(f"{asked} does not answer") from err
         answer_json(proto, 200, Healthy("ok"))
 
     async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:

@@ -33,7 +33,7 @@ class Sentinels(Sentinel):
         ]
         newest = max((state["config-epoch"] for state in states), default=0)
         for state in states:
-            usable = self.check_master_state(state, service_name)  # type: ignore[no-untyped-call]  # redis-py has no types here
+            usable = self.check_master_state(state, service_name)
             if usable and state["config-epoch"] == newest:
                 return state["ip"], state["port"]
         raise MasterNotFoundError(f"No master found for {service_name!r}")
@@ -60,6 +60,7 @@ class Sentinels(Sentinel):
 async def _masters(sentinel: Redis) -> Mapping[str, Any] | None:
     """What a sentinel says of every service; None when it does not answer."""
     try:
-        return await sentinel.sentinel_masters()  # type: ignore[no-any-return]  # redis-py has no types here
+        found: Any = await sentinel.sentinel_masters()  # by name, with RESP2
     except (LostError, NoAnswerError):
         return None
+    return found  # type: ignore[no-any-return]  # as above

@@ -1,5 +1,6 @@
 """The client that a store's URL asks for: of one server, of a cluster, or of what sentinels name."""
 
+import socket
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -19,6 +20,20 @@ CONNECT_S = 2.5
 
 ANSWER_S = 5.0
 """How long any later answer may take."""
+
+_KEEPALIVE = {
+    number: value
+    for name, value in (
+        ("TCP_KEEPIDLE", 5),
+        ("TCP_KEEPALIVE", 5),  # the same on macOS
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 10_000),  # ms
+    )
+    if (number := getattr(socket, name, None)) is not None
+}
+"""What only listens, for what is published, would not hear for a quarter of an hour that the other
+side is cut off; in seconds."""
 
 _CONNECTIONS = 128
 _PORT, _SENTINEL_PORT = 6379, 26379
@@ -51,6 +66,8 @@ def client_of(url: str) -> Client:
         # Connections found closed before anything was sent are replaced by the pool, once.
         "retry": Retry(NoBackoff(), 0),
     }
+    if not url.startswith("unix:"):
+        options["socket_keepalive_options"] = _KEEPALIVE
     try:
         parts = urlsplit(url)
         if parts.scheme.endswith("+sentinel"):
@@ -97,7 +114,8 @@ def _sentinel_client(url: SplitResult, options: dict[str, Any]) -> Redis:
     shared = {**options, **tls, "ssl": url.scheme.startswith("rediss")}
     own = {"username": words.get("sentinel_username"), "password": words.get("sentinel_password")}
     login: dict[str, Any] = {name: unquote(text) for name in own if (text := getattr(url, name))}
-    sentinels = Sentinels(hosts_of(url.geturl()), sentinel_kwargs={**shared, **own})  # type: ignore[no-untyped-call]  # redis-py has no types here
+    asked = {**shared, **own, "socket_timeout": CONNECT_S}
+    sentinels = Sentinels(hosts_of(url.geturl()), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]  # redis-py has no types here
     client: Redis = sentinels.master_for(unquote(service), db=int(db or 0), **shared, **login)
     return client
 

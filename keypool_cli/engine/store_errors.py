@@ -30,7 +30,10 @@ _UNREACHABLE = (
     socket.gaierror,
 )
 # Answers of a server that lives but takes no writes, which the client has no class for.
-_NO_WRITES = ("MISCONF", "NOREPLICAS")
+_NO_WRITES = {
+    "MISCONF": "see the server's log",
+    "NOREPLICAS": "bring replicas back, which min-replicas-to-write asks for",
+}
 _NOT_NOW = (*_NO_WRITES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
 
 
@@ -57,8 +60,8 @@ def _trouble(err: BaseException) -> tuple[str, str]:
             return "takes no writes", hint
         case redis.exceptions.OutOfMemoryError():
             return "takes no writes", "raise the server's maxmemory, or take other data out of it"
-        case redis.exceptions.ResponseError() if str(err).startswith(_NO_WRITES):
-            return "takes no writes", "see the server's log"
+        case redis.exceptions.ResponseError() if str(err).startswith(tuple(_NO_WRITES)):
+            return "takes no writes", _NO_WRITES[str(err).partition(" ")[0]]
     if isinstance(_cause(err), ssl.SSLCertVerificationError):
         hint = "add ?ssl_ca_certs=FILE with the authority's certificate to KEYPOOL_REDIS_URL"
         return "cannot be trusted", hint

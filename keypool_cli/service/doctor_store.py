@@ -12,11 +12,20 @@ from keypool_cli.engine import store
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store_client import Client
 from keypool_cli.errors import ExitCode, KeypoolError
+from keypool_cli.service.doctor_failover import failover
 from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
 from keypool_cli.service.instants import now_ms
 
 LATE_MS = 2000
 """A clock that is off by more moves the ends of days and what ``use_by`` means."""
+
+_SETTINGS = (
+    "appendfsync",
+    "maxmemory-policy",
+    "save",
+    "min-replicas-to-write",
+    "cluster-require-full-coverage",
+)
 
 _AFTER_LOSS = "after a crash every project waits out one minute before it serves again"
 
@@ -40,7 +49,7 @@ async def store_findings(settings: Settings) -> list[Finding]:
         await opened.close()
     embedded = opened.embedded is not None
     kind = "embedded" if embedded else settings.shown("redis_url")
-    kept = persistence(info, embedded=embedded)
+    kept = [*persistence(info, embedded=embedded), *failover(opened.url, info)]
     return [_server(info, kind), *usable, *kept, clock(skew, "the live store")]
 
 
@@ -62,11 +71,11 @@ async def _usable(opened: store.Store) -> list[Finding]:
 
 async def _information(client: Client) -> Mapping[str, object]:
     found: dict[Any, object] = {}
-    for section in ("server", "persistence", "memory"):
+    for section in ("server", "persistence", "memory", "replication"):
         found |= await client.info(section)
     # Managed servers often forbid CONFIG: then INFO's word has to do.
     with suppress(ResponseError):
-        found |= await client.config_get("appendfsync", "maxmemory-policy", "save")
+        found |= await client.config_get(*_SETTINGS)
     return {_text(name): _text(value) for name, value in found.items()}
 
 

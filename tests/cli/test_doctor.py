@@ -6,6 +6,7 @@ import redis
 from keypool_cli.core.model import Catalog, Event, Project, Provenance, QuotaRow
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.values import LearnedLimits
+from keypool_cli.service.doctor_failover import failover
 from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
 from keypool_cli.service.doctor_store import clock, persistence
 from tests.support.command_line import terminal
@@ -171,6 +172,31 @@ def test_a_server_that_forgets_is_found(changed, level):
 def test_an_embedded_server_need_not_flush_every_second():
     found = persistence({**GOOD, "appendfsync": "no"}, embedded=True)
     assert [each.level for each in found] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "info", "level"),
+    [
+        pytest.param("redis", {"min-replicas-to-write": "0"}, None, id="one server"),
+        pytest.param("redis+sentinel", {"min-replicas-to-write": "0"}, "warning", id="two rule"),
+        pytest.param("redis+sentinel", {"min-replicas-to-write": "1"}, "warning", id="none rules"),
+        pytest.param(
+            "rediss+sentinel",
+            {"min-replicas-to-write": "1", "connected_slaves": "2"},
+            "ok",
+            id="one rules",
+        ),
+        pytest.param("redis+sentinel", {}, None, id="CONFIG is forbidden"),
+        pytest.param(
+            "redis+cluster", {"cluster-require-full-coverage": "yes"}, "warning", id="all or none"
+        ),
+        pytest.param("redis+cluster", {"cluster-require-full-coverage": "no"}, None, id="the rest"),
+    ],
+)
+def test_what_a_server_that_is_cut_off_would_do_is_told(scheme, info, level):
+    found = failover(f"{scheme}://h/main", info)
+    assert [each.level for each in found] == ([level] if level else [])
+    assert all(each.remedy for each in found if each.level != "ok")
 
 
 @pytest.mark.parametrize(

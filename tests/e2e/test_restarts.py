@@ -345,10 +345,12 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
             daemon.granted()
             pid = live.info("server")["process_id"]
             os.kill(pid, signal.SIGSTOP)
+            said = daemon.http.get("/readyz").json()["detail"]
             began = time.monotonic()
             with ThreadPoolExecutor(150) as threads:
                 codes = list(threads.map(lambda _: daemon.lease().status_code, range(150)))
             os.kill(pid, signal.SIGCONT)
+            assert said == "the live store does not answer"
             assert set(codes) == {503}
             assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 2
 

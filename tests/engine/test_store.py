@@ -214,6 +214,24 @@ async def test_the_sentinel_that_knows_of_the_latest_failover_is_believed(settin
             await store.close()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
+async def test_a_connection_over_a_network_is_given_up_10_s_after_it_was_cut(settings, tmp_path):
+    with tcp_valkey(tmp_path) as port:
+        store = await connect(settings(f"redis://127.0.0.1:{port}"))
+        assert isinstance(store.client, Redis)
+        try:
+            connection = await store.client.connection_pool.get_connection()
+            there = connection._writer.get_extra_info("socket")
+            told = [
+                there.getsockopt(socket.IPPROTO_TCP, each)
+                for each in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE)
+            ]
+            assert told == [10_000, 5]
+            await store.client.connection_pool.release(connection)
+        finally:
+            await store.close()
+
+
 async def test_more_calls_at_once_than_connections_all_get_through(settings, shared_url):
     store = await connect(settings(shared_url))
     try:
@@ -420,6 +438,12 @@ def test_what_is_said_of_an_error_is_one_line_without_the_password():
             "takes no writes: MISCONF Errors writing to the AOF file",
             "server's log",
             id="nor one whose disk is full",
+        ),
+        pytest.param(
+            redis.exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
+            "takes no writes: NOREPLICAS Not enough good replicas to write",
+            "bring replicas back",
+            id="nor one whose replicas are away",
         ),
         pytest.param(
             redis.exceptions.AuthenticationError("WRONGPASS invalid"),
