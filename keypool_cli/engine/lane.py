@@ -131,7 +131,8 @@ class Lane:
 
     async def _connect(self) -> _Line:
         self._hang_up(LostError("the connection was closed"))
-        # redis-py has no types here.
+        # What ended ours may have ended those that lie idle, which are found out one by one.
+        await self._pool.disconnect(inuse_connections=False)
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()  # type: ignore[no-untyped-call]
         if self.life:

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from redis.exceptions import ConnectionError as LostError
+
 from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, PROBE, WAKE, tag
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.store_client import ANSWER_S
+from keypool_cli.engine.store_errors import is_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ class Notes:
                     message = await heard.get_message(timeout=60.0)
                     if message is not None:
                         yield _text(message["channel"]), _text(message["data"])
+                    elif is_over(heard.connection):
+                        raise LostError("the connection was given up")
 
     async def recall(self, names: Sequence[str]) -> list[str]:
         """Return what :meth:`remember` kept, in order; empty where there is nothing."""

@@ -10,6 +10,8 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import TimeoutError as NoAnswerError
 
+from keypool_cli.engine.store_errors import was_over
+
 PATIENCE_S = 0.5
 """How long a majority is waited for where some have answered; no more than the first connection
 has left for the primary itself."""
@@ -62,5 +64,9 @@ async def _masters(sentinel: Redis) -> Mapping[str, Any] | None:
     try:
         found: Any = await sentinel.sentinel_masters()  # by name, with RESP2
     except (LostError, NoAnswerError):
+        return None
+    except RuntimeError as err:
+        if not was_over(err):
+            raise
         return None
     return found  # type: ignore[no-any-return]  # as above

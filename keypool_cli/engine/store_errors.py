@@ -4,10 +4,12 @@ import os
 import re
 import socket
 import ssl
+from asyncio import StreamWriter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis.exceptions
+from redis.exceptions import ConnectionError as LostError
 
 from keypool_cli.config import masked_url
 from keypool_cli.errors import KeypoolError, UnreachableError
@@ -94,6 +96,22 @@ def _reason(err: BaseException) -> str:
     return words or "no answer in time"
 
 
+def is_over(connection: object) -> bool:
+    """Whether a connection was ended below redis-py, as by the system whose peer was cut off.
+
+    A reader of what is published takes that error, which is a TimeoutError, for silence, at once
+    and again and again.
+    """
+    # redis-py has no other way to its transport; without one it connects anew by itself.
+    writer = getattr(connection, "_writer", None)
+    return isinstance(writer, StreamWriter) and writer.is_closing()
+
+
+def was_over(err: RuntimeError) -> bool:
+    """Whether uvloop says of a connection that it was ended before it was written to."""
+    return "handler is closed" in str(err)
+
+
 @contextmanager
 def errors_as_ours(url: str) -> Iterator[None]:
     """Turn the client's connection errors into UnreachableError; others pass."""
@@ -101,6 +119,10 @@ def errors_as_ours(url: str) -> Iterator[None]:
         yield
     except _UNREACHABLE as err:
         raise unreachable(err, url) from err
+    except RuntimeError as err:
+        if not was_over(err):
+            raise
+        raise unreachable(LostError("the connection was given up"), url) from err
     except redis.exceptions.ResponseError as err:
         if str(err).startswith("KPCLOCK"):
             raise KeypoolError(

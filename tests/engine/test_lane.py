@@ -63,6 +63,15 @@ async def test_calls_made_together_get_their_own_answers_over_one_connection(url
         assert await connections(lane) == 1
 
 
+async def test_a_new_connection_leaves_no_older_ones_that_may_have_died_with_the_last(url):
+    async with a_lane(url) as lane, Redis(connection_pool=lane._pool) as client:
+        await client.ping()
+        [idle] = lane._pool._available_connections
+        await lane.call("PING")
+        assert not idle.is_connected
+        assert await client.ping()
+
+
 async def test_calls_reach_the_server_in_the_order_they_were_made(url):
     async with a_lane(url) as lane:
         await asyncio.gather(*(lane.call("RPUSH", "order", n) for n in range(100)))

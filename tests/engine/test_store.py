@@ -1,25 +1,32 @@
 """Connecting to every kind of live store, and saying plainly when there is none."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
 import socket
 import socketserver
 import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 import redis.exceptions
+import uvloop
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from keypool_cli.config import load
 from keypool_cli.core.day import day_starts
 from keypool_cli.engine.embedded import EmbeddedServer
+from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.keyspace import CHANGES
 from keypool_cli.engine.store import connect
 from keypool_cli.engine.store_errors import errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
@@ -212,6 +219,79 @@ async def test_the_sentinel_that_knows_of_the_latest_failover_is_believed(settin
             assert (await store.client.info("server"))["tcp_port"] == new
         finally:
             await store.close()
+
+
+async def test_who_listens_is_told_that_the_system_gave_the_connection_up(
+    settings, tmp_path, monkeypatch
+):
+    """Its error looks like the end of the time that was asked for: it was asked again at once,
+    and nothing else in the process had its turn any more.
+    """
+    asked = 0
+
+    async def get_message(heard, **options):
+        nonlocal asked
+        asked += 1
+        assert asked < 10, "asked for ever"
+        return await PubSub.get_message(heard, **options)
+
+    monkeypatch.setattr(Redis, "pubsub", _counted_pubsub(monkeypatch, get_message))
+    with tcp_valkey(tmp_path) as port:
+        store = await connect(settings(f"redis://127.0.0.1:{port}"))
+        assert isinstance(store.client, Redis)
+        listening = asyncio.ensure_future(anext(Engine(store).listen([CHANGES])))
+        while not (await store.client.pubsub_numsub(CHANGES))[0][1]:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+        [connection] = store.client.connection_pool._in_use_connections
+        reader, writer = connection._reader, connection._writer
+        assert reader is not None
+        assert writer is not None
+        reader.set_exception(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+        writer.transport.abort()
+        with pytest.raises(UnreachableError, match="given up"):
+            await listening
+        await store.close()
+
+
+def _counted_pubsub(monkeypatch, get_message):
+    """``Redis.pubsub``, whose answer gets its messages so."""
+    usual = Redis.pubsub
+
+    def pubsub(client, **options):
+        heard = usual(client, **options)
+        monkeypatch.setattr(heard, "get_message", partial(get_message, heard))
+        return heard
+
+    return pubsub
+
+
+def test_a_connection_that_was_reset_while_idle_is_no_bug_of_ours(settings):
+    """uvloop, on which daemons run, has a RuntimeError for it."""
+
+    async def reset(reader, writer):
+        while words := await reader.read(65536):
+            writer.write(info(redis_version="8.0") if b"INFO" in words else b"+PONG\r\n")
+            if b"ECHO" in words:
+                asyncio.get_running_loop().call_later(0.1, _reset, writer)
+
+    async def use():
+        async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            store = await connect(settings(f"redis://127.0.0.1:{port}"))
+            with store.errors():
+                await store.client.echo("word")
+                await asyncio.sleep(0.3)
+            with pytest.raises(UnreachableError, match="given up"), store.errors():
+                await store.client.get("word")
+            await store.close()
+
+    uvloop.run(use())
+
+
+def _reset(writer):
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
