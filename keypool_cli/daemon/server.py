@@ -244,7 +244,7 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     try:
         async with (
             _at_work(watch.run, watch.unseal, hearing, books.run, reporting.run),
-            _at_work(estimating.run, closing.holding.run),
+            _at_work(estimating.run, closing.holding.run, ports.engine.store.follow),
             proxy_of(
                 ports,
                 watch,

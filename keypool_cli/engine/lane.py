@@ -107,6 +107,10 @@ class Lane:
             self._alarm = loop.call_later(self._answer_s, self._check)
         return await future
 
+    def leave(self) -> None:
+        """Hang up on a server that is not the one to ask any more; calls under way are told."""
+        self._hang_up(LostError("the primary is another now"))
+
     async def close(self) -> None:
         """Hang up; calls under way are told."""
         if self._opening is not None:

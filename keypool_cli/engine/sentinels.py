@@ -21,7 +21,10 @@ class Sentinels(Sentinel):
     """Finds the primary by the newest configuration among the sentinels that answer.
 
     Theirs is newer who have chosen another primary; one that is cut off from them does not know.
+    heard_at: when most of them answered last, by ``monotonic``.
     """
+
+    heard_at = 0.0
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Its address, once a majority has answered, or whoever did in time.
@@ -56,6 +59,8 @@ class Sentinels(Sentinel):
         finally:
             for each in pending:
                 each.cancel()
+        if len(found) >= majority:
+            self.heard_at = monotonic()
         return found
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as LostError
 
 from keypool_cli.config import Settings, masked_url
 from keypool_cli.engine.embedded import EmbeddedServer
+from keypool_cli.engine.following import EVERY_S, Following
 from keypool_cli.engine.lane import Lane
 from keypool_cli.engine.store_client import ANSWER_S, CONNECT_S, Client, client_of, hosts_of
 from keypool_cli.engine.store_errors import errors_as_ours
-from keypool_cli.errors import KeypoolError
+from keypool_cli.errors import KeypoolError, UnreachableError
 
 _OLDEST = {"Redis": (7, 0), "Valkey": (7, 2)}
 
@@ -41,6 +43,7 @@ class Store:
         self.embedded = embedded
         self._info = info
         self._lane: Lane | None = None
+        self._following: Following | None = None
         if isinstance(client, Redis):
             life = str(info.get("run_id", ""))
             self._lane = Lane(client.connection_pool, answer_s=ANSWER_S, life=life)
@@ -65,7 +68,23 @@ class Store:
         """One command, by the shortest way; what fails is for :meth:`errors`."""
         if self._lane is None:
             return await self.client.execute_command(*words)
+        if self._following is not None and self._following.cut_off:
+            raise LostError("most of its Sentinels do not answer, and may have chosen another")
         return await self._lane.call(*words)
+
+    async def follow(self) -> None:
+        """Keep to the primary that most of the Sentinels name, until cancelled.
+
+        From now on :meth:`call` fails while they do not answer. Returns where none are asked.
+        """
+        if self._lane is None or not isinstance(self.client, Redis):
+            return
+        if isinstance(pool := self.client.connection_pool, SentinelConnectionPool):
+            self._following = Following(pool, self._lane)
+            while True:
+                await asyncio.sleep(EVERY_S)
+                with suppress(UnreachableError), self.errors():
+                    await self._following.look()
 
     def errors(self) -> AbstractContextManager[None]:
         """A context manager: trouble with this store becomes UnreachableError."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -26,6 +26,7 @@ from keypool_cli.config import load
 from keypool_cli.core.day import day_starts
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.following import CUT_OFF_S
 from keypool_cli.engine.keyspace import CHANGES
 from keypool_cli.engine.store import connect
 from keypool_cli.engine.store_errors import errors_as_ours, unreachable
@@ -65,12 +66,12 @@ def tcp_valkey(folder, **options: str):
 
 
 @contextmanager
-def sentinel(folder, master: int, *, epoch: int = 0):
+def sentinel(folder, master: int, *, epoch: int = 0, port: int | None = None):
     """A sentinel that knows the server at port ``master`` as ``main``; yields its port.
 
     epoch: how often, as far as it knows, another primary was chosen.
     """
-    port = free_port()
+    port = port or free_port()
     file = folder / f"sentinel{port}.conf"
     file.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
@@ -219,6 +220,62 @@ async def test_the_sentinel_that_knows_of_the_latest_failover_is_believed(settin
             assert (await store.client.info("server"))["tcp_port"] == new
         finally:
             await store.close()
+
+
+@asynccontextmanager
+async def following(url, settings):
+    """A store as a daemon has it."""
+    store = await connect(settings(url))
+    task = asyncio.ensure_future(store.follow())
+    try:
+        yield store
+    finally:
+        task.cancel()
+        await store.close()
+
+
+async def test_a_primary_that_was_replaced_is_left_though_it_answers(settings, tmp_path):
+    """As the one on the smaller side of a partition does, for seconds after that has healed."""
+    (tmp_path / "new").mkdir()
+    with (
+        tcp_valkey(tmp_path, requirepass=SECRET) as old,
+        tcp_valkey(tmp_path / "new", requirepass=SECRET) as new,
+        ExitStack() as before,
+    ):
+        port = before.enter_context(sentinel(tmp_path, old))
+        url = f"redis+sentinel://:{SECRET}@127.0.0.1:{port}/main"
+        async with following(url, settings) as store:
+            first = store.life
+            await asyncio.sleep(1)
+            assert (await store.call("CONFIG", "GET", "port"))[1] == str(old).encode()
+            before.close()
+            with sentinel(tmp_path, new, epoch=1, port=port):
+                await asyncio.sleep(2)
+                assert (await store.call("CONFIG", "GET", "port"))[1] == str(new).encode()
+                assert store.life != first
+
+
+async def test_whoever_most_sentinels_are_cut_off_from_is_asked_nothing(settings, tmp_path):
+    with tcp_valkey(tmp_path, requirepass=SECRET) as master, ExitStack() as stack:
+        ports = [stack.enter_context(sentinel(tmp_path, master)) for _ in range(3)]
+        hosts = ",".join(f"127.0.0.1:{each}" for each in ports)
+        async with following(f"redis+sentinel://:{SECRET}@{hosts}/main", settings) as store:
+            pids = [_pid_of_sentinel(each) for each in ports[:2]]
+            os.kill(pids[0], signal.SIGSTOP)
+            await asyncio.sleep(CUT_OFF_S + 1)
+            assert await store.call("PING") == b"PONG"
+            os.kill(pids[1], signal.SIGSTOP)
+            await asyncio.sleep(CUT_OFF_S + 1)
+            with pytest.raises(UnreachableError, match="most of its Sentinels"), store.errors():
+                await store.call("PING")
+            os.kill(pids[0], signal.SIGCONT)
+            await asyncio.sleep(2)
+            assert await store.call("PING") == b"PONG"
+
+
+def _pid_of_sentinel(port):
+    with redis.Redis(port=port) as client:
+        return client.info("server")["process_id"]
 
 
 async def test_who_listens_is_told_that_the_system_gave_the_connection_up(
