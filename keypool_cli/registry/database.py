@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from keypool_cli.config.urls import masked_url
 from keypool_cli.errors import ConflictError, UnreachableError, UsageError
 from keypool_cli.registry.file_lock import file_lock
+from keypool_cli.registry.patience import Outage, be_patient
 
 BUSY_MS = 2000
 """How long a statement waits for another writer before the database counts as unreachable."""
@@ -44,11 +45,12 @@ class Database:
     shown_url: str
     file: Path | None
     now_ms: Callable[[], int]
+    outage: Outage = field(default_factory=Outage)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction in which everything read is of one instant."""
-        with errors_as_ours(self.shown_url), self.reader.begin() as connection:
+        with self._errors(), self.reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -57,10 +59,19 @@ class Database:
 
         keep: False undoes it in any case, for a rehearsal.
         """
-        with errors_as_ours(self.shown_url), self.writer.begin() as connection:
+        with self._errors(), self.writer.begin() as connection:
             yield connection
             if not keep:
                 connection.rollback()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        if self.file is not None:
+            with errors_as_ours(self.shown_url):
+                yield
+            return
+        with self.outage.noticed(), errors_as_ours(self.shown_url):
+            yield
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
@@ -209,6 +220,10 @@ def _postgres(url: URL, clock: Callable[[], int]) -> Database:
             connect_args={
                 "connect_timeout": 2,
                 "tcp_user_timeout": 3000,
+                # Nothing is on its way while the server works at an answer.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
                 "options": f"-c lock_timeout={BUSY_MS} -c timezone=UTC",
                 "application_name": "keypool",
             },
@@ -218,5 +233,6 @@ def _postgres(url: URL, clock: Callable[[], int]) -> Database:
             "PostgreSQL needs a driver that is not installed",
             hint='pip install "keypool[postgres]"',
         ) from err
+    be_patient(engine)
     reader = engine.execution_options(isolation_level="REPEATABLE READ")
     return Database(reader, engine, shown, None, clock)

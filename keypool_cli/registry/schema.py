@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from keypool_cli.errors import ConflictError
 from keypool_cli.registry.database import Database, errors_as_ours
 from keypool_cli.registry.file_lock import file_lock
+from keypool_cli.registry.patience import in_no_hurry
 
 HEAD = "0003"
 """The newest migration's revision; revisions are numbers that sort as text."""
@@ -78,7 +79,7 @@ def _migrate(database: Database) -> None:
     folder = str(Path(__file__).parent / "migrations")
     config = Config()
     config.set_main_option("script_location", folder.replace("%", "%%"))
-    with database.write() as connection:
+    with database.write() as connection, in_no_hurry(connection):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _ADVISORY_LOCK})
