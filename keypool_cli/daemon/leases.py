@@ -1,7 +1,6 @@
 """The lease calls: grant, settle, release."""
 
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -23,7 +22,7 @@ from keypool_cli.daemon.schema import (
     SettleBody,
     VerdictAnswer,
 )
-from keypool_cli.errors import NotFoundError, UnreachableError, UsageError
+from keypool_cli.errors import NotFoundError, UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json
 from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
@@ -136,9 +135,7 @@ class Leases:
         lease = await granting
         self._estimating.expect(lease.lease_id, estimate, model=model, client=caller.client)
         if body.affinity:
-            # A preference that could not be kept costs no lease.
-            with suppress(UnreachableError):
-                await self._affinity.keep(pool, body.affinity, lease.project.id)
+            await self._affinity.keep(pool, body.affinity, lease.project.id)
         answer_json(proto, 201, _lease_answer(lease, estimate))
 
     async def _estimated(self, body: LeaseBody, model: str, caller: Caller) -> Estimate:

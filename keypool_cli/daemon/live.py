@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
@@ -24,7 +23,6 @@ from keypool_cli.errors import (
     ConflictError,
     KeypoolError,
     NotFoundError,
-    UnreachableError,
     UsageError,
 )
 from keypool_cli.http.rsgi import ClientGone, Scope
@@ -136,9 +134,8 @@ class Live:
             await self._conversing.end(conversation, order.client)
             if conversation.handle:
                 # Without it, the conversation cannot be resumed through us; it goes on anew.
-                with suppress(UnreachableError):
-                    name = _resumption(conversation.handle)
-                    await self._desk.affinity.keep(order.pool, name, conversation.project.id)
+                name = _resumption(conversation.handle)
+                await self._desk.affinity.keep(order.pool, name, conversation.project.id)
 
     async def _order(self, scope: Scope, caller: Caller, peer: Peer) -> LiveOrder:
         named = name_in(scope.headers, "x-keypool-pool")

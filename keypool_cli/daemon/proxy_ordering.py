@@ -153,8 +153,7 @@ class Ordering:
         """Remember where a session went; without it, the next call of it may go elsewhere."""
         project = attempt.ticket.project
         if attempt.told is None:
-            with suppress(UnreachableError):
-                await self._affinity.keep(order.pool, order.session, project.id)
+            await self._affinity.keep(order.pool, order.session, project.id)
 
     async def _holder(self, asked: Asked, wanted: Wanted) -> Project | None:
         """The one project that has what a call is about; None where any will do."""

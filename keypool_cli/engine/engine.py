@@ -6,6 +6,7 @@ Errors: :class:`UnreachableError` when the store cannot be reached or refuses to
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import time_ns
 from typing import Any
 
@@ -40,6 +41,7 @@ from keypool_cli.engine.wire import (
     read_grant,
     read_outcomes,
 )
+from keypool_cli.errors import UnreachableError
 
 LOOK_CHUNK = 100
 """Projects one snapshot call looks at: about 3 ms of the server's time."""
@@ -194,7 +196,8 @@ class Engine(Notes):
         only_from: int = -1,
     ) -> bool:
         """Say that the model is loaded as of a revision; False when something else changed too."""
-        with self.store.errors():
+        # Where the list's own node of a cluster is away, the models of others go on without it.
+        with suppress(UnreachableError), self.store.errors():
             await self.store.client.sadd(MODELS, model)
         row = await self._call(
             "seal", model, self._days(), revision, only_from, self.times.wire, pools, epoch

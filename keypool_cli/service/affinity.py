@@ -1,11 +1,14 @@
 """Affinity: a session keeps to the project it used last, as long as that costs no waiting."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
 from typing import NamedTuple
 
 from keypool_cli.core.model import Pool
+from keypool_cli.errors import UnreachableError
 from keypool_cli.service.batching import Batcher
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.watch import Watch
@@ -19,6 +22,10 @@ RENEWED_S = 600.0
 """How old a session's note in the store may be when the session goes on."""
 
 MOST_RECENT = 10_000
+
+PATIENCE_S = 0.25
+"""A preference is worth no more waiting, as where one node of a cluster is away: a session then
+goes on without."""
 
 
 class _Recent(NamedTuple):
@@ -46,7 +53,7 @@ class Affinity:
         self._watch = watch
         self._recent: dict[str, _Recent] = {}
         self._reads: Batcher[str, str] = Batcher(self._recall)
-        self._writes: Batcher[_Note, None] = Batcher(self._remember)
+        self._writes: Batcher[_Note, bool] = Batcher(self._remember)
 
     async def project(self, pool: Pool, affinity: str | None) -> str:
         """The id of the project to prefer, as text; empty for none."""
@@ -70,8 +77,8 @@ class Affinity:
         recent = self._recent.get(name)
         if recent is not None and recent.project == project and recent.noted_at + RENEWED_S > now:
             return
-        await self._writes.ask(_Note(name, project))
-        self._know(name, _Recent(project, now, now))
+        kept = await self._writes.ask(_Note(name, project))
+        self._know(name, _Recent(project, now, now if kept else 0.0))
 
     def _know(self, name: str, recent: _Recent) -> None:
         self._recent[name] = recent
@@ -79,11 +86,18 @@ class Affinity:
             del self._recent[next(iter(self._recent))]
 
     async def _recall(self, names: Sequence[str]) -> Sequence[str]:
-        return await self._ports.engine.recall(names)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._ports.engine.recall(names)
+        except (TimeoutError, UnreachableError):
+            return [""] * len(names)
 
-    async def _remember(self, notes: Sequence[_Note]) -> Sequence[None]:
-        await self._ports.engine.remember(dict(notes), KEPT_S)
-        return [None] * len(notes)
+    async def _remember(self, notes: Sequence[_Note]) -> Sequence[bool]:
+        with suppress(TimeoutError, UnreachableError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self._ports.engine.remember(dict(notes), KEPT_S)
+                return [True] * len(notes)
+        return [False] * len(notes)
 
     def _named(self, pool: Pool, affinity: str) -> int | None:
         project = self._watch.configured.projects.get(affinity)

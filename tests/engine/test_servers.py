@@ -12,7 +12,8 @@ import redis
 
 from keypool_cli.config import load
 from keypool_cli.engine.engine import Engine
-from keypool_cli.engine.keyspace import CHANGES, WAKE
+from keypool_cli.engine.keyspace import CHANGES, WAKE, tag
+from keypool_cli.engine.keyspace import MODELS as MODELS_KEY
 from keypool_cli.engine.store import connect
 from keypool_cli.engine.types import (
     Acquired,
@@ -103,6 +104,29 @@ async def test_a_cluster_goes_on_when_the_node_that_answers_for_all_dies(tmp_pat
                 while not await grants(engine, model):
                     assert time.monotonic() < deadline, "no lease after the failover"
                     await asyncio.sleep(0.1)
+
+
+async def test_a_model_is_loaded_anew_though_the_node_that_lists_all_is_away(tmp_path):
+    """As after every change of the registry: otherwise one node's end would stop every model."""
+    with cluster(tmp_path, whole=False) as url:
+        async with an_engine(url, tmp_path) as engine:
+            client = engine.store.client
+            lists = client.get_node_from_key(MODELS_KEY)
+            [other, *_] = (each for each in MODELS if client.get_node_from_key(tag(each)) != lists)
+            await fill(engine, other)
+            with redis.Redis(port=lists.port) as node:
+                os.kill(node.info("server")["process_id"], signal.SIGKILL)
+            deadline = time.monotonic() + 15
+            while not await loads(engine, other):
+                assert time.monotonic() < deadline, "the model needs the other node"
+            assert isinstance(await lease(engine, other), Grant)
+
+
+async def loads(engine, model):
+    with suppress(UnreachableError):
+        await fill(engine, model)
+        return True
+    return False
 
 
 async def grants(engine, model):

@@ -1,5 +1,7 @@
 """Affinity: a daemon asks the store once for a session it is busy with, and keeps its note alive."""
 
+import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from keypool_cli.core.model import Pool
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.store import Store
+from keypool_cli.errors import UnreachableError
 from keypool_cli.service import affinity as module
 from keypool_cli.service.affinity import Affinity
 
@@ -68,3 +71,21 @@ async def test_a_daemon_remembers_a_bounded_number_of_sessions(client, clock, mo
         await one.keep(POOL, session, 7)
     assert len(one._recent) == 2
     assert await one.project(POOL, "a") == "7"
+
+
+@pytest.mark.parametrize("away", [UnreachableError("away"), None], ids=["refused", "silent"])
+async def test_a_preference_that_cannot_be_known_costs_neither_lease_nor_wait(away):
+    """As where the node of a cluster that has it is cut off."""
+
+    async def nothing(*_):
+        if away is not None:
+            raise away
+        await asyncio.Event().wait()
+
+    ports: Any = SimpleNamespace(engine=SimpleNamespace(recall=nothing, remember=nothing))
+    watch: Any = SimpleNamespace(configured=SimpleNamespace(projects={}))
+    one, begun = Affinity(ports, watch), time.monotonic()
+    assert await one.project(POOL, "s") == ""
+    await one.keep(POOL, "s", 7)
+    assert time.monotonic() - begun < 2
+    assert await one.project(POOL, "s") == "7"

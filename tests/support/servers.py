@@ -65,15 +65,21 @@ def until(holds: Callable[[], bool], otherwise: str, *, seconds: float = 15) -> 
 
 
 @contextmanager
-def cluster(folder: Path, *, size: int = 3, replicas: bool = False) -> Iterator[str]:
-    """A cluster of primaries, each with a replica if asked; yields its ``redis+cluster://`` URL."""
+def cluster(
+    folder: Path, *, size: int = 3, replicas: bool = False, whole: bool = True
+) -> Iterator[str]:
+    """A cluster of primaries, each with a replica if asked; yields its ``redis+cluster://`` URL.
+
+    whole: it serves nothing while a node is away.
+    """
     with ExitStack() as stack:
         ports = []
         for index in range(2 * size if replicas else size):
             port, bus = free_port(), free_port()
             words = f"--cluster-enabled yes --cluster-port {bus} --cluster-config-file nodes"
             quick = "--cluster-node-timeout 1000 --repl-diskless-sync-delay 0"
-            own, options = folder / f"node{index}", f"{words} {quick}".split()
+            full = f"--cluster-require-full-coverage {'yes' if whole else 'no'}"
+            own, options = folder / f"node{index}", f"{words} {quick} {full}".split()
             ports.append((stack.enter_context(server(own, port, *options)), bus))
         _join(ports, size)
         yield f"redis+cluster://127.0.0.1:{ports[0][0]}"
