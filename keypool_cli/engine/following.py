@@ -15,7 +15,7 @@ a partition has healed."""
 CUT_OFF_S = 3.0
 """So long after most of them were heard last, others may have chosen another primary."""
 
-_ENOUGH = 3
+ENOUGH = 3
 """Fewer of them, named in the URL, cannot be told apart from Sentinels that are merely down."""
 
 
@@ -33,7 +33,7 @@ class Following:
     def cut_off(self) -> bool:
         """Whether this may be the wrong side of a partition."""
         heard_at = max(self._sentinels.heard_at, self._begun_at)
-        return len(self._sentinels.sentinels) >= _ENOUGH and monotonic() - heard_at > CUT_OFF_S
+        return len(self._sentinels.sentinels) >= ENOUGH and monotonic() - heard_at > CUT_OFF_S
 
     async def look(self) -> None:
         """Ask once, and leave a primary that is none any more. Raises what redis-py raises."""

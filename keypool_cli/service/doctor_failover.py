@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from keypool_cli.engine.following import ENOUGH
+from keypool_cli.engine.store_client import hosts_of
 from keypool_cli.service.doctor_finding import Finding, ok, warning
 
 _CHECK = "failover"
@@ -15,7 +17,8 @@ def failover(url: str, info: Mapping[str, object]) -> list[Finding]:
     scheme = url.partition("://")[0]
     least, whole = info.get("min-replicas-to-write"), info.get("cluster-require-full-coverage")
     if scheme.endswith("+sentinel") and least is not None:
-        return [_replicas(int(str(least)), int(str(info.get("connected_slaves", 0))))]
+        there = int(str(info.get("connected_slaves", 0)))
+        return [_replicas(int(str(least)), there, sentinels=len(hosts_of(url)))]
     if scheme.endswith("+cluster") and whole == "yes":
         return [
             warning(
@@ -27,20 +30,19 @@ def failover(url: str, info: Mapping[str, object]) -> list[Finding]:
     return []
 
 
-def _replicas(least: int, there: int) -> Finding:
-    if least == 0:
-        return warning(
-            _CHECK,
-            "a primary that is cut off goes on granting beside the one that replaces it: "
-            "keys may be used twice as much as allowed",
-            "have two replicas, and set min-replicas-to-write 1 and min-replicas-max-lag 1 on "
-            "every server",
-        )
+def _replicas(least: int, there: int, *, sentinels: int) -> Finding:
     if there <= least:
         return warning(
             _CHECK,
-            f"{there} replicas, and min-replicas-to-write {least}: when a server fails, nothing "
+            f"{there} replicas, and min-replicas-to-write {least}: when the primary fails, nothing "
             "is granted until it is back",
             "add a replica",
         )
-    return ok(_CHECK, f"{there} replicas, of which {least} must have what is granted")
+    if least == 0 and sentinels < ENOUGH:
+        return warning(
+            _CHECK,
+            "daemons cannot know whether a primary that is cut off was replaced: keys may be used "
+            "twice as much as allowed",
+            "name all Sentinels in KEYPOOL_REDIS_URL, three or more: keypool guide operating",
+        )
+    return ok(_CHECK, f"{there} replicas")
