@@ -91,6 +91,8 @@ _ARABIC_ONLY: Final = _only(_ARABIC)
 _GAPS: Final = bytes(_gap_byte(slot, char) for slot, char in enumerate(SLOTS))
 _CASES: Final = bytes(map(_case_byte, SLOTS))
 _BORROWED_BYTES: Final = bytes(_BORROWED)
+_ACCENTED_BYTES: Final = bytes(slot for slot, char in enumerate(SLOTS) if char in ACCENTED)
+_FREQUENT_ARABIC: Final = bytes(SLOTS.index(chr(each)) for each in (0x627, 0x644, 0x648, 0x64A))
 _MARKS: Final = bytes(slot for slot, char in enumerate(SLOTS) if char in TASHKEEL + TATWEEL)
 # Runs without a capital right behind a small letter; the second form begins with a small one.
 _TAIL: Final = rb"(?:[a-z]+(?:[^a-zA-Z ][^a-z ]*)?)"
@@ -123,6 +125,12 @@ def latin_runs(page: bytes) -> list[bytes]:
     return page.translate(_LATIN_ONLY).split()
 
 
+def count_latin(page: bytes) -> tuple[int, int]:
+    """Latin letters, and how many of them have an accent."""
+    letters = page.translate(_LATIN_ONLY, b" ").translate(None, b" ")
+    return len(letters), len(letters) - len(letters.translate(None, _ACCENTED_BYTES))
+
+
 def latin_words(runs: Iterable[bytes]) -> list[bytes]:
     """Runs as words in lower case, camelCase cut apart; only ALL CAPS keeps its case."""
     words: list[bytes] = []
@@ -141,6 +149,15 @@ def latin_words(runs: Iterable[bytes]) -> list[bytes]:
 def arabic_runs(page: bytes) -> list[bytes]:
     """Runs of Arabic letters, tashkeel and tatweel."""
     return page.translate(_ARABIC_ONLY).split()
+
+
+def count_arabic(page: bytes) -> tuple[int, int]:
+    """Arabic letters with their marks, and the four that are a third of Arabic.
+
+    Those are a fifth of the script's other languages.
+    """
+    letters = page.translate(_ARABIC_ONLY, b" ").translate(None, b" ")
+    return len(letters), len(letters) - len(letters.translate(None, _FREQUENT_ARABIC))
 
 
 def is_marked(letters: bytes) -> bool:

@@ -190,13 +190,14 @@ class _Ledger:
     def add_tools(self, declarations: Sequence[str]) -> None:
         """Book tool declarations, which upstream counts in a form of its own."""
         calibration = self._calibration
-        json_tokens = sum(
-            sum(counted.tokens) + counted.doubt for counted in count_texts(declarations)
-        )
+        counted = list(count_texts(declarations))
+        json_tokens = sum(sum(each.tokens) for each in counted)
+        doubt = sum(each.doubt for each in counted)
+        reserve = calibration.tool_reserve
         self.add(
             "tools",
             json_tokens * calibration.tool_ratio + calibration.per_tool * len(declarations),
-            json_tokens * (calibration.tool_reserve - calibration.tool_ratio),
+            json_tokens * (reserve - calibration.tool_ratio) + doubt * reserve,
         )
 
     def close(self) -> Estimate:

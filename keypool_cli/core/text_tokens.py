@@ -26,6 +26,7 @@ from keypool_cli.core.code_page import (
 )
 from keypool_cli.core.piece_memory import PieceMemory
 from keypool_cli.core.script_tokens import count_scripts
+from keypool_cli.core.text_noise import doubt_of_arabic, doubt_of_text
 from keypool_cli.core.word_table import UNITS, Costs, PieceCosts, load_costs
 
 GROUPS: Final = ("arabic", "tashkeel", "latin", "digits", "symbols", "other")
@@ -39,10 +40,6 @@ MOST_TEXTS: Final = 4_096
 
 LONGEST_SLICE: Final = 16_384
 """Characters counted at once: a thread that counts must let the others run in between."""
-
-_LONG_RUN: Final = 40
-_LONG_RUN_DOUBT: Final = 0.12  # of a letter: sequences of DNA cost 0.44, of which 0.32 are expected
-_WORDY: Final = 12  # characters to a run of letters where none can be long enough to matter
 
 _NOISE: Final = 0.45  # of base64's runs two thirds are new, of a new subject's words a third
 
@@ -89,23 +86,24 @@ class TextCounter:
 
     def _slice(self, text: str) -> TextTokens:
         page = encode(text)
-        words = latin_runs(page)
+        words, runs = latin_runs(page), gap_runs(page)
         latin = _tokens(self._latin(words))
-        runs = gap_runs(page)
         digits = float(b"".join(runs).count(b"0"))
         symbols = max(0.0, _tokens(self._gaps(runs)) - digits, count_alone(page))
-        doubt = _LONG_RUN_DOUBT * _in_long_runs(words, of=len(page))
+        doubt = doubt_of_text(page, words, runs, latin)
         if text.isascii() and _UNKNOWN_BYTE not in page:
             return _bounded((0.0, 0.0, latin, digits, symbols, 0.0), len(text), doubt)
         arabic = self._arabic(arabic_runs(page))
         marked = (arabic + _HALF_MARKED) >> _MARKED_BITS
         plain = arabic - (marked << _MARKED_BITS)
+        if plain > marked:
+            doubt += doubt_of_arabic(page, _tokens(plain))
         unknown = page.count(_UNKNOWN_BYTE)
-        scripts = count_scripts(_ON_PAGE.sub("", text)) if unknown else {}
+        scripts, noise = count_scripts(_ON_PAGE.sub("", text)) if unknown else ({}, 0.0)
         counted = _bounded(
             (_tokens(plain), _tokens(marked), latin, digits, symbols, sum(scripts.values())),
             len(text.encode("utf-8", "surrogatepass")),
-            doubt,
+            doubt + noise,
         )
         if not unknown:
             return counted
@@ -200,13 +198,6 @@ def joined(slices: Sequence[tuple[float, TextTokens]]) -> TextTokens:
         scripts=scripts,
         doubt=sum(each.doubt for _, each in slices),
     )
-
-
-def _in_long_runs(runs: Sequence[bytes], *, of: int) -> int:
-    """Letters of runs that are longer than words."""
-    if of < _WORDY * len(runs):
-        return 0
-    return sum(len(run) for run in runs if len(run) >= _LONG_RUN)
 
 
 def _tokens(units: int) -> float:

@@ -115,11 +115,11 @@ def test_a_text_of_two_scripts_is_scaled_by_how_much_is_of_which():
 
 def costing(probes, deviations):
     """Counts that exceed the default estimate by so many deviations, in the order given."""
-    unit = Calibration(z=1.0, unusual_z=1.0)
+    none, unit = Calibration(z=0.0, unusual_z=0.0), Calibration(z=1.0, unusual_z=1.0)
     found = []
     for probe, above in zip(probes, deviations, strict=True):
-        one = score(Counted(probe, 1), model=MODEL, calibration=unit)
-        found.append(Counted(probe, round(one.expected + above * (one.reserved - one.expected))))
+        least, one = (score(Counted(probe, 1), model=MODEL, calibration=z) for z in (none, unit))
+        found.append(Counted(probe, round(one.expected + above * (one.reserved - least.reserved))))
     return found
 
 
