@@ -4,7 +4,7 @@ The counts follow Gemma 3's vocabulary, which google-genai's LocalTokenizer uses
 the published rules: each content and a system instruction cost one token more, from 2.5 on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
 from math import ceil, sqrt
@@ -12,7 +12,8 @@ from operator import add, mul
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from keypool_cli.core.media_tokens import generation_of, media_tokens
+from keypool_cli.core.json_text import json_text
+from keypool_cli.core.media_tokens import Media, generation_of, media_tokens
 from keypool_cli.core.request_shape import RequestShape, read_request
 from keypool_cli.core.sampling import count_texts
 from keypool_cli.core.text_tokens import GROUPS, TextTokens
@@ -52,6 +53,15 @@ _UNUSUAL_SHARE: Final = 0.15
 _ONES: Final = repeat(1.0)
 
 
+class Unknown(NamedTuple):
+    """What a request only names, by ``name``, and what it was guessed to cost. media: a file's kind."""
+
+    name: str
+    media: Media | None
+    tokens: float
+    margin: float
+
+
 class Estimate(NamedTuple):
     """Expected input tokens of one request.
 
@@ -60,6 +70,7 @@ class Estimate(NamedTuple):
     ``media``, ``tools``, ``cached``; calibrated.
     most: what the request can cost at all, by its bytes; None where that is not known.
     text: tokens of the text that was not counted exactly, calibrated; most of it is of ``script``.
+    unknown: what the request only names.
     """
 
     tokens: int
@@ -69,6 +80,7 @@ class Estimate(NamedTuple):
     most: int | None = None
     text: float = 0.0
     script: str = GROUPS[0]
+    unknown: tuple[Unknown, ...] = ()
 
 
 def estimate_text(text: str, *, calibration: Calibration = DEFAULT) -> Estimate:
@@ -88,8 +100,9 @@ def estimate_request(
     """Input tokens of a whole request body; never raises, whatever JSON the body holds.
 
     Takes about 0.1 ms per 1,000 characters, up to a million of them: long ones belong in a thread.
-    A response schema costs nothing on models from 2.5 on and is not counted. count_exactly: the
-    model's own tokenizer; the method is then ``exact`` where the request holds text alone.
+    A response schema costs nothing on models from 2.5 on; before, some cost a part of their text.
+    count_exactly: the model's own tokenizer; the method is then ``exact`` where the request holds
+    text alone.
     """
     shape = read_request(body)
     ledger = _Ledger(calibration)
@@ -104,9 +117,14 @@ def estimate_request(
     for file in shape.files:
         counted = media_tokens(file, generation=generation)
         ledger.add("media", counted.tokens, counted.margin)
+        if file.uri:
+            ledger.unknown.append(Unknown(file.uri, file, counted.tokens, counted.margin))
     ledger.add("overhead", _overhead(shape, generation, calibration))
-    if shape.cached:
+    for name in shape.cached:
         ledger.add("cached", CACHED_TOKENS, CACHED_TOKENS)
+        ledger.unknown.append(Unknown(name, None, CACHED_TOKENS, CACHED_TOKENS))
+    if shape.schemas and generation < _FIRST_WITH_OVERHEAD:
+        ledger.add_doubted(map(json_text, shape.schemas))
     return ledger.close()
 
 
@@ -131,7 +149,7 @@ class _Ledger:
 
     __slots__ = (
         "_bytes_left", "_calibration", "_doubt", "_factors", "_groups", "_ordinary", "_parts",
-        "_spare", "_unusual",
+        "_spare", "_unusual", "unknown",
     )  # fmt: skip
 
     def __init__(self, calibration: Calibration) -> None:
@@ -145,6 +163,7 @@ class _Ledger:
         self._bytes_left = 0.0
         self._spare = 0.0
         self._doubt = 0.0
+        self.unknown: list[Unknown] = []
 
     def add(self, part: str, tokens: float, margin: float = 0.0) -> None:
         """Book a part whose margin is known, or needs none."""
@@ -200,6 +219,10 @@ class _Ledger:
             json_tokens * (reserve - calibration.tool_ratio) + doubt * reserve,
         )
 
+    def add_doubted(self, texts: Iterable[str]) -> None:
+        """Reserve for texts of which upstream rarely counts any."""
+        self.add("", 0.0, sum(sum(each.tokens) + each.doubt for each in count_texts(list(texts))))
+
     def close(self) -> Estimate:
         """The estimate; the text's reservation never exceeds its UTF-8 bytes."""
         groups = self._groups
@@ -213,7 +236,8 @@ class _Ledger:
         margin = min(ceil(self._wanted()), room) + spare
         method = "exact" if "text" in parts and parts.keys() <= _EXACT_PARTS else "estimator"
         most = tokens + room + spare
-        return Estimate(tokens, margin, method, MappingProxyType(parts), most, text, script)
+        shown = MappingProxyType(parts)
+        return Estimate(tokens, margin, method, shown, most, text, script, tuple(self.unknown))
 
     def _wanted(self) -> float:
         """The margin of the text alone."""

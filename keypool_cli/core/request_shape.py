@@ -7,27 +7,25 @@ does not have the expected type is ignored: bodies come straight from clients.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final
 
+from keypool_cli.core.json_reading import first_of, list_of, mapping_of, number_of, text_of
 from keypool_cli.core.json_text import json_text
 from keypool_cli.core.media_headers import decode_base64
-from keypool_cli.core.media_tokens import Media
+from keypool_cli.core.media_tokens import Media, is_text
 
-_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 _CONVERSATIONS: Final = ("contents", "content", "messages", "input")
-_KEPT: Final = (
-    "cachedContent",
-    "cached_content",
-    "previousInteractionId",
-    "previous_interaction_id",
-)
+_KEPT: Final = {
+    "cachedContent": "cachedContents/",
+    "cached_content": "cachedContents/",
+    "previousInteractionId": "interactions/",
+    "previous_interaction_id": "interactions/",
+}
 _RESOLUTION_KEYS: Final = ("mediaResolution", "media_resolution", "resolution")
 _TURN_KEYS: Final = frozenset({"parts", "content", "role"})
-_TEXT_TYPES: Final = frozenset(
-    f"application/{name}"
-    for name in ("json", "xml", "rtf", "yaml", "javascript", "x-javascript", "x-python", "x-sh")
-)
+_SCHEMAS: Final = (
+    "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -36,8 +34,8 @@ class RequestShape:
 
     texts: decoded texts, each counted on its own. contents: turns. systems: system instructions.
     tools: each declaration as JSON. files: inline media, and media named by URI.
-    cached: whether it names cached content or an earlier interaction, whose tokens upstream adds to
-    the prompt.
+    cached: cached contents and earlier interactions that it names, whose tokens upstream adds to the
+    prompt. schemas: what answers must look like.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -45,7 +43,8 @@ class RequestShape:
     tools: list[str] = field(default_factory=list)
     contents: int = 0
     systems: int = 0
-    cached: bool = False
+    cached: list[str] = field(default_factory=list)
+    schemas: list[object] = field(default_factory=list)
     resolution: str | None = None
 
 
@@ -60,18 +59,25 @@ def read_request(body: Mapping[str, object]) -> RequestShape:
 def _requests(body: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
     if "contents" in body:
         return (body,)
-    inner = _mapping(body.get("generateContentRequest", body.get("generate_content_request")))
-    several = _list(body.get("requests"))
+    inner = mapping_of(body.get("generateContentRequest", body.get("generate_content_request")))
+    several = list_of(body.get("requests"))
     if inner or several:
-        return filter(None, map(_mapping, [inner, *several]))
+        return filter(None, map(mapping_of, [inner, *several]))
     return (body,)
 
 
 def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
-    config = body.get("generationConfig", body.get("generation_config"))
-    if isinstance(config, dict):
-        shape.resolution = _resolution(config) or shape.resolution
-    shape.cached |= any(body.get(name) and isinstance(body[name], str) for name in _KEPT)
+    _read_config(body, shape)
+    for name, collection in _KEPT.items():
+        if name in body and (kept := text_of(body[name])):
+            shape.cached.append(collection + kept.removeprefix(collection))
+    _read_spoken(body, shape)
+    if "tools" in body:
+        for tool in list_of(body["tools"]):
+            shape.tools.extend(_declarations(mapping_of(tool)))
+
+
+def _read_spoken(body: Mapping[str, object], shape: RequestShape) -> None:
     system = body.get("systemInstruction", body.get("system_instruction"))
     if system:
         shape.systems += 1
@@ -80,48 +86,54 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
         if name in body:
             for turn in _turns(body[name]):
                 _read_turn(turn, shape)
-    if "tools" in body:
-        for tool in _list(body["tools"]):
-            shape.tools.extend(_declarations(_mapping(tool)))
+
+
+def _read_config(body: Mapping[str, object], shape: RequestShape) -> None:
+    config = mapping_of(body.get("generationConfig", body.get("generation_config")))
+    if config:
+        shape.resolution = _resolution(config) or shape.resolution
+        shape.schemas += [config[name] for name in _SCHEMAS if config.get(name)]
+    if "response_format" in body:
+        shape.schemas.append(mapping_of(body["response_format"]).get("json_schema"))
 
 
 def _turns(value: object) -> list[object]:
     """A conversation as a list of turns; loose parts side by side are one turn."""
     if isinstance(value, list):
         return [{"parts": value}] if value and all(map(_is_loose_part, value)) else value
-    return [value] if isinstance(value, str) or _mapping(value) else []
+    return [value] if isinstance(value, str) or mapping_of(value) else []
 
 
 def _is_loose_part(value: object) -> bool:
-    return bool(_mapping(value)) and _TURN_KEYS.isdisjoint(value)  # type: ignore[arg-type]  # a dict
+    return bool(mapping_of(value)) and _TURN_KEYS.isdisjoint(value)  # type: ignore[arg-type]  # a dict
 
 
 def _read_turn(turn: object, shape: RequestShape) -> None:
-    item = _mapping(turn)
+    item = mapping_of(turn)
     if item.get("role") in ("system", "developer"):
         shape.systems += 1
     elif item or isinstance(turn, str):
         shape.contents += 1
     _read_parts(_parts_of(turn), shape)
     if "tool_calls" in item:
-        for call in _list(item["tool_calls"]):
-            shape.texts.append(json_text(_mapping(call).get("function")))
+        for call in list_of(item["tool_calls"]):
+            shape.texts.append(json_text(mapping_of(call).get("function")))
 
 
 def _parts_of(turn: object) -> list[object]:
     if not isinstance(turn, dict):
-        return [turn] if isinstance(turn, str) else _list(turn)
+        return [turn] if isinstance(turn, str) else list_of(turn)
     parts = turn.get("parts", turn.get("content"))
     if isinstance(parts, list):
         return parts
     if parts is None:
         return [turn] if turn else []
-    return [parts] if isinstance(parts, str) or _mapping(parts) else []
+    return [parts] if isinstance(parts, str) or mapping_of(parts) else []
 
 
 def _read_parts(parts: list[object], shape: RequestShape) -> None:
     for part in parts:
-        item = {"text": part} if isinstance(part, str) else _mapping(part)
+        item = {"text": part} if isinstance(part, str) else mapping_of(part)
         text = item.get("text")
         if text and isinstance(text, str):
             shape.texts.append(text)
@@ -142,52 +154,58 @@ def _read_json(value: object, _part: Mapping[str, object], shape: RequestShape) 
 
 def _read_response(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     """What a function answered, which may hold files."""
-    parts = _list(_mapping(value).get("parts"))
+    parts = list_of(mapping_of(value).get("parts"))
     _read_parts(parts, shape)
-    bare = {k: v for k, v in _mapping(value).items() if k != "parts"} if parts else value
+    bare = {k: v for k, v in mapping_of(value).items() if k != "parts"} if parts else value
     _read_json(bare, part, shape)
 
 
 def _read_result(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     """What a function of interactions answered: typed parts, or any JSON."""
-    if isinstance(value, list) and all("type" in _mapping(each) for each in value):
+    if isinstance(value, list) and all("type" in mapping_of(each) for each in value):
         _read_parts(value, shape)
     else:
         _read_json(value, part, shape)
 
 
 def _read_blob(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
-    blob = _mapping(value)
-    data, mime_type = blob.get("data"), _text(_get(blob, "mimeType", "mime_type"))
+    blob = mapping_of(value)
+    data, mime_type = blob.get("data"), text_of(first_of(blob, "mimeType", "mime_type"))
     if isinstance(data, str):
         _add_file(mime_type, data, part, shape)
 
 
 def _read_file(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
-    mime_type = _text(_get(_mapping(value), "mimeType", "mime_type")) or "video/*"
-    _add_file(mime_type, None, part, shape)
+    file = mapping_of(value)
+    mime_type = text_of(first_of(file, "mimeType", "mime_type")) or "video/*"
+    _add_file(mime_type, None, part, shape, uri=text_of(first_of(file, "fileUri", "file_uri")))
 
 
 def _read_url(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
-    url = value if isinstance(value, str) else _text(_get(_mapping(value), "url", "file_data"))
+    url = (
+        value
+        if isinstance(value, str)
+        else text_of(first_of(mapping_of(value), "url", "file_data"))
+    )
     header, comma, data = url.partition(",")
     if url.startswith("data:") and comma:
         _add_file(header[5:].partition(";")[0], data, part, shape)
     elif url:
-        _add_file("image/*", None, part, shape)
+        _add_file("image/*", None, part, shape, uri=url)
 
 
 def _read_audio(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
-    _add_file("audio/*", _text(_mapping(value).get("data")) or None, part, shape)
+    _add_file("audio/*", text_of(mapping_of(value).get("data")) or None, part, shape)
 
 
 def _read_typed(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     """An interactions part: {"type": "image", "data" or "uri", "mime_type"}."""
-    kind = _text(value)
+    kind = text_of(value)
     if kind in ("image", "audio", "video", "document") and part.keys() & {"data", "uri"}:
         default = "application/pdf" if kind == "document" else f"{kind}/*"
-        mime_type = _text(_get(part, "mimeType", "mime_type")) or default
-        _add_file(mime_type, _text(part.get("data")) or None, part, shape)
+        mime_type = text_of(first_of(part, "mimeType", "mime_type")) or default
+        data = text_of(part.get("data")) or None
+        _add_file(mime_type, data, part, shape, uri=text_of(part.get("uri")))
 
 
 _Reader = Callable[[object, Mapping[str, object], RequestShape], None]
@@ -208,82 +226,55 @@ _PART_READERS: Final[Mapping[str, _Reader]] = {
 
 
 def _add_file(
-    mime_type: str, data: str | None, part: Mapping[str, object], shape: RequestShape
+    mime_type: str,
+    data: str | None,
+    part: Mapping[str, object],
+    shape: RequestShape,
+    *,
+    uri: str = "",
 ) -> None:
     mime_type = mime_type.partition(";")[0].strip().lower()
-    if data is not None and _is_text(mime_type):
+    if data is not None and is_text(mime_type):
         shape.texts.append(decode_base64(data).decode("utf-8", "replace"))
         return
-    video = _mapping(_get(part, "videoMetadata", "video_metadata"))
+    video = mapping_of(first_of(part, "videoMetadata", "video_metadata"))
     shape.files.append(
         Media(
             mime_type,
             data,
             resolution=_resolution(part) or shape.resolution,
             seconds=_clip_seconds(video),
-            fps=_number(video.get("fps")) or 1.0,
+            fps=number_of(video.get("fps")) or 1.0,
+            uri=uri,
         )
     )
 
 
-def _is_text(mime_type: str) -> bool:
-    return mime_type.startswith("text/") or mime_type in _TEXT_TYPES or mime_type.endswith("+xml")
-
-
 def _clip_seconds(video: Mapping[str, object]) -> float | None:
-    start = _offset(_get(video, "startOffset", "start_offset"))
-    end = _offset(_get(video, "endOffset", "end_offset"))
+    start = _offset(first_of(video, "startOffset", "start_offset"))
+    end = _offset(first_of(video, "endOffset", "end_offset"))
     return end - start if end > start else None
 
 
 def _offset(value: object) -> float:
     """Seconds of a protobuf duration such as ``"1.5s"``; 0.0 where it is none."""
-    text = _text(value).removesuffix("s")
+    text = text_of(value).removesuffix("s")
     return float(text) if text.replace(".", "", 1).isdecimal() and len(text) < 16 else 0.0
 
 
 def _resolution(holder: Mapping[str, object]) -> str | None:
     if holder.keys().isdisjoint(_RESOLUTION_KEYS):
         return None
-    level = _get(holder, *_RESOLUTION_KEYS)
+    level = first_of(holder, *_RESOLUTION_KEYS)
     if isinstance(level, dict):
         level = level.get("level")
-    name = _text(level).lower().removeprefix("media_resolution_")
+    name = text_of(level).lower().removeprefix("media_resolution_")
     return name if name in ("low", "medium", "high", "ultra_high") else None
 
 
 def _declarations(tool: Mapping[str, object]) -> Iterator[str]:
-    declared = _list(_get(tool, "functionDeclarations", "function_declarations"))
+    declared = list_of(first_of(tool, "functionDeclarations", "function_declarations"))
     if declared:
         yield from map(json_text, declared)
     elif tool:
         yield json_text(tool.get("function", tool))
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    # Decoded JSON holds dicts only; asking for Mapping would cost as much as counting the text.
-    return value if isinstance(value, dict) else _NOTHING
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: object) -> float | None:
-    """A number, which protobuf's JSON takes as a string, too; None unless it is above zero."""
-    if isinstance(value, str) and len(value) < 16 and value.replace(".", "", 1).isdecimal():
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if 0 < value <= 1000 else None
-
-
-def _get(holder: Mapping[str, object], *names: str) -> object:
-    for name in names:
-        if name in holder:
-            return holder[name]
-    return None

@@ -7,12 +7,13 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.json_text import json_text
+from keypool_cli.core.known_sizes import UNTOLD, Size, with_sizes
 from keypool_cli.daemon.json_bodies import decoded
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.estimating import LARGE, Estimates
 from keypool_cli.upstream.calls import LONGEST_NAME, Call, Cost, Family
-from keypool_cli.upstream.names import may_mention, maybe_own, mentioned
+from keypool_cli.upstream.names import may_mention, maybe_own, meant, mentioned
 
 MOST_REQUESTS = 100
 """Upstream takes no larger batch of embeddings."""
@@ -40,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     estimate: where tokens come from; None for a call that costs none. mentions: names of what only
     one project has. maybe_own: of what one project has if it is not Google's own. passing: nothing
-    that the call makes is kept upstream.
+    that the call makes is kept upstream. unmeasured: a cache whose tokens are not known.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
     mentions: tuple[str, ...] = ()
     passing: bool = False
     maybe_own: tuple[str, ...] = ()
+    unmeasured: str = ""
 
 
 def _free(call: Call, body: bytes) -> Wanted:
@@ -81,6 +83,22 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
         mentions=_mentions(request, body),
         passing=request.get("store") is False,
         maybe_own=_maybe_own(call, request),
+    )
+
+
+def measured(wanted: Wanted, sizes: Mapping[str, Size]) -> Wanted:
+    """The same, once it is known how large what it names is. sizes: by name."""
+    guessed = wanted.estimate
+    if guessed is None or not guessed.unknown:
+        return wanted
+    told = {each.name: sizes.get(meant(each.name) or "", UNTOLD) for each in guessed.unknown}
+    estimate = with_sizes(guessed, told, model=wanted.model)
+    caches = [each.name for each in estimate.unknown if each.name.startswith("cachedContents/")]
+    return msgspec.structs.replace(
+        wanted,
+        estimate=estimate,
+        tokens=max(estimate.tokens + estimate.margin, 1),
+        unmeasured=caches[0] if len(caches) == 1 else "",
     )
 
 

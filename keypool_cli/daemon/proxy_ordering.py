@@ -7,11 +7,11 @@ from time import monotonic
 
 import msgspec
 
-from keypool_cli.core.model import Pool, Project
+from keypool_cli.core.model import Pool
 from keypool_cli.daemon.auth import Auth, Caller, pool_of
 from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.proxy_body import METHODS, read_plain
-from keypool_cli.daemon.proxy_demand import Wanted, wanted_of
+from keypool_cli.daemon.proxy_demand import Wanted, measured, wanted_of
 from keypool_cli.daemon.proxy_request import (
     deadline_s,
     name_in,
@@ -26,7 +26,7 @@ from keypool_cli.http.rsgi import Exchange, Headers, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.proxying import Attempt, Order
-from keypool_cli.service.resources import Resources
+from keypool_cli.service.resources import Held, Resources
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.calls import WHOLE, Call, Cost, Family, Touch
 from keypool_cli.upstream.headers import to_upstream
@@ -121,11 +121,11 @@ class Ordering:
         now = monotonic()
         deadline = now + deadline_s(headers)
         session = session_of(headers) or _session(asked.caller, wanted)
-        only, prefer = None, ""
+        held, prefer = None, ""
         if wanted.mentions or wanted.maybe_own or call.touch:
-            only = await self._holder(asked, wanted)
-        if only is not None:
-            prefer = str(only.id)
+            held = await self._holder(asked, wanted)
+        if held is not None:
+            prefer, wanted = str(held.project.id), measured(wanted, held.sizes)
         elif session or call.touch:
             prefer = await self._preferred(asked, session)
         return Order(
@@ -145,7 +145,8 @@ class Ordering:
             prefer=prefer,
             bearer=call.family is _OPENAI,
             whole=call.verb in WHOLE,
-            only=only,
+            only=held.project if held is not None else None,
+            unmeasured=wanted.unmeasured,
             makes=_may_make(call, asked.scope.method),
         )
 
@@ -155,14 +156,14 @@ class Ordering:
         if attempt.told is None:
             await self._affinity.keep(order.pool, order.session, project.id)
 
-    async def _holder(self, asked: Asked, wanted: Wanted) -> Project | None:
+    async def _holder(self, asked: Asked, wanted: Wanted) -> Held | None:
         """The one project that has what a call is about; None where any will do."""
         names = [*wanted.mentions, *_own(asked.call)]
         if wanted.maybe_own:
             names += await self._resources.known(wanted.maybe_own, asked.pool)
         if not names:
             return None
-        return await self._resources.project_of(names, asked.pool, asked.caller.client)
+        return await self._resources.holder(names, asked.pool, asked.caller.client)
 
     async def _preferred(self, asked: Asked, session: str) -> str:
         call, client = asked.call, asked.caller.client

@@ -52,9 +52,10 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     proxying = Proxying(forwarder, url, egress)
     observing = Observing(watch, waiting, settling)
     free_use = FreeUse(watch, observing)
-    tickets: Tickets = {Cost.SPENDS: Leases(leasing, closing, estimating), Cost.FREE: free_use}
-    affinity = Affinity(ports, watch)
     resources = Resources(ports, watch, Finding(watch, forwarder, egress, observing, url))
+    leases = Leases(leasing, closing, estimating, resources.measure_later)
+    tickets: Tickets = {Cost.SPENDS: leases, Cost.FREE: free_use}
+    affinity = Affinity(ports, watch)
     ordering = Ordering(watch, auth, affinity, resources, estimating, bodies)
     noting = Noting(resources)
     uploads = Uploads(ports, watch, forwarder, egress)

@@ -6,6 +6,7 @@ from time import time
 
 import msgspec
 
+from keypool_cli.core.known_sizes import UNTOLD, Size
 from keypool_cli.core.model import Project
 from keypool_cli.daemon.resources_stream import NamedStream
 from keypool_cli.http.message import UNREADABLE
@@ -15,6 +16,7 @@ from keypool_cli.service.proxying import Attempt, Order
 from keypool_cli.service.resources import Resources
 from keypool_cli.upstream.calls import Call, Touch
 from keypool_cli.upstream.names import named, results_in, root_of
+from keypool_cli.upstream.told_sizes import size_in
 
 _DAY_S = 24 * 3600
 _AFTER_ITS_END_S = 30 * _DAY_S
@@ -82,7 +84,8 @@ class Noting:
         told = _told(body)
         name = _name(told, among) if told is not None else None
         if told is not None and name is not None:
-            await self.made(name, project, client_id, until_ms=_until(name, told))
+            size, until_ms = size_in(body), _until(name, told)
+            await self.made(name, project, client_id, until_ms=until_ms, size=size)
         own = named("environments", told.environment_id or "") if told is not None else None
         if own is not None:
             await self.made(own, project, client_id, until_ms=_until(own))
@@ -94,10 +97,16 @@ class Noting:
             await self.note_made(body, project, client_id, among="files")
 
     async def made(
-        self, name: str, project: Project, client_id: int | None, *, until_ms: int | None
+        self,
+        name: str,
+        project: Project,
+        client_id: int | None,
+        *,
+        until_ms: int | None,
+        size: Size = UNTOLD,
     ) -> None:
         """Remember a new resource."""
-        await self._resources.keep([Resource(name, project.id, client_id, until_ms)])
+        await self._resources.keep([Resource(name, project.id, client_id, until_ms, size)])
 
     async def _look(self, call: Call, body: bytes, project: Project) -> None:
         """Results belong to whoever made the batch; an end may have been put off."""
@@ -109,8 +118,8 @@ class Noting:
             await self._resources.keep(found, made=False)
         elif call.resource.startswith("cachedContents/"):
             client_id = await self._resources.owner(call.resource, project)
-            until_ms = _until(call.resource, _told(body))
-            await self.made(call.resource, project, client_id, until_ms=until_ms)
+            until_ms, size = _until(call.resource, _told(body)), size_in(body)
+            await self.made(call.resource, project, client_id, until_ms=until_ms, size=size)
 
 
 def _is_events(passage: StreamedPassage) -> bool:

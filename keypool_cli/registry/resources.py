@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import delete, false, or_, select
+from sqlalchemy import Row, delete, false, or_, select, update
 
+from keypool_cli.core.known_sizes import UNTOLD, Size
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import chunks
 from keypool_cli.registry.tables import present, projects, resources
@@ -16,13 +18,14 @@ class Resource:
     """A file, a cache, a batch, …; name: upstream's, such as ``files/abc``.
 
     client_id: who made it; None when that was not done through keypool. until_at_ms: when it is
-    surely gone upstream; None: nobody knows.
+    surely gone upstream; None: nobody knows. size: as far as upstream told.
     """
 
     name: str
     project_id: int
     client_id: int | None = None
     until_at_ms: int | None = None
+    size: Size = UNTOLD
 
 
 class Resources:
@@ -40,7 +43,7 @@ class Resources:
                 for some in chunks(names)
                 for row in connection.execute(query.where(resources.c.name.in_(some)))
             ]
-        return [Resource(row.name, row.project_id, row.client_id, row.until_at_ms) for row in rows]
+        return list(map(_resource, rows))
 
     def made_by(self, client_id: int, collection: str) -> dict[int, set[str]]:
         """The names in one collection that a client made, by project."""
@@ -82,12 +85,31 @@ class Resources:
             connection.execute(delete(resources).where(resources.c.until_at_ms < now_ms))
             ids = projects.c.id.in_({each.project_id for each in found})
             known = set(connection.scalars(select(projects.c.id).where(ids, present)))
-            rows = [{**asdict(each), "at_ms": now_ms} for each in found if each.project_id in known]
+            rows = [_row(each, now_ms) for each in found if each.project_id in known]
             newer = None if made else lambda _: false()
             upsert(connection, resources, rows, key=("name", "project_id"), newer=newer)
+
+    def measure(self, name: str, project_id: int, tokens: int) -> None:
+        """Remember what one adds to a prompt, as an answer told; what is known already stays."""
+        here = (resources.c.name == name) & (resources.c.project_id == project_id)
+        with self._database.write() as connection:
+            connection.execute(
+                update(resources).where(here, resources.c.tokens.is_(None)).values(tokens=tokens)
+            )
 
     def forget(self, name: str, project_id: int) -> None:
         """Forget one: it has been deleted upstream."""
         here = (resources.c.name == name) & (resources.c.project_id == project_id)
         with self._database.write() as connection:
             connection.execute(delete(resources).where(here))
+
+
+def _resource(row: Row[Any]) -> Resource:
+    size = Size(row.tokens, row.mime_type, row.size_bytes, row.seconds)
+    return Resource(row.name, row.project_id, row.client_id, row.until_at_ms, size)
+
+
+def _row(each: Resource, at_ms: int) -> dict[str, object]:
+    row = asdict(each)
+    size = row.pop("size")
+    return {**row, **size, "at_ms": at_ms}

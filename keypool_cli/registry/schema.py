@@ -13,7 +13,7 @@ from keypool_cli.registry.database import Database, errors_as_ours
 from keypool_cli.registry.file_lock import file_lock
 from keypool_cli.registry.patience import in_no_hurry
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration's revision; revisions are numbers that sort as text."""
 
 _ADVISORY_LOCK = 0x6B657970  # "keyp": any number, the same in every keypool

@@ -213,6 +213,10 @@ resources = Table(  # what upstream keeps in one project: files, caches, batches
     Column("client_id", ForeignKey(clients.c.id)),  # who made it; empty: not through keypool
     Column("at_ms", BigInteger, nullable=False),
     Column("until_at_ms", BigInteger, index=True),  # surely gone upstream by then
+    Column("tokens", BigInteger),  # that it adds to a prompt; this and the rest as upstream told
+    Column("mime_type", Text),
+    Column("size_bytes", BigInteger),
+    Column("seconds", Float),
     Index(None, "client_id", "at_ms"),
     Index(None, "project_id"),
 )

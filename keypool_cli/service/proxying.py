@@ -49,7 +49,7 @@ class Order(msgspec.Struct, frozen=True):
     without any credential. session: what keeps to one project; prefer: the id of that project, as
     text. bearer: the key goes as a bearer token, as the OpenAI-compatible paths want it. whole:
     the answer is one object, of use to the client only when all of it is there. only: the project
-    that has what the call names. makes: upstream keeps what the call makes, so it is sent again
+    that has what the call names; unmeasured: a cache of those whose tokens are not known. makes: upstream keeps what the call makes, so it is sent again
     only where an answer tells that nothing was made. A body in parts is sent once: it cannot be
     had again.
     """
@@ -71,6 +71,7 @@ class Order(msgspec.Struct, frozen=True):
     bearer: bool = False
     whole: bool = False
     only: Project | None = None
+    unmeasured: str = ""
     makes: bool = False
 
     def __repr__(self) -> str:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
+from keypool_cli.core.known_sizes import Size
 from keypool_cli.core.model import Client, Pool, Project
 from keypool_cli.errors import ConflictError, NotPermittedError, UnreachableError
 from keypool_cli.registry.resources import Resource
@@ -38,6 +40,13 @@ def isolated(pool: Pool, client: Client | None) -> bool:
     return client is not None and not pool.shared_resources
 
 
+class Held(NamedTuple):
+    """The project that has what a request names, and its sizes by name, as far as they are known."""
+
+    project: Project
+    sizes: Mapping[str, Size]
+
+
 class Resources:
     """Knows every resource's project, on every daemon alike."""
 
@@ -49,22 +58,27 @@ class Resources:
         self._catching_up: set[asyncio.Task[None]] = set()
 
     async def project_of(self, names: Sequence[str], pool: Pool, client: Client | None) -> Project:
-        """The one project that all of them are in.
+        """The one project that all of them are in. Raises what ``holder`` raises."""
+        return (await self.holder(names, pool, client)).project
+
+    async def holder(self, names: Sequence[str], pool: Pool, client: Client | None) -> Held:
+        """The one project that all of them are in, and how large they are.
 
         Raises ForeignResourceError for one that is not the client's, or is nowhere in the pool;
         ConflictError when they are in several projects.
         """
         known = await self._known(names, pool)
-        places: dict[str, int] = {}
+        places: dict[str, Resource] = {}
         for name in names:
             here = [each for each in known if each.name == name]
             places[name] = await self._place(name, here, pool, client)
-        if len(set(places.values())) > 1:
-            raise self._apart(places)
-        project = self._watch.configured.catalog.projects.get(places[names[0]])
+        projects = {name: each.project_id for name, each in places.items()}
+        if len(set(projects.values())) > 1:
+            raise self._apart(projects)
+        project = self._watch.configured.catalog.projects.get(projects[names[0]])
         if project is None:
             raise ForeignResourceError(names[0])
-        return project
+        return Held(project, {name: each.size for name, each in places.items()})
 
     async def known(self, names: Sequence[str], pool: Pool) -> list[str]:
         """Those that keypool knows; nobody is asked for others, for they may be Google's own."""
@@ -99,9 +113,15 @@ class Resources:
             log.warning("resources are remembered later: %s", err)
             self._late.append((found, made))
             if len(self._late) == 1:
-                task = asyncio.create_task(self._catch_up())
-                self._catching_up.add(task)
-                task.add_done_callback(self._catching_up.discard)
+                self._start(self._catch_up())
+
+    def measure_later(self, name: str, project: Project, tokens: int) -> None:
+        """An answer told what a cache adds to a prompt; other daemons learn it from the registry."""
+        self._start(self._measure(name, project, tokens))
+
+    async def _measure(self, name: str, project: Project, tokens: int) -> None:
+        with suppress(UnreachableError, ConflictError):  # the next answer tells it again
+            await self._ports.call(self._ports.registry.resources.measure, name, project.id, tokens)
 
     async def forget(self, name: str, project: Project) -> None:
         """A resource was deleted; while the database is away, upstream goes on telling so."""
@@ -112,26 +132,31 @@ class Resources:
         """Wait for what is under way."""
         await finish(self._catching_up, "which project and client resources belong to")
 
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._catching_up.add(task)
+        task.add_done_callback(self._catching_up.discard)
+
     async def _known(self, names: Sequence[str], pool: Pool) -> list[Resource]:
         found = await self._ports.call(self._ports.registry.resources.find, names)
         return [each for each in found if each.project_id in pool.project_ids]
 
     async def _place(
         self, name: str, here: Sequence[Resource], pool: Pool, client: Client | None
-    ) -> int:
+    ) -> Resource:
         if here:
             own = [each for each in here if client and each.client_id == client.id]
             open_to_all = [
                 each for each in here if each.client_id is None or not isolated(pool, client)
             ]
             for each in (*own, *open_to_all):
-                return each.project_id
+                return each
             raise ForeignResourceError(name)
-        project_id = await self._finding.find(name, pool)
-        if project_id is None:
+        found = await self._finding.find(name, pool)
+        if found is None:
             raise ForeignResourceError(name)
-        await self.keep([Resource(name, project_id)], made=False)
-        return project_id
+        await self.keep([found], made=False)
+        return found
 
     def _apart(self, places: dict[str, int]) -> ConflictError:
         projects = self._watch.configured.catalog.projects

@@ -1,11 +1,13 @@
 """Where the proxy's attempts come from: leases for calls that spend quota, any project for others."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 
 from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secret
+from keypool_cli.core.usage import is_count
 from keypool_cli.errors import KeypoolError, UnreachableError
 from keypool_cli.service.closing import CLIENT_CLOSED, Closing
 from keypool_cli.service.configured import Configured
@@ -18,12 +20,20 @@ from keypool_cli.service.proxying import Order, shut
 from keypool_cli.service.settling import Report
 from keypool_cli.service.watch import Watch
 
+Measure = Callable[[str, Project, int], None]
+"""Remembers how many tokens a cache of a project adds to a prompt."""
+
 
 class LeaseTicket:
     """One lease: one attempt, settled with its outcome."""
 
     def __init__(
-        self, lease: Lease, order: Order, closing: Closing, estimating: Estimating
+        self,
+        lease: Lease,
+        order: Order,
+        closing: Closing,
+        estimating: Estimating,
+        measure: Measure,
     ) -> None:
         self.project = lease.project
         self.secret = lease.secret
@@ -32,6 +42,7 @@ class LeaseTicket:
         self._closing = closing
         self._estimating = estimating
         self._id = lease.lease_id
+        self._measure, self._unmeasured = measure, order.unmeasured
         closing.holding.hold(lease.lease_id)
         self._guess = None
         if order.estimate is not None:
@@ -50,6 +61,10 @@ class LeaseTicket:
         end = passage.ending()
         if end.error is None and end.usage is not None and self._guess is not None:
             self._estimating.learn(self._guess, end.usage)
+        if self._unmeasured and end.usage is not None:
+            tokens = end.usage.get("cachedContentTokenCount")
+            if is_count(tokens) and tokens:
+                self._measure(self._unmeasured, self.project, tokens)
         self._closing.later(
             Report(self._id, self._client, passage.status, end.usage, end.error, witnessed=True)
         )
@@ -58,10 +73,13 @@ class LeaseTicket:
 class Leases:
     """Tickets of calls that spend quota."""
 
-    def __init__(self, leasing: Leasing, closing: Closing, estimating: Estimating) -> None:
+    def __init__(
+        self, leasing: Leasing, closing: Closing, estimating: Estimating, measure: Measure
+    ) -> None:
         self._leasing = leasing
         self._closing = closing
         self._estimating = estimating
+        self._measure = measure
 
     async def ticket(self, order: Order, refused: frozenset[int]) -> LeaseTicket:
         """Lease a key of a project that has not refused the call. Raises what leasing raises."""
@@ -71,7 +89,7 @@ class Leases:
             if order.only is not None:
                 raise _holder_shut(order.pool, order.only) from None
             raise
-        return LeaseTicket(lease, order, self._closing, self._estimating)
+        return LeaseTicket(lease, order, self._closing, self._estimating, self._measure)
 
     def _request(self, order: Order, refused: frozenset[int]) -> LeaseRequest:
         return LeaseRequest(

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from dataclasses import replace
 
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.faults import Fault
@@ -10,7 +11,7 @@ from keypool_cli.simulator.reply import answers, in_chunks, reply_to, usage
 from keypool_cli.simulator.request import read_body, read_json, read_prompt
 from keypool_cli.simulator.scripted import Shape, refusal_of, shape_of
 from keypool_cli.simulator.sending import array_frames, send_stream, send_whole, sse_frames
-from keypool_cli.simulator.shelf import check_mentions
+from keypool_cli.simulator.shelf import cached_tokens, check_mentions
 from keypool_cli.simulator.state import Project, State
 from keypool_cli.simulator.tokens import Counted, count_prompt
 
@@ -53,7 +54,8 @@ def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) ->
 def _read(state: State, project: Project, body: bytes) -> Counted:
     asked = read_json(body)
     check_mentions(project.shelf, asked)
-    counted = count_prompt(read_prompt(asked), state.count_text)
+    cached = cached_tokens(project.shelf, asked)
+    counted = replace(count_prompt(read_prompt(asked), state.count_text), cached_tokens=cached)
     if counted.tokens > MOST_TOKENS:
         raise invalid_argument(
             f"The input token count ({counted.tokens}) exceeds the maximum number of tokens "

@@ -32,7 +32,9 @@ def reply_to(prompt: Prompt) -> str:
 
 def usage(counted: Counted, candidates: int) -> Json:
     """The usageMetadata of an answer of ``candidates`` tokens."""
+    cached = {"cachedContentTokenCount": counted.cached_tokens} if counted.cached_tokens else {}
     return {
+        **cached,
         "promptTokenCount": counted.tokens,
         "candidatesTokenCount": candidates,
         "totalTokenCount": counted.tokens + candidates,

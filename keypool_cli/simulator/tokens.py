@@ -44,16 +44,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A prompt with its tokens; media parts have one flat price each."""
+    """A prompt with its tokens; media parts have one flat price each, a cache what it holds."""
 
     prompt: Prompt
     text_tokens: int
     media_tokens: int
+    cached_tokens: int = 0
 
     @property
     def tokens(self) -> int:
         """All input tokens."""
-        return self.text_tokens + self.media_tokens
+        return self.text_tokens + self.media_tokens + self.cached_tokens
 
 
 def count_prompt(prompt: Prompt, count_text: CountText) -> Counted:

@@ -114,6 +114,11 @@ def mentioned(body: object) -> list[str]:
     return list(found)
 
 
+def meant(text: str) -> str | None:
+    """The root that a URI or a whole name means: of a file, a cache, or an interaction."""
+    return root_of(unquote(text)) or _file(text)
+
+
 def maybe_own(request: Mapping[str, object]) -> tuple[str, ...]:
     """The agents and environments that an interaction or an agent is made with.
 

@@ -32,6 +32,7 @@ _NAMES = (
         ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens"),
     ),
     ("toolUsePromptTokenCount", ("toolUsePromptTokenCount", "total_tool_use_tokens")),
+    ("cachedContentTokenCount", ("cachedContentTokenCount", "total_cached_tokens")),
 )
 # Whatever may still become that, once more of it is there.
 _MAY_BECOME_ERROR = re.compile(

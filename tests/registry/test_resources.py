@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import text
 
+from keypool_cli.core.known_sizes import Size
 from keypool_cli.core.model import Secret
 from keypool_cli.errors import NotPermittedError
 from keypool_cli.registry import database, schema
@@ -151,3 +152,15 @@ def _at_first_schema(opened):
         schema.ensure(opened)
     finally:
         schema.HEAD = head
+
+
+def test_a_size_is_kept_and_learned_once(registry, projects, clients):
+    sized = Resource("files/a", projects[0], clients[0], None, Size(None, "text/csv", 9, 1.5))
+    registry.resources.keep([sized, Resource("cachedContents/c", projects[0])], made=True)
+    registry.resources.measure("cachedContents/c", projects[0], 5000)
+    registry.resources.measure("cachedContents/c", projects[0], 6000)
+    found = registry.resources.find(["files/a", "cachedContents/c"])
+    assert {each.name: each.size for each in found} == {
+        "files/a": sized.size,
+        "cachedContents/c": Size(tokens=5000),
+    }
