@@ -18,6 +18,10 @@ from keypool_cli.upstream.calls import Call, Touch
 from keypool_cli.upstream.names import named, results_in, root_of
 from keypool_cli.upstream.told_sizes import size_in
 
+_JSON = "application/json"
+_LARGEST_FILE = 64 * 1024
+"""Bytes of an answer that describes a file."""
+
 _DAY_S = 24 * 3600
 _AFTER_ITS_END_S = 30 * _DAY_S
 """A cache's end may be put off; what ends and cannot be put off is forgotten late too."""
@@ -75,7 +79,15 @@ class Noting:
             await self._resources.forget(call.resource, project)
         elif call.touch is Touch.WATCH or order.method == "PATCH":
             await self._look(call, await passage.held(), project)
+        elif call.resource.startswith("files/") and _is_small_json(passage):
+            self._measure(call.resource, await passage.held(), project)
         return passage
+
+    def _measure(self, name: str, body: bytes, project: Project) -> None:
+        """How long a clip is, upstream knows only some time after its upload."""
+        size = size_in(body)
+        if size.seconds is not None:
+            self._resources.measure_later(name, project, size)
 
     async def note_made(
         self, body: bytes, project: Project, client_id: int | None, *, among: str
@@ -120,6 +132,11 @@ class Noting:
             client_id = await self._resources.owner(call.resource, project)
             until_ms, size = _until(call.resource, _told(body)), size_in(body)
             await self.made(call.resource, project, client_id, until_ms=until_ms, size=size)
+
+
+def _is_small_json(passage: Passage) -> bool:
+    is_json = ("content-type", _JSON) in [(n, v.partition(";")[0]) for n, v in passage.headers]
+    return is_json and passage.length is not None and passage.length <= _LARGEST_FILE
 
 
 def _is_events(passage: StreamedPassage) -> bool:

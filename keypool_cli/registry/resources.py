@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, false, or_, select, update
+from sqlalchemy import Row, delete, false, func, or_, select, update
 
 from keypool_cli.core.known_sizes import UNTOLD, Size
 from keypool_cli.registry.database import Database
@@ -89,13 +89,16 @@ class Resources:
             newer = None if made else lambda _: false()
             upsert(connection, resources, rows, key=("name", "project_id"), newer=newer)
 
-    def measure(self, name: str, project_id: int, tokens: int) -> None:
-        """Remember what one adds to a prompt, as an answer told; what is known already stays."""
+    def measure(self, name: str, project_id: int, size: Size) -> None:
+        """Remember how large one is, as an answer told; what is known already stays."""
         here = (resources.c.name == name) & (resources.c.project_id == project_id)
+        told = {
+            field: func.coalesce(resources.c[field], value)
+            for field, value in asdict(size).items()
+            if value is not None
+        }
         with self._database.write() as connection:
-            connection.execute(
-                update(resources).where(here, resources.c.tokens.is_(None)).values(tokens=tokens)
-            )
+            connection.execute(update(resources).where(here).values(told))
 
     def forget(self, name: str, project_id: int) -> None:
         """Forget one: it has been deleted upstream."""

@@ -115,13 +115,13 @@ class Resources:
             if len(self._late) == 1:
                 self._start(self._catch_up())
 
-    def measure_later(self, name: str, project: Project, tokens: int) -> None:
-        """An answer told what a cache adds to a prompt; other daemons learn it from the registry."""
-        self._start(self._measure(name, project, tokens))
+    def measure_later(self, name: str, project: Project, size: Size) -> None:
+        """An answer told how large one is; other daemons learn it from the registry."""
+        self._start(self._measure(name, project, size))
 
-    async def _measure(self, name: str, project: Project, tokens: int) -> None:
+    async def _measure(self, name: str, project: Project, size: Size) -> None:
         with suppress(UnreachableError, ConflictError):  # the next answer tells it again
-            await self._ports.call(self._ports.registry.resources.measure, name, project.id, tokens)
+            await self._ports.call(self._ports.registry.resources.measure, name, project.id, size)
 
     async def forget(self, name: str, project: Project) -> None:
         """A resource was deleted; while the database is away, upstream goes on telling so."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 
+from keypool_cli.core.known_sizes import Size
 from keypool_cli.core.model import Key, KeyState, MarkKind, Pool, Project, Secret
 from keypool_cli.core.usage import is_count
 from keypool_cli.errors import KeypoolError, UnreachableError
@@ -20,8 +21,8 @@ from keypool_cli.service.proxying import Order, shut
 from keypool_cli.service.settling import Report
 from keypool_cli.service.watch import Watch
 
-Measure = Callable[[str, Project, int], None]
-"""Remembers how many tokens a cache of a project adds to a prompt."""
+Measure = Callable[[str, Project, Size], None]
+"""Remembers how large something is that a project keeps."""
 
 
 class LeaseTicket:
@@ -64,7 +65,7 @@ class LeaseTicket:
         if self._unmeasured and end.usage is not None:
             tokens = end.usage.get("cachedContentTokenCount")
             if is_count(tokens) and tokens:
-                self._measure(self._unmeasured, self.project, tokens)
+                self._measure(self._unmeasured, self.project, Size(tokens))
         self._closing.later(
             Report(self._id, self._client, passage.status, end.usage, end.error, witnessed=True)
         )

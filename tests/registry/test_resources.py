@@ -157,10 +157,10 @@ def _at_first_schema(opened):
 def test_a_size_is_kept_and_learned_once(registry, projects, clients):
     sized = Resource("files/a", projects[0], clients[0], None, Size(None, "text/csv", 9, 1.5))
     registry.resources.keep([sized, Resource("cachedContents/c", projects[0])], made=True)
-    registry.resources.measure("cachedContents/c", projects[0], 5000)
-    registry.resources.measure("cachedContents/c", projects[0], 6000)
+    registry.resources.measure("cachedContents/c", projects[0], Size(tokens=5000))
+    registry.resources.measure("cachedContents/c", projects[0], Size(tokens=6000, seconds=2.5))
     found = registry.resources.find(["files/a", "cachedContents/c"])
     assert {each.name: each.size for each in found} == {
         "files/a": sized.size,
-        "cachedContents/c": Size(tokens=5000),
+        "cachedContents/c": Size(tokens=5000, seconds=2.5),
     }
