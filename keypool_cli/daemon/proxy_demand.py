@@ -6,6 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from keypool_cli.core.estimator import Estimate
+from keypool_cli.core.json_reading import list_of, mapping_of
 from keypool_cli.core.json_text import json_text
 from keypool_cli.core.known_sizes import UNTOLD, Size, with_sizes
 from keypool_cli.daemon.json_bodies import decoded
@@ -30,6 +31,8 @@ BEGINNING = 64 * 1024
 _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
 _WITH_AGENTS = ("interactions", "agents")
+
+_MODEL_HOLDERS = frozenset({"model", "batch", "requests"})
 
 _FREE = Cost.FREE  # looking it up costs 0.2 us on Python 3.11
 
@@ -57,6 +60,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def _free(call: Call, body: bytes) -> Wanted:
     request = _read(body) if body else {}
+    _check_models(call, request)
     said = request.get("model")
     model = call.model or (said.removeprefix("models/") if isinstance(said, str) else "")
     # An id without its collection is plain text to may_mention.
@@ -70,6 +74,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
     if call.cost is _FREE:
         return _free(call, body)
     request = _read(body)
+    _check_models(call, request)
     model = call.model or _named(request)
     requests = _requests(call, request)
     estimate = _estimate(call, request, model, estimates)
@@ -107,6 +112,20 @@ def _read(body: bytes) -> dict[str, object]:
         return decoded(_body, body)
     except UNREADABLE as err:
         raise UsageError("Invalid JSON payload received. Expected an object.") from err
+
+
+def _check_models(call: Call, request: Mapping[str, object]) -> None:
+    """Raise UsageError where a body names another model than its path does.
+
+    Clients may be held to some models, and quota is each model's own.
+    """
+    if call.model is None or _MODEL_HOLDERS.isdisjoint(request):
+        return
+    several = map(mapping_of, list_of(request.get("requests")))
+    for each in (request, mapping_of(request.get("batch")), *several):
+        said = each.get("model")
+        if said and said not in (call.model, f"models/{call.model}"):
+            raise UsageError(f"the path names the model {call.model}, and the body another")
 
 
 def _mentions(request: Mapping[str, object], body: bytes) -> tuple[str, ...]:
