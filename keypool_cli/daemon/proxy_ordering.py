@@ -35,8 +35,14 @@ from keypool_cli.upstream.headers import to_upstream
 _MAKE, _USE, _OPENAI = Touch.MAKE, Touch.USE, Family.OPENAI
 _ON_ONE = frozenset({Touch.USE, Touch.WATCH, Touch.REMOVE})
 _MAKING = frozenset({Touch.MAKE, Touch.UPLOAD})
+_TELLING = _MAKING | {Touch.WATCH}
+"""Whose answers name what is new, which must be read."""
+
 _COMBINED = frozenset({"files", "cachedContents", "fileSearchStores", "corpora", "tunedModels"})
 """What one request may name several of, so that a client's own belong into one project."""
+
+_JSON = "application/json"
+_OF_BODIES = frozenset({"content-type", "content-encoding"})
 
 Body = bytes | AsyncIterator[bytes] | None
 
@@ -138,7 +144,7 @@ class Ordering:
             wait_until=min(now + wait_s(headers, pool.wait_s), deadline),
             deadline=deadline,
             method=asked.scope.method,
-            target=target_of(asked.scope),
+            target=target_of(asked.scope, whole=call.touch in _TELLING),
             headers=_headers(headers, body),
             body=body,
             session=session,
@@ -189,11 +195,18 @@ def _own(call: Call) -> list[str]:
 
 
 def _headers(headers: Headers, body: Body) -> list[tuple[str, str]]:
-    """The client's headers for upstream; what was unpacked is not called compressed any more."""
+    """The client's headers for upstream.
+
+    A body that was read as JSON is called so, and nothing else: what was unpacked is not compressed
+    any more, and upstream must not read as protobuf or in another charset what we read otherwise.
+    """
     kept = to_upstream(headers.items())
-    if isinstance(body, bytes) and "content-encoding" in headers:
-        return [each for each in kept if each[0] != "content-encoding"]
-    return kept
+    if not isinstance(body, bytes) or (
+        headers.get("content-type") == _JSON and "content-encoding" not in headers
+    ):
+        return kept
+    told = [each for each in kept if each[0] not in _OF_BODIES]
+    return [*told, ("content-type", _JSON)] if body else told
 
 
 def _session(caller: Caller, wanted: Wanted) -> str:

@@ -18,9 +18,12 @@ DEADLINE_S = 600.0
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 # Google's front end takes these beside ``key``: other credentials, and (with a dollar sign)
-# parameters that replace the method and the headers.
-_CREDENTIALS = frozenset({"key", "access_token", "oauth_token"})
+# parameters that replace the method and the headers. A callback would wrap the answer in a script.
+_NOT_FORWARDED = frozenset({"key", "access_token", "oauth_token", "bearer_token", "callback"})
 _HARMLESS_SYSTEM = frozenset({"$alt", "$fields", "$prettyprint"})
+_PARTIAL = frozenset({"fields", "$fields"})
+_ALT = frozenset({"alt", "$alt"})
+_READABLE = frozenset({"", "json", "media", "sse"})
 
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 
@@ -51,13 +54,17 @@ def the_one(tokens: Iterable[str]) -> str | None:
     return next(iter(found), None)
 
 
-def target_of(scope: Scope) -> str:
-    """Path and query for upstream, without any credential."""
+def target_of(scope: Scope, *, whole: bool = False) -> str:
+    """Path and query for upstream, without any credential.
+
+    whole: the answer must not leave anything out. Raises UsageError for a form of answers that
+    cannot be read here.
+    """
     path = _quoted(scope.path)
     query = scope.query_string
     if not query:
         return path
-    kept = [each for each in query.split("&") if each and not _is_ours(each)]
+    kept = [each for each in query.split("&") if each and not _stays_here(each, whole=whole)]
     return f"{path}?{'&'.join(kept)}" if kept else path
 
 
@@ -66,9 +73,18 @@ def _quoted(path: str) -> str:
     return quote(path, safe=_PATH_SAFE)
 
 
-def _is_ours(pair: str) -> bool:
-    name = unquote_plus(pair.partition("=")[0]).strip().lower()
-    return name in _CREDENTIALS or (name.startswith("$") and name not in _HARMLESS_SYSTEM)
+def _stays_here(pair: str, *, whole: bool) -> bool:
+    """Whether a parameter is not forwarded. Some servers also take ``;`` for an ``&``."""
+    for each in pair.split(";"):
+        said, _, value = each.partition("=")
+        name = unquote_plus(said).strip().lower()
+        if name in _NOT_FORWARDED or (whole and name in _PARTIAL):
+            return True
+        if name in _ALT and unquote_plus(value).strip().lower() not in _READABLE:
+            raise UsageError(f"{name}={value[:20]} is not forwarded", hint="ask for json, or sse")
+        if name.startswith("$") and name not in _HARMLESS_SYSTEM:
+            return True
+    return False
 
 
 def wants_sse(scope: Scope) -> bool:

@@ -22,7 +22,8 @@ _HOP_BY_HOP = frozenset(
 
 # What names or proves an identity: upstream gets the key of the lease and nothing else beside it,
 # for it refuses calls with two credentials ("Multiple authentication credentials received"). Its
-# front end would also let x-http-method-override turn one call into another.
+# front end would also let x-http-method-override turn one call into another, and the two headers of
+# its own change answers so that neither names nor keys are found in them.
 _CLIENTS_OWN = frozenset(
     {
         "accept-encoding",
@@ -38,6 +39,8 @@ _CLIENTS_OWN = frozenset(
         "referer",
         "via",
         "x-goog-api-key",
+        "x-goog-encode-response-if-executable",
+        "x-goog-fieldmask",
         "x-goog-iam-authorization-token",
         "x-goog-user-project",
         "x-http-method-override",
@@ -75,8 +78,11 @@ def to_upstream(headers: Iterable[Header]) -> list[Header]:
 
 
 def to_client(headers: Iterable[Header]) -> list[Header]:
-    """Upstream's headers that concern the client."""
-    return _kept(headers, _name_to_client)
+    """Upstream's headers that concern the client.
+
+    A value that is not ASCII arrives empty, and an empty name of a file would be believed.
+    """
+    return [each for each in _kept(headers, _name_to_client) if each[1]]
 
 
 def redirected_here(headers: Iterable[Header], upstream: str) -> list[Header]:

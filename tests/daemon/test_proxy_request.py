@@ -75,10 +75,25 @@ def test_two_credentials_are_one_too_many(other):
         ("$httpMethod=DELETE&%24httpHeaders=a&$alt=json", "?$alt=json"),
         ("pageSize=2&pageToken=a%3Db", "?pageSize=2&pageToken=a%3Db"),
         ("&&", ""),
+        ("a=1;key=x&%62earer_token=x&callback=f", ""),
     ],
 )
 def test_credentials_leave_the_query(query, expected):
     assert target_of(a_scope(query=query)) == "/v1beta/models" + expected
+
+
+@pytest.mark.parametrize(
+    "query", ["alt=proto", "$alt=proto", "alt=json&%61lt=proto", "x;alt=proto"]
+)
+def test_answers_that_cannot_be_read_are_not_asked_for(query):
+    with pytest.raises(UsageError, match="alt=proto is not forwarded"):
+        target_of(a_scope(query=query))
+
+
+def test_an_answer_that_must_be_read_is_asked_for_whole():
+    scope = a_scope(query="fields=a&%24fields=b&alt=json")
+    assert target_of(scope, whole=True) == "/v1beta/models?alt=json"
+    assert target_of(scope) == "/v1beta/models?fields=a&%24fields=b&alt=json"
 
 
 def test_a_path_is_quoted_again():

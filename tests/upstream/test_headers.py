@@ -29,6 +29,8 @@ def test_what_upstream_needs_is_passed_on():
         "Transfer-Encoding",
         "Proxy-Authorization",
         "X-Goog-Api-Key",
+        "X-Goog-FieldMask",
+        "X-Goog-Encode-Response-If-Executable",
         "X-Goog-User-Project",
         "X-HTTP-Method-Override",
         "X-Forwarded-For",
@@ -51,3 +53,8 @@ def test_upstream_cannot_speak_for_keypool():
     assert to_client([("x-keypool-error", "x"), ("set-cookie", "a"), ("x-a", "b")]) == [
         ("x-a", "b")
     ]
+
+
+def test_a_value_that_could_not_be_read_is_not_told_as_empty():
+    headers = [("content-disposition", ""), ("etag", "x")]
+    assert to_client(headers) == [("etag", "x")]
