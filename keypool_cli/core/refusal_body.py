@@ -114,7 +114,7 @@ def _is_error(value: dict[str, object]) -> bool:
 def _parsed(text: object) -> object:
     """The JSON a string holds, a list of them for server-sent events; None for prose."""
     head = text[:_MAX_TEXT].strip() if isinstance(text, str) else ""
-    if head.startswith(("data:", "event:")):
+    if head.startswith(("data:", "event:", "id:", "retry:", ":")):
         lines = head.splitlines()[-_MAX_ITEMS:]
         return [_json(line[5:].strip()) for line in lines if line[:5] == "data:"]
     return _json(head)

@@ -18,9 +18,10 @@ _READ = json.JSONDecoder()
 _USAGE = re.compile(r'"(?:usageMetadata|usage_metadata|usage)"\s*:\s*(?=\{)')
 _ERROR_START = re.compile(r'\{\s*"(?:error"\s*:|event_type"\s*:\s*"error")')
 # None of these goes back (``*+``): what a long answer is made of must not hold the daemon up.
-_NOTHING_MORE = re.compile(r"(?:[\s\],]|event:[^\n]*+|data:\s*+\[DONE\])*+")
+_NOTHING_MORE = re.compile(r"(?:[\s\],]|(?::|event:|id:|retry:)[^\n]*+|data:\s*+\[DONE\])*+")
+# Comments, ids and the like may stand before the first event: upstream's proxies keep lines open so.
 _BEGINS_WITH_ERROR = re.compile(
-    rb"[\s\[]*+(?:event:[^\n]*+\n)?+(?:data:)?+[\s\[]*+"
+    rb"[\s\[]*+(?:(?::|event:|id:|retry:)[^\n]*+\n\s*+)*+(?:data:)?+[\s\[]*+"
     rb'\{\s*+"(?:error"\s*+:|event_type"\s*+:\s*+"error")'
 )
 
@@ -36,7 +37,7 @@ _NAMES = (
 )
 # Whatever may still become that, once more of it is there.
 _MAY_BECOME_ERROR = re.compile(
-    rb"[\s\[]*+(?:event:[^\n]*+(?:\n|\Z))?+(?:[a-z]{0,5}+:?+)?+[\s\[]*+"
+    rb"[\s\[]*+(?:(?::|event:|id:|retry:)[^\n]*+(?:\n|\Z)\s*+)*+(?:[a-z]{0,5}+:?+)?+[\s\[]*+"
     rb'(?:\{\s*+(?:"[a-z_]{0,10}+(?:"\s*+:?+\s*+(?:"[a-z]{0,5}+)?+)?+)?+)?+'
 )
 

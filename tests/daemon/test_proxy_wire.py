@@ -305,14 +305,15 @@ def test_an_error_that_begins_a_stream_moves_the_call_on(pool, upstream):
     assert pool.model(first)["state"] == "cooling"
 
 
+@pytest.mark.parametrize("before", [b"", b": hold on\n\nid: 1\n"], ids=["alone", "after a comment"])
 @pytest.mark.parametrize("cut", [1, 7, 12])
-def test_so_does_one_that_comes_in_pieces(pool, upstream, cut):
+def test_so_does_one_that_comes_in_pieces(pool, upstream, cut, before):
     first, second = add(pool, priority=5), add(pool)
 
     def play(line):
         line.begin()
         if len(upstream.seen) == 1:
-            line.chunk(SPENT_EVENT[:cut])
+            line.chunk(before + SPENT_EVENT[:cut])
             time.sleep(0.05)
             line.chunk(SPENT_EVENT[cut:])
         else:

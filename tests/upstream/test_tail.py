@@ -73,6 +73,7 @@ def test_usage_counts_what_tools_added():
             id="an interaction's",
         ),
         pytest.param(f"data: {ERROR}\n\ndata: [DONE]\n\n", True, id="before OpenAI's end"),
+        pytest.param(f"data: {ERROR}\n\n: the end\n\n", True, id="before a comment"),
         pytest.param(f'{{"args": {ERROR}, "more": 1}}', False, id="a member of something else"),
         pytest.param(json.dumps({"text": ERROR}), False, id="quoted"),
         pytest.param("data: {}\n\n", False, id="none"),
@@ -89,6 +90,9 @@ def test_an_error_at_the_end(text, found):
         (f"[{ERROR}".encode(), True),
         (f"data: {ERROR}".encode(), True),
         (b'event: error\ndata: {"event_type":"error"', True),
+        (f": wait\n\n:\r\n\r\ndata: {ERROR}".encode(), True),
+        (f"id: 7\nretry: 5\nevent: x\ndata: {ERROR}".encode(), True),
+        (b': "error"\n\ndata: {"a": 1}', False),
         (b'data: {"candidates": [{"error": 1}]}', False),
         (b"", False),
     ],
@@ -120,6 +124,7 @@ def test_no_text_breaks_the_reading(text):
         pytest.param(f"[{{\n  {ERROR[1:]}]", id="an element of an array"),
         pytest.param(f"event: error\r\ndata: {ERROR}", id="a named event"),
         pytest.param('data: {"event_type": "error", "x": 1}', id="an interaction's"),
+        pytest.param(f": wait\n\nid: 1\nretry: 5\ndata: {ERROR}", id="behind a comment"),
     ],
 )
 def test_an_error_is_known_or_awaited_however_little_of_it_has_come(text):
@@ -136,7 +141,7 @@ def test_what_is_no_error_is_not_held_up(part):
     assert not may_become_error(part)
 
 
-@pytest.mark.parametrize("text", ["[" * 60_000, " " * 60_000, "[ " * 30_000])
+@pytest.mark.parametrize("text", ["[" * 60_000, " " * 60_000, "[ " * 30_000, ":\n" * 30_000])
 def test_no_beginning_of_an_answer_takes_long_to_read(text):
     begun = time.monotonic()
     assert not begins_with_error(text.encode())
