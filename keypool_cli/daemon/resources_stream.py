@@ -8,8 +8,8 @@ from keypool_cli.http.message import UNREADABLE
 from keypool_cli.service.passage import StreamedPassage
 from keypool_cli.upstream.names import named
 
-_SEARCHED = 256 * 1024
-"""Bytes of a stream in which names are looked for."""
+_LONGEST_LINE = 1024 * 1024
+"""Bytes of a line in which names are looked for; what is longer holds an answer, and is let go."""
 
 
 class _Named(msgspec.Struct):
@@ -34,14 +34,13 @@ class NamedStream:
         self._passage = passage
         self._note = note
         self._noted: set[str] = set()
-        self._unread = b""
-        self._left = _SEARCHED
+        self._begun: list[bytes] = []
+        self._size = 0
 
     async def part(self) -> bytes | None:
         """The next part; None at the end. Raises UpstreamError."""
         part = await self._passage.part()
-        if part is not None and self._left > 0:
-            self._left -= len(part)
+        if part is not None:
             for name in self._names_in(part):
                 if name not in self._noted:
                     self._noted.add(name)
@@ -49,9 +48,26 @@ class NamedStream:
         return part
 
     def _names_in(self, part: bytes) -> list[str]:
-        *whole, self._unread = (self._unread + part).split(b"\n")
-        lines = (line for line in whole if line.startswith(b"data:"))
-        return [name for line in lines for name in _names_of(line)]
+        first, *others = part.split(b"\n")
+        self._hold(first)
+        if not others:
+            return []
+        lines = [b"".join(self._begun), *others]
+        self._begun, self._size = [], 0
+        self._hold(lines.pop())
+        return [name for line in lines if _may_name(line) for name in _names_of(line)]
+
+    def _hold(self, begun: bytes) -> None:
+        """Keep what a line begins with until its end comes; of one that is too long, nothing."""
+        self._size += len(begun)
+        if self._size > _LONGEST_LINE:
+            self._begun = []
+        elif begun:
+            self._begun.append(begun)
+
+
+def _may_name(line: bytes) -> bool:
+    return line.startswith(b"data:") and (b"interaction" in line or b"environment" in line)
 
 
 def _names_of(line: bytes) -> list[str]:
