@@ -13,7 +13,7 @@ from keypool_cli.daemon.hanging_up import GoneError
 from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
-from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy
+from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy, answer_fault
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
@@ -206,6 +206,9 @@ def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
             # The last resort: a bug must cost one answer, not the connection. The traceback
             # holds no values.
             log.error("%s %s failed", scope.method, scope.path, exc_info=err)
+            if scope.path.startswith(PREFIXES):
+                answer_fault(scope, proto)
+                return
             detail = "see the daemon's log"
             answer_problem(proto, Problem(title="Internal error", status=500, detail=detail))
 

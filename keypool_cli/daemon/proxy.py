@@ -123,6 +123,12 @@ class Proxy:
             await attempt.close()
 
 
+def answer_fault(scope: Scope, proto: Exchange) -> None:
+    """Answer a call that met a fault of ours, in the shape that the path's clients read."""
+    fault = KeypoolError("Internal error", hint="see the daemon's log")
+    answer_gemini_error(proto, fault, _form(read_call(scope.method, scope.path), scope))
+
+
 def _form(call: Call | None, scope: Scope) -> Form:
     if call is not None and call.in_array and not wants_sse(scope):
         return Form.ARRAY
