@@ -14,6 +14,8 @@ from keypool_cli.core.json_text import json_text
 from keypool_cli.core.media_headers import decode_base64
 from keypool_cli.core.media_tokens import Media, is_text
 
+_CAMEL, _SNAKE = "functionDeclarations", "function_declarations"
+_SYSTEMS: Final = ("systemInstruction", "system_instruction")
 _CONVERSATIONS: Final = ("contents", "content", "messages", "input")
 _KEPT: Final = {
     "cachedContent": "cachedContents/",
@@ -78,10 +80,10 @@ def _read_one(body: Mapping[str, object], shape: RequestShape) -> None:
 
 
 def _read_spoken(body: Mapping[str, object], shape: RequestShape) -> None:
-    system = body.get("systemInstruction", body.get("system_instruction"))
-    if system:
-        shape.systems += 1
-        _read_parts(_parts_of(system), shape)
+    for name in _SYSTEMS:
+        if system := body.get(name):
+            shape.systems += 1
+            _read_parts(_parts_of(system), shape)
     for name in _CONVERSATIONS:
         if name in body:
             for turn in _turns(body[name]):
@@ -273,7 +275,7 @@ def _resolution(holder: Mapping[str, object]) -> str | None:
 
 
 def _declarations(tool: Mapping[str, object]) -> Iterator[str]:
-    declared = list_of(first_of(tool, "functionDeclarations", "function_declarations"))
+    declared = [*list_of(tool.get(_CAMEL)), *list_of(tool.get(_SNAKE))]
     if declared:
         yield from map(json_text, declared)
     elif tool:

@@ -235,3 +235,25 @@ def test_text_in_a_script_known_poorly_gets_a_wider_margin():
 def test_two_bytes_never_reserve_more_than_two_tokens():
     estimate = estimate_text("Hi")
     assert estimate.tokens + estimate.margin <= 2
+
+
+@pytest.mark.parametrize(
+    ("camel", "snake"),
+    [
+        pytest.param(
+            {"systemInstruction": SENTENCE}, {"system_instruction": SENTENCE}, id="system"
+        ),
+        pytest.param(
+            {"tools": [{"functionDeclarations": [TOOL]}]},
+            {"tools": [{"function_declarations": [TOOL]}]},
+            id="tools",
+        ),
+    ],
+)
+def test_what_is_said_in_both_spellings_counts_twice(camel, snake):
+    both = (
+        camel | snake
+        if "tools" not in camel
+        else {"tools": [camel["tools"][0] | snake["tools"][0]]}
+    )
+    assert tokens_of(both) >= 2 * tokens_of(camel) - 1
