@@ -201,9 +201,7 @@ def _headers(headers: Headers, body: Body) -> list[tuple[str, str]]:
     any more, and upstream must not read as protobuf or in another charset what we read otherwise.
     """
     kept = to_upstream(headers.items())
-    if not isinstance(body, bytes) or (
-        headers.get("content-type") == _JSON and "content-encoding" not in headers
-    ):
+    if not isinstance(body, bytes) or [v for n, v in kept if n in _OF_BODIES] == [_JSON]:
         return kept
     told = [each for each in kept if each[0] not in _OF_BODIES]
     return [*told, ("content-type", _JSON)] if body else told

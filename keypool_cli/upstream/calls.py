@@ -16,6 +16,9 @@ VERSIONS = ("v1beta", "v1", "v1alpha")
 LONGEST_NAME = 200
 """Characters of a model's name: it becomes a part of every key in the live store."""
 
+_ODD = frozenset("\\;%?#")
+"""What some parsers of URLs end a name at, or decode once more: it would be counted as another."""
+
 _SPENDS = frozenset(
     {
         "generateContent",
@@ -156,7 +159,7 @@ def _of_resource(method: str, path: str) -> Call | None:
 def is_name(text: str) -> bool:
     """Whether a path's part is a plain name, which no URL parser reads as anything else."""
     is_short = 0 < len(text) <= LONGEST_NAME
-    return is_short and text.strip(".") != "" and text.isprintable() and "\\" not in text
+    return is_short and text.strip(".") != "" and text.isprintable() and _ODD.isdisjoint(text)
 
 
 def _of_model(action: str) -> Call | None:

@@ -90,6 +90,14 @@ def test_a_body_names_the_model_of_its_path(pool, upstream, verb, body):
     assert sent(pool, upstream, same, path) is not None
 
 
+def test_of_two_types_neither_goes_upstream(pool, upstream):
+    kinds = [("content-type", "application/json"), ("content-type", "application/x-protobuf")]
+    upstream.seen.clear()
+    assert pool.http.post(GENERATE, content=b"{}", headers=kinds).status_code == 200
+    types = [value for name, value in upstream.seen[0].headers() if name == "content-type"]
+    assert types == ["application/json"]
+
+
 @pytest.mark.parametrize(
     "kind",
     ["application/x-protobuf", "application/json; charset=utf-7", "text/plain", "application/json"],
