@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from keypool_cli.core.estimator import Estimate, Unknown
-from keypool_cli.core.media_tokens import MediaTokens, generation_of, media_tokens
+from keypool_cli.core.media_tokens import Media, MediaTokens, generation_of, media_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Size:
 
 
 UNTOLD = Size()
+
+_UNTOLD_TYPES = frozenset({"", "application/octet-stream"})
 
 
 def with_sizes(estimate: Estimate, sizes: Mapping[str, Size], *, model: str) -> Estimate:
@@ -50,10 +52,18 @@ def _counted(unknown: Unknown, size: Size, model: str) -> MediaTokens | None:
         return None if size.tokens is None else MediaTokens(size.tokens)
     if size.mime_type is None:
         return None
-    media = replace(
-        unknown.media,
-        mime_type=size.mime_type,
+    asked, told = unknown.media.mime_type, size.mime_type
+    # Which of two types upstream believes is not documented: the dearer one is reserved.
+    types = {each for each in (asked, told) if each not in _UNTOLD_TYPES and each[-2:] != "/*"}
+    found = [_as(each, unknown.media, size, model) for each in types or {asked}]
+    return max(found, key=lambda each: each.tokens + each.margin)
+
+
+def _as(mime_type: str, media: Media, size: Size, model: str) -> MediaTokens:
+    known = replace(
+        media,
+        mime_type=mime_type,
         size_bytes=size.size_bytes,
-        seconds=unknown.media.seconds or size.seconds,
+        seconds=media.seconds or size.seconds,
     )
-    return media_tokens(media, generation=generation_of(model))
+    return media_tokens(known, generation=generation_of(model))

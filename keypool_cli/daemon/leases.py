@@ -121,7 +121,7 @@ class Leases:
     async def _demand(self, caller: Caller, body: LeaseBody) -> "_Demand":
         model = _model(caller, body)
         pool = await pool_of(caller, self._watch, body.pool)
-        estimate = _said(body) or await self._estimated(body, model, caller)
+        estimate = _said(body) or await self._estimated(body, model, caller, pool)
         rest = msgspec.structs.replace(body, request=msgspec.UNSET)
         return _Demand(rest, model, pool, estimate)
 
@@ -138,11 +138,12 @@ class Leases:
             await self._affinity.keep(pool, body.affinity, lease.project.id)
         answer_json(proto, 201, _lease_answer(lease, estimate))
 
-    async def _estimated(self, body: LeaseBody, model: str, caller: Caller) -> Estimate:
-        raw, estimates = memoryview(body.request), self._estimating.of(caller.client)  # type: ignore[arg-type]  # it is there
-        return await self._estimating.read(
-            len(raw), caller.client, _estimate, raw, estimates, model
-        )
+    async def _estimated(self, body: LeaseBody, model: str, caller: Caller, pool: Pool) -> Estimate:
+        client, raw = caller.client, memoryview(body.request)  # type: ignore[arg-type]  # it is there
+        estimates = self._estimating.of(client)
+        read = self._estimating.read
+        estimate = await read(len(raw), client, _estimate, raw, estimates, model)
+        return await self._estimating.sized(estimate, model=model, pool=pool, client=client)
 
     async def settle(self, caller: Caller, lease_id: str, scope: Scope, proto: Exchange) -> None:
         """``POST /keypool/v1/leases/{id}/settle``."""

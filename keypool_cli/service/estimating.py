@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -19,9 +19,11 @@ from keypool_cli.core.estimator import (
     estimate_request,
     estimate_text,
 )
-from keypool_cli.core.model import Client
+from keypool_cli.core.known_sizes import with_sizes
+from keypool_cli.core.model import Client, Pool
 from keypool_cli.core.usage import is_count
 from keypool_cli.errors import UnreachableError
+from keypool_cli.registry.resources import Resource
 from keypool_cli.registry.values import Actor
 from keypool_cli.samples import load_shipped
 from keypool_cli.service.correcting import EVERY_S, Correcting
@@ -33,6 +35,7 @@ from keypool_cli.service.turns import Room
 from keypool_cli.service.verdicts import DAEMON
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.count_local import GOOGLE, open_tokenizer
+from keypool_cli.upstream.names import meant
 
 MOST_OPEN: Final = 20_000
 """Leases whose estimates are remembered until they are settled; the oldest go first."""
@@ -118,6 +121,25 @@ class Estimating:
     def of(self, client: Client | None) -> Estimates:
         """Estimates for a client's calls."""
         return _OfClient(self, client)
+
+    async def sized(
+        self, estimate: Estimate, *, model: str, pool: Pool, client: Client | None
+    ) -> Estimate:
+        """An estimate that counts what it names by its size, where that is known and the client's."""
+        names = {each.name: meant(each.name) for each in estimate.unknown}
+        if not names:
+            return estimate
+        found: Sequence[Resource] = ()
+        with suppress(UnreachableError):  # then it stays guessed
+            find = self._ports.registry.resources.find
+            found = await self._ports.call(find, list(filter(None, names.values())))
+        sizes = {
+            each.name: each.size
+            for each in found
+            if each.project_id in pool.project_ids and _is_open(each, pool, client)
+        }
+        known = {name: sizes[root] for name, root in names.items() if root in sizes}
+        return with_sizes(estimate, known, model=model)
 
     def expect(
         self, lease_id: str, estimate: Estimate, *, model: str, client: Client | None
@@ -240,6 +262,11 @@ class Estimating:
         by = Actor(DAEMON, gethostname(), reason)
         add = self._ports.registry.events.add
         await self._ports.call(add, DRIFT_EVENT, kind.model, by=by, detail=detail)
+
+
+def _is_open(resource: Resource, pool: Pool, client: Client | None) -> bool:
+    """Whether its size is a client's to know."""
+    return client is None or pool.shared_resources or resource.client_id in {None, client.id}
 
 
 class _OfClient(msgspec.Struct, frozen=True):

@@ -60,10 +60,17 @@ def test_figures_are_reserved_for_as_the_digits_they_are():
     assert known.tokens + known.margin >= estimate_text(table).tokens
 
 
-def test_what_upstream_says_of_a_file_beats_what_the_request_says():
-    told = Size(None, "text/plain", 400_000)
-    known = with_sizes(naming("image/png"), {URI: told}, model=MODEL)
-    assert known.tokens >= 100_000
+@pytest.mark.parametrize(
+    ("asked", "told", "least"),
+    [
+        pytest.param("image/png", "text/plain", 100_000, id="a picture that is a text"),
+        pytest.param("text/plain", "image/png", 100_000, id="a text that is a picture"),
+        pytest.param("text/plain", "application/octet-stream", 100_000, id="a text of no type"),
+    ],
+)
+def test_of_two_types_the_dearer_one_is_reserved(asked, told, least):
+    known = with_sizes(naming(asked), {URI: Size(None, told, 400_000)}, model=MODEL)
+    assert known.tokens >= least
 
 
 def test_a_text_of_unknown_size_is_no_picture():

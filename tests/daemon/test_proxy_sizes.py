@@ -77,3 +77,13 @@ def test_a_text_that_was_uploaded_reserves_by_its_bytes(pool):
     parts = [{"fileData": {"fileUri": uri, "mimeType": "image/png"}}]
     body = {"contents": [{"parts": parts}]}
     assert refused_as_too_large(pool.post(GENERATE, body))
+
+
+def test_a_lease_for_a_request_that_names_a_cache_reserves_the_same(pool):
+    pool.add(limits={"rpm": 1000, "tpm": 50_000})
+    made = pool.http.post(CACHES, json=a_cache(LONG)).json()
+    held = made["usageMetadata"]["totalTokenCount"]
+    asked = {"model": FLASH, "pool": pool.name, "request": a_body(cachedContent=made["name"])}
+    token = {"authorization": f"Bearer {pool.proxy.home.token}"}
+    lease = pool.http.post("/keypool/v1/leases", json=asked, headers=token).json()
+    assert held < lease["tokens_reserved"] < held + 50
