@@ -80,7 +80,9 @@ def _stays_here(pair: str, *, whole: bool) -> bool:
         name = unquote_plus(said).strip().lower()
         if name in _NOT_FORWARDED or (whole and name in _PARTIAL):
             return True
-        if name in _ALT and unquote_plus(value).strip().lower() not in _READABLE:
+        # Google's own REST clients ask for ``json;enum-encoding=int``.
+        form = unquote_plus(value).partition(";")[0].strip().lower()
+        if name in _ALT and form not in _READABLE:
             raise UsageError(f"{name}={value[:20]} is not forwarded", hint="ask for json, or sse")
         if name.startswith("$") and name not in _HARMLESS_SYSTEM:
             return True

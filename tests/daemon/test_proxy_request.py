@@ -76,6 +76,8 @@ def test_two_credentials_are_one_too_many(other):
         ("pageSize=2&pageToken=a%3Db", "?pageSize=2&pageToken=a%3Db"),
         ("&&", ""),
         ("a=1;key=x&%62earer_token=x&callback=f", ""),
+        ("%24alt=json%3Benum-encoding%3Dint", "?%24alt=json%3Benum-encoding%3Dint"),
+        ("$alt=json;enum-encoding=int", "?$alt=json;enum-encoding=int"),
     ],
 )
 def test_credentials_leave_the_query(query, expected):
