@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -202,6 +203,17 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path, content):
     assert refused.value.hint
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="nowhere"):
-        load_own(tmp_path / "nowhere.txt")
+def test_a_missing_file_is_refused_in_words(tmp_path):
+    file = tmp_path / "nowhere.txt"
+    with pytest.raises(UsageError) as refused:
+        load_own(file)
+    assert str(refused.value) == f"cannot read samples from {file}: No such file or directory"
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_in_words(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UsageError, match=f"cannot read samples from {tmp_path}: Permission denied"):
+        load_own(tmp_path)

@@ -117,19 +117,27 @@ def _resource(*names: str) -> bytes:
 
 
 def _files(path: Path) -> Sequence[Path]:
-    if path.is_dir():
+    if not path.is_dir():
+        return [path]
+    try:
         return sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".txt"))
-    return [path]
+    except OSError as err:
+        raise _unreadable(path, err) from err
 
 
 def _read(file: Path) -> Iterator[Probe]:
     try:
         lines = list(_lines(file))
     except (OSError, UnicodeError, msgspec.MsgspecError) as err:
-        raise UsageError(f"cannot read samples from {file}: {err}", hint=_HINT) from err
+        raise _unreadable(file, err) from err
     for number, line in enumerate(lines, 1):
         if line.text.strip():
             yield text_probe(f"{file.name}:{number}", line.text, kind=line.kind)
+
+
+def _unreadable(path: Path, err: Exception) -> UsageError:
+    reason = err.strerror if isinstance(err, OSError) else err
+    return UsageError(f"cannot read samples from {path}: {reason}", hint=_HINT)
 
 
 def _lines(file: Path) -> Sequence[_Line]:

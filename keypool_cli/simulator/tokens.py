@@ -110,8 +110,9 @@ def _true_counts(path: Path) -> Mapping[str, int]:
     try:
         lines = msgspec.json.Decoder(TrueCount).decode_lines(path.read_bytes())
     except (OSError, msgspec.MsgspecError) as err:
+        reason = err.strerror if isinstance(err, OSError) else err
         raise UsageError(
-            f"cannot read token counts from {path}: {err}",
+            f"cannot read token counts from {path}: {reason}",
             hint='one JSON object a line: {"text": …, "tokens": …}',
         ) from err
     return {line.text: line.tokens for line in lines}
