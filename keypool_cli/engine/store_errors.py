@@ -33,10 +33,15 @@ _UNREACHABLE = (
 )
 # Answers of a server that lives but takes no writes, which the client has no class for.
 _NO_WRITES = {
-    "MISCONF": "see the server's log",
+    "MISCONF": "if its disk is full, make room (df -h); else see the server's log",
     "NOREPLICAS": "bring replicas back, which min-replicas-to-write asks for",
 }
 _NOT_NOW = (*_NO_WRITES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
+
+_RENEW = "renew the server's certificate; if it is in date, set this machine's clock right"
+_OTHER_NAME = "name the host as its certificate does in KEYPOOL_REDIS_URL"
+_DISTRUST = {9: _RENEW, 10: _RENEW, 62: _OTHER_NAME, 64: _OTHER_NAME}
+"""What to do by OpenSSL's X509_V_ERR: not yet valid, expired, another host's, another address's."""
 
 
 def unreachable(err: BaseException, url: str) -> UnreachableError:
@@ -64,9 +69,10 @@ def _trouble(err: BaseException) -> tuple[str, str]:
             return "takes no writes", "raise the server's maxmemory, or take other data out of it"
         case redis.exceptions.ResponseError() if str(err).startswith(tuple(_NO_WRITES)):
             return "takes no writes", _NO_WRITES[str(err).partition(" ")[0]]
-    if isinstance(_cause(err), ssl.SSLCertVerificationError):
+    cause = _cause(err)
+    if isinstance(cause, ssl.SSLCertVerificationError):
         hint = "add ?ssl_ca_certs=FILE with the authority's certificate to KEYPOOL_REDIS_URL"
-        return "cannot be trusted", hint
+        return "cannot be trusted", _DISTRUST.get(cause.verify_code, hint)
     hint = "run it again; if that does not help, check the server, and KEYPOOL_REDIS_URL if set"
     return "cannot be reached", hint
 

@@ -574,6 +574,12 @@ def test_what_is_said_of_an_error_is_one_line_without_the_password():
             redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file"),
             "takes no writes: MISCONF Errors writing to the AOF file",
             "server's log",
+            id="nor one that cannot write to its disk",
+        ),
+        pytest.param(
+            redis.exceptions.ResponseError("MISCONF AOF file: No space left on device"),
+            "takes no writes: MISCONF AOF file: No space left on device",
+            "make room",
             id="nor one whose disk is full",
         ),
         pytest.param(
@@ -603,6 +609,26 @@ async def test_a_certificate_that_nobody_vouches_for_is_named_with_what_helps(se
             await connect(settings(url))
         assert "ssl_ca_certs" in str(caught.value.hint)
         await works(await connect(settings(f"{url}?ssl_ca_certs={certificate.cert}")))
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        pytest.param(9, "clock", id="one that is not valid yet"),
+        pytest.param(10, "renew", id="one that has expired"),
+        pytest.param(62, "name the host", id="another host's"),
+        pytest.param(64, "name the host", id="another address's"),
+        pytest.param(19, "ssl_ca_certs", id="one that signs itself"),
+    ],
+)
+def test_a_certificate_that_is_refused_comes_with_what_helps_against_that(code, advice):
+    cause = ssl.SSLCertVerificationError(1, "refused")
+    cause.verify_code, cause.verify_message = code, "refused"
+    err = redis.exceptions.ConnectionError()
+    err.__cause__ = cause
+    told = unreachable(err, "rediss://h")
+    assert str(told) == "the live store at rediss://h cannot be trusted: refused"
+    assert advice in str(told.hint)
 
 
 @contextmanager
