@@ -19,11 +19,14 @@ OTHERS_MAY_USE = stat.S_IRWXG | stat.S_IRWXO
 # A mounted secret of a container often belongs to root and is read through its group.
 _STRANGERS_MAY_USE = stat.S_IWGRP | stat.S_IRWXO
 
+OWNERS_HOME = "run as the user who owns it, or name another with KEYPOOL_HOME"
+
 
 def ensure_home(home: Path) -> Path:
     """The data folder, made with mode 0700 if it is missing.
 
-    Raises NotPermittedError if others may write in it, or if it cannot be made.
+    Raises NotPermittedError if others may write in it, this user may not use it, or it cannot be
+    made.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,13 +41,19 @@ def ensure_home(home: Path) -> Path:
             f"others may write in the data folder {home}",
             hint=f"run: chmod 700 '{home}' (or name a folder of its own with KEYPOOL_HOME)",
         )
+    if not os.access(home, os.X_OK):
+        raise NotPermittedError(f"this user may not use the data folder {home}", hint=OWNERS_HOME)
     return home
 
 
 def has_master_key(settings: Settings) -> bool:
     """Whether a master key is there, without making one."""
-    named = settings.master_key is not None or settings.master_key_file is not None
-    return named or (settings.home / KEY_FILE).exists()
+    if settings.master_key is not None or settings.master_key_file is not None:
+        return True
+    try:
+        return (settings.home / KEY_FILE).exists()
+    except OSError:  # reading it will say why
+        return True
 
 
 def master_key(settings: Settings) -> bytes:
@@ -95,8 +104,10 @@ def _read(file: Path, forbidden: int) -> str:
                 )
             return stream.read(1024)
     except OSError as err:
-        kind = NotPermittedError if isinstance(err, PermissionError) else UsageError
-        raise kind(f"the master key file {file} cannot be read: {err.strerror}") from err
+        told = f"the master key file {file} cannot be read: {err.strerror}"
+        if isinstance(err, PermissionError):
+            raise NotPermittedError(told, hint="run as the user who owns it") from err
+        raise UsageError(told, hint="check KEYPOOL_MASTER_KEY_FILE") from err
     except UnicodeDecodeError:
         raise UsageError(f"the master key file {file} is not text (hex or base64)") from None
 

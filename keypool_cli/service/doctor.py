@@ -8,7 +8,7 @@ from keypool_cli.errors import KeypoolError
 from keypool_cli.registry import database
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import EventFilter
-from keypool_cli.service.doctor_files import file_findings
+from keypool_cli.service.doctor_files import file_findings, is_made
 from keypool_cli.service.doctor_finding import Finding, note
 from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
 from keypool_cli.service.doctor_registry import Examined, examine
@@ -36,14 +36,14 @@ async def diagnose(settings: Settings, *, offline: bool = False) -> list[Finding
 
 
 def _files(settings: Settings) -> list[Finding]:
-    if settings.home.exists():
+    if is_made(settings.home):
         return file_findings(settings)
     return [note("home", f"{settings.home} is not made yet")]
 
 
 async def _store(settings: Settings) -> list[Finding]:
     """The live store; an embedded one only where there is a home to start it in."""
-    if settings.redis_url is None and not settings.home.exists():
+    if settings.redis_url is None and not is_made(settings.home):
         return []
     return await store_findings(settings)
 

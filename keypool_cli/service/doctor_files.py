@@ -1,5 +1,6 @@
 """The data folder and the files in it: who else may read or change them."""
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import platformdirs
 
 from keypool_cli.config import KEY_FILE, Settings
 from keypool_cli.config.loading import FILE_NAME
-from keypool_cli.config.master_key import OTHERS_MAY_USE, OTHERS_MAY_WRITE
+from keypool_cli.config.master_key import OTHERS_MAY_USE, OTHERS_MAY_WRITE, OWNERS_HOME
 from keypool_cli.errors import ExitCode
 from keypool_cli.service.doctor_finding import Finding, ok, problem, warning
 
@@ -19,20 +20,46 @@ _PRIVATE = (KEY_FILE, "keypool.db", "keypool.db-wal", "keypool.db-shm")
 
 def file_findings(settings: Settings) -> list[Finding]:
     """What is wrong with modes; one good finding where nothing is."""
-    found = [*_home(settings.home), *_in_home(settings.home), *_config_file()]
+    found = [*_home(settings), *_in_home(settings.home), *_config_file()]
     return found or [ok(CHECK, f"{settings.home} and its secrets are yours alone")]
 
 
-def _home(home: Path) -> Iterator[Finding]:
-    mode = _mode(home)
-    if mode is None or not mode & OTHERS_MAY_USE:
+def is_made(home: Path) -> bool:
+    """Whether there is a data folder; one that cannot be looked for is, and a finding says so."""
+    try:
+        return home.exists()
+    except OSError:
+        return True
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home
+    try:
+        mode = stat.S_IMODE(home.stat().st_mode)
+    except OSError as err:
+        text = f"{home} cannot be looked at: {err.strerror}"
+        yield problem(CHECK, text, OWNERS_HOME, ExitCode.NOT_PERMITTED)
         return
+    if not os.access(home, os.X_OK):
+        text = f"this user may not use {home}"
+        yield problem(CHECK, text, OWNERS_HOME, ExitCode.NOT_PERMITTED)
+    elif not os.access(home, os.W_OK) and _holds_a_store(settings):
+        text = f"this user may not write in {home}: nothing can be changed"
+        yield problem(CHECK, text, OWNERS_HOME, ExitCode.NOT_PERMITTED)
+    if mode & OTHERS_MAY_USE:
+        yield _open_to_others(home, mode)
+
+
+def _holds_a_store(settings: Settings) -> bool:
+    return settings.redis_url is None or str(settings.home) in settings.database_url
+
+
+def _open_to_others(home: Path, mode: int) -> Finding:
     remedy = f"run: chmod 700 {quote(str(home))}"
     if mode & OTHERS_MAY_WRITE:
         text = f"others may write in {home} (mode {mode:04o})"
-        yield problem(CHECK, text, remedy, ExitCode.NOT_PERMITTED)
-    else:
-        yield warning(CHECK, f"others may look into {home} (mode {mode:04o})", remedy)
+        return problem(CHECK, text, remedy, ExitCode.NOT_PERMITTED)
+    return warning(CHECK, f"others may look into {home} (mode {mode:04o})", remedy)
 
 
 def _in_home(home: Path) -> Iterator[Finding]:

@@ -16,7 +16,8 @@ from keypool_cli.core.model import (
 from keypool_cli.core.natural import natural
 from keypool_cli.core.quota import is_lower, shown
 from keypool_cli.core.tiers import default_limits
-from keypool_cli.service.doctor_finding import Finding, note, ok, some, warning
+from keypool_cli.errors import ExitCode
+from keypool_cli.service.doctor_finding import Finding, note, ok, problem, some, warning
 
 FEW_TOKENS = 1000
 """A minute's tokens below which hardly any request fits."""
@@ -111,9 +112,14 @@ def _pools(catalog: Catalog) -> Iterator[Finding]:
 
 def _keyless(catalog: Catalog) -> Iterator[Finding]:
     ready = {each.project_id for each in catalog.keys.values() if each.state is KeyState.READY}
-    projects = catalog.projects.values()
-    found = (each.name for each in projects if each.enabled and each.id not in ready)
-    if without := sorted(found, key=natural):
+    bare = {each.id for each in catalog.projects.values() if each.enabled and each.id not in ready}
+    for pool in catalog.pools.values() if catalog.keys else ():
+        enabled = {each for each in pool.project_ids if catalog.projects[each].enabled}
+        if enabled and enabled <= bare:
+            text = f"no project of pool {pool.name} has a key that may be used"
+            remedy = f"see why: keypool status --pool {quote(pool.name)}"
+            yield problem("pools", text, remedy, ExitCode.FAILURE)
+    if without := sorted((catalog.projects[each].name for each in bare), key=natural):
         text = f"without a key that may be used: {some(without)}"
         yield warning("keys", text, f"see why: keypool list --project {quote(without[0])}")
 

@@ -35,7 +35,7 @@ class Examined:
 def examine(settings: Settings) -> Examined:
     """Look at the database without migrating it, and without making one."""
     file = _sqlite_file(settings.database_url)
-    if file is not None and not file.exists():
+    if file is not None and _is_missing(file):
         text = "nothing is stored yet"
         return Examined([note("database", text, "store a key: keypool add NAME --project P")])
     try:
@@ -57,6 +57,13 @@ def _sqlite_file(url: str) -> Path | None:
         return None
     named = parsed.get_backend_name() == "sqlite" and parsed.database
     return Path(str(parsed.database)) if named else None
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        return not file.exists()
+    except OSError:  # opening it will say why
+        return False
 
 
 def _opened(settings: Settings, db: database.Database) -> Examined:
@@ -92,7 +99,7 @@ def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Exa
         registry = Registry(db, master_key(settings))
         registry.check_master_key()
     except KeypoolError as err:
-        return Examined([failed("master key", err)])
+        return Examined([problem("master key", str(err), err.hint, ExitCode.NOT_PERMITTED)])
     secrets, broken = _opened_secrets(registry, catalog)
     if broken:
         text = f"{len(broken)} sealed secrets do not open: {some(broken)}"

@@ -1,5 +1,8 @@
 """``doctor``: what it finds, what it advises, and how it ends."""
 
+import os
+from pathlib import Path
+
 import pytest
 import redis
 
@@ -306,3 +309,67 @@ def test_projects_whose_keys_list_the_same_file_are_suspect(two, monkeypatch):
     assert levels(result)["siblings"] == "warning"
     assert "p1, p2 seem to be one Google project" in result.out
     assert not any(b"AQ." in each for each in asked), "no secret stands in a URL"
+
+
+@pytest.fixture
+def barred(monkeypatch):
+    """Takes a right from this user, who may be root and have them all."""
+
+    def bar(folder, right):
+        allowed = os.access
+        monkeypatch.setattr(
+            os,
+            "access",
+            lambda path, mode: path != folder or (not mode & right and allowed(path, mode)),
+        )
+
+    return bar
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        pytest.param(os.X_OK, "may not use", id="another user's"),
+        pytest.param(os.W_OK, "may not write in", id="one that is read-only"),
+    ],
+)
+def test_a_home_that_this_user_may_not_use_is_a_problem(two, home, barred, right, told):
+    barred(home, right)
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert f"this user {told} {home}" in result.out
+    assert "as the user who owns it" in result.err
+
+
+@pytest.mark.parametrize(
+    "refused", [PermissionError(13, "Permission denied"), OSError(36, "too long")]
+)
+def test_a_home_that_cannot_even_be_looked_at_is_a_problem(two, home, monkeypatch, refused):
+    looked = Path.stat
+
+    def stat(path, **how):
+        if path == home or home in path.parents:
+            raise refused
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.NOT_PERMITTED
+    assert f"{home} cannot be looked at: {refused.strerror}" in result.out
+
+
+def test_a_master_key_that_is_none_ends_with_not_permitted(two, home):
+    (home / "master.key").write_text("hello\n")
+    assert two("doctor", "--offline").code == ExitCode.NOT_PERMITTED
+
+
+def test_a_pool_in_which_no_key_may_be_used_is_a_problem(two):
+    two("disable", "k1")
+    assert two("doctor", "--offline").code == 0
+    two("disable", "k2")
+    result = two("doctor", "--offline", "--json")
+    assert result.code == ExitCode.FAILURE
+    assert "keypool status --pool main" in result.err
+    two("project", "set", "p1", "--disable")
+    two("project", "set", "p2", "--disable")
+    assert two("doctor", "--offline").code == 0, "an operator wants it so"
