@@ -15,7 +15,8 @@ from keypool_cli.cli.options import (
     new_group,
     refuse_secret_as_name,
 )
-from keypool_cli.errors import UsageError
+from keypool_cli.cli.streams import drop_stdout
+from keypool_cli.errors import KeypoolError, UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.registry.values import NewClient
@@ -85,13 +86,31 @@ def _add(ctx: typer.Context, new: "NewClient", *, as_json: bool) -> None:
     view, token = wiring.change(
         ctx, lambda ports: clients.add_client(ports, new, by=wiring.actor())
     )
-    if as_json:
-        output.print_json({"name": view.name, "token": token.text})
-        return
-    output.line(token.text)
+    try:
+        if as_json:
+            output.print_json({"name": view.name, "token": token.text})
+            return
+        output.line(token.text)
+    except OSError as err:
+        drop_stdout()
+        raise _taken_back(ctx, view.name, err) from err
     output.say(ctx, f"{view.name} is added; this token is not shown again")
-    output.hint(ctx, 'for an SDK: export KEYPOOL_TOKEN=THAT; eval "$(keypool env)"')
-    output.hint(ctx, f"to lease a key: {lease_command(daemon_url(wiring.settings(ctx)))}")
+    if "proxy" in view.scopes:
+        output.hint(ctx, 'for an SDK: export KEYPOOL_TOKEN=THAT; eval "$(keypool env)"')
+    if "lease" in view.scopes:
+        output.hint(ctx, f"to lease a key: {lease_command(daemon_url(wiring.settings(ctx)))}")
+
+
+def _taken_back(ctx: typer.Context, name: str, err: OSError) -> KeypoolError:
+    """Revoke a client whose token nobody has read, and say so."""
+    from keypool_cli.service import clients
+
+    by = wiring.actor("its token could not be printed")
+    wiring.change(ctx, lambda ports: clients.revoke_client(ports, name, by=by))
+    return KeypoolError(
+        f"the token of {name} cannot be printed, so it is revoked again: {err.strerror}",
+        hint="add it under another name: a token is shown once, and a name is never used again",
+    )
 
 
 @group.command("list", epilog=examples("keypool client list"))

@@ -57,10 +57,7 @@ def _run(words: Sequence[str]) -> int:
 
 def _tell_unwritten(words: Sequence[str], err: OSError) -> int:
     told = f"what it has to tell cannot be written: {err.strerror}"
-    hint = "what it was to change is changed"
-    if first_verb(words) == "client" and "add" in words:
-        hint += "; for another token: keypool client revoke NAME; keypool client add OTHER"
-    return _tell(words, told, hint, ExitCode.FAILURE)
+    return _tell(words, told, "what it was to change is changed", ExitCode.FAILURE)
 
 
 def _tell_unforeseen(words: Sequence[str], err: Exception) -> int:

@@ -1,10 +1,13 @@
 """Clients on the command line."""
 
+import subprocess
+
 import pytest
 import redis
 
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.values import NewClient
+from tests.support.command_line import COMMAND, environment
 from tests.support.registry import BY, client_of
 from tests.support.valkey import private_valkey
 
@@ -31,6 +34,29 @@ def test_a_new_client_is_told_how_to_get_a_first_lease(pooled):
     assert sdk.endswith('eval "$(keypool env)"')
     assert "curl -s http://127.0.0.1:8787/keypool/v1/leases" in lease
     assert '{"model": "gemini-2.5-flash", "tokens": 100}' in lease
+
+
+def test_only_what_the_token_may_do_is_advised(pooled):
+    assert len(pooled("client", "add", "reader", "--scope", "read").err.splitlines()) == 1
+    assert "SDK" not in pooled("client", "add", "leaser", "--scope", "lease").err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("to", [">/dev/full", ">&-", "| true"])
+def test_a_client_whose_token_cannot_be_printed_is_revoked_again(keypool, home, to, form):
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {to}', "sh", *COMMAND, "client", "add", "app", *form],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment(home),
+    )
+    assert "the token of app cannot be printed, so it is revoked again" in done.stderr
+    assert "never used again" in done.stderr
+    assert "unexpected" not in done.stderr
+    assert [each["state"] for each in keypool("client", "list", "--json").json["clients"]] == [
+        "revoked"
+    ]
 
 
 def test_the_answer_in_json_is_name_and_token_alone(pooled):
