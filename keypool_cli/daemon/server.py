@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import NoReturn
 
@@ -91,6 +92,8 @@ def _check(settings: Settings, options: ServeOptions) -> None:
         raise UsageError("at least one worker is needed")
     if options.tls is not None:
         options.tls.check()
+        if doubt := options.tls.doubt(datetime.now(UTC)):
+            log.warning(doubt)
     if is_loopback_host(settings.host):
         return
     if not options.auth:

@@ -3,6 +3,7 @@
 import ssl
 import stat
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from keypool_cli.errors import NotPermittedError, UsageError
@@ -40,3 +41,17 @@ class Tls:
                 f"cannot serve TLS with {self.cert} and {self.key}: {told}",
                 hint="both are PEM files; the key is the certificate's and has no password",
             ) from err
+
+    def doubt(self, now: datetime) -> str | None:
+        """Why clients refuse the certificate; None where its dates give no reason."""
+        from cryptography import x509  # noqa: PLC0415 - slow, and most servers speak no TLS
+
+        try:
+            [own, *_] = x509.load_pem_x509_certificates(self.cert.read_bytes())
+        except ValueError:  # OpenSSL takes some that this does not read
+            return None
+        begins, ends = own.not_valid_before_utc, own.not_valid_after_utc
+        if begins <= now <= ends:
+            return None
+        when = f"expired on {ends:%Y-%m-%d}" if now > ends else f"begins on {begins:%Y-%m-%d}"
+        return f"the certificate {self.cert} {when}: clients refuse it; renew it and start anew"

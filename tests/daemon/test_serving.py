@@ -6,12 +6,14 @@ import ssl
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from keypool_cli.http.tls import Tls
 from tests.support.daemon import API, FLASH, ROOT, a_home, eventually
 from tests.support.live import LIVE
 from tests.support.serving import a_certificate, serving
@@ -111,6 +113,18 @@ def test_a_port_in_use_is_told_in_two_lines_and_nothing_else(home):
         f"keypool: cannot listen on 127.0.0.1:{port}: Address already in use",
         "hint: another server listens there; choose another port",
     ]
+
+
+def test_a_certificate_that_clients_will_refuse_is_told(home, tmp_path):
+    expired = a_certificate(tmp_path, days=-30)
+    with serving(home, *expired.words) as served:
+        told = served.log.read_text()
+    assert f"the certificate {expired.cert} expired on 2" in told
+    assert "renew it" in told
+    early = datetime.now(UTC) - timedelta(days=99)
+    tls = Tls(expired.cert, expired.key)
+    assert "begins on" in str(tls.doubt(early))
+    assert tls.doubt(datetime.now(UTC) - timedelta(days=30, hours=1)) is None
 
 
 def test_files_that_do_not_belong_together_are_not_served(home, tmp_path, certificate):

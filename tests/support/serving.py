@@ -63,8 +63,8 @@ class Certificate:
         return ["--tls-cert", str(self.cert), "--tls-key", str(self.key)]
 
 
-def a_certificate(folder: Path) -> Certificate:
-    """A certificate and its key, which only its owner may read."""
+def a_certificate(folder: Path, *, days: int = 1) -> Certificate:
+    """A certificate and its key, which only its owner may read. days: when it ends, from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keypool test")])
     now = datetime.now(UTC)
@@ -75,8 +75,8 @@ def a_certificate(folder: Path) -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=min(days, 0) - 1))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
