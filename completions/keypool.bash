@@ -202,10 +202,10 @@ _keypool_holds() {
     _keypool_kind='all usage' ;;
   'add --priority' | 'add --label' | 'add -l' | 'add --from-env' | 'list --label' | 'list -l' | 'disable --reason' | 'enable --reason' | 'remove --reason' | 'rotate --from-env' | 'rotate --reason' | 'apply --reason' | 'check --reason' | 'drain --timeout' | 'drain --reason' | 'reset --reason' | 'status --label' | 'status -l' | 'status --sort' | 'status --watch' | 'status --min-ready' | 'status --max-used' | 'top --every' | 'top --sort' | 'top --limit' | 'top -n' | 'explain --tokens' | 'explain --requests' | 'events --kind' | 'events --subject' | 'events --since' | 'events --limit' | 'events -n' | 'probe --tokenizer' | 'probe --reason' | 'env --url' | 'serve --host' | 'serve --port' | 'serve --workers' | 'serve --tls-cert' | 'serve --tls-key' | 'serve --access-log' | 'simulate --host' | 'simulate --port' | 'quota set --rpm' | 'quota set --tpm' | 'quota set --rpd' | 'quota set --in-flight' | 'quota set --reason' | 'quota unset --reason' | 'quota import --seen' | 'project set --priority' | 'project set --billing-account' | 'project set --egress-proxy' | 'project set --label' | 'project set -l' | 'project set --reason' | 'project remove --reason' | 'pool set --wait' | 'pool set --reason' | 'pool remove --reason' | 'client add --scope' | 'client add --rpm' | 'client add --tpm' | 'client add --expires' | 'client revoke --reason')
     _keypool_kind=any ;;
-  'export --format')
-    _keypool_kind='csv jsonl' ;;
   'import --format')
     _keypool_kind='csv jsonl env' ;;
+  'export --format')
+    _keypool_kind='csv jsonl toml' ;;
   'add --from-file' | 'rotate --from-file' | 'apply --file' | 'apply -f' | 'probe --junit' | 'simulate --config')
     _keypool_kind=files ;;
   ' --home' | 'probe --samples' | 'completions --write')

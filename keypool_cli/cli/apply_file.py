@@ -255,4 +255,4 @@ def _instant(value: object) -> int:
         at = datetime(at.year, at.month, at.day, tzinfo=UTC)
     if not isinstance(at, datetime):
         raise UsageError("expires is a date, such as 2027-03-31")
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

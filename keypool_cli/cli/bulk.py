@@ -12,7 +12,13 @@ import typer
 from keypool_cli.cli import asking, output, wiring
 from keypool_cli.cli.options import Json, Yes, examples
 from keypool_cli.cli.progress import progress, stoppable
-from keypool_cli.errors import KeypoolError, NotPermittedError, PartlyDoneError, StoppedError
+from keypool_cli.errors import (
+    KeypoolError,
+    NotPermittedError,
+    PartlyDoneError,
+    StoppedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from keypool_cli.cli.key_files import Line
@@ -166,20 +172,25 @@ def export(
     ctx: typer.Context,
     *,
     kind: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="How to write.")
+        Literal["csv", "jsonl", "toml"],
+        typer.Option("--format", help="Keys as csv or jsonl, everything as toml."),
     ] = "csv",
     reveal: Annotated[
         bool, typer.Option("--reveal", help="With secrets; on a terminal only, and logged.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write all keys without secrets, as import reads them.
+    """Write what is stored, without secrets, to be read again.
 
-    With its project's tier, priority, billing account, proxy and pools. Limits, what refusals
-    left, settings of pools, labels of projects, and clients are not in it.
+    csv and jsonl: all keys as import reads them, with the project's tier, priority, billing
+    account, proxy and pools. toml: pools, projects, keys, limits that are set, and clients, as
+    apply reads them. What refusals left or taught is in neither.
     """
     from keypool_cli.service import exporting
 
+    if kind == "toml":
+        _declare(ctx, plain=not (reveal or as_json))
+        return
     if reveal and not output.on_terminal():
         raise NotPermittedError(
             "secrets are shown on a terminal only", hint="without --reveal, secrets are left out"
@@ -196,6 +207,20 @@ def export(
             output.print_json_line(record)
     elif records:
         _write_csv(records)
+
+
+def _declare(ctx: typer.Context, *, plain: bool) -> None:
+    from keypool_cli.cli.declaration_toml import toml_lines
+    from keypool_cli.service.declaring import declared_now
+
+    if not plain:
+        raise UsageError("a declaration is TOML without secrets: leave out --json and --reveal")
+    output.lines(toml_lines(wiring.read(ctx, declared_now)))
+    output.hint(
+        ctx,
+        "where a key is not stored, apply needs its secret_env or secret_file; "
+        "proxies with a password are left out: keypool project set P --egress-proxy -",
+    )
 
 
 def _record(found: "Exported") -> dict[str, object]:

@@ -6,8 +6,9 @@ import pytest
 
 from keypool_cli.cli.declaration_text import parsed
 from keypool_cli.errors import ExitCode, UsageError
+from keypool_cli.registry.values import DeadKey, Refusal
 from tests.support.command_line import Keypool, Result, secret_of, terminal
-from tests.support.registry import client_of
+from tests.support.registry import BY, client_of
 
 WHOLE = """
 [pools.main]
@@ -143,6 +144,54 @@ def test_twice_changes_nothing(apply, keypool):
     again = apply(WHOLE, "--prune")
     assert (again.code, again.json["changes"]) == (0, [])
     assert keypool("events", "--json").json == before
+
+
+def test_an_export_as_toml_declares_what_there_is(apply, keypool):
+    apply(WHOLE)
+    exported = keypool("export", "--format", "toml")
+    assert exported.code == 0
+    assert secret_of("k1") not in exported.out
+    assert (apply(exported.out, "--prune").code, apply(exported.out).json["changes"]) == (0, [])
+    changed = exported.out.replace("rpm = 10\n", "rpm = 11\n")
+    [change] = apply(changed, "--dry-run").json["changes"]
+    assert change["before"] | change["after"] == {"rpm": 11}
+    assert change["before"] == {"rpm": 10}
+
+
+def test_an_export_as_toml_makes_another_registry_alike(apply, keypool, tmp_path, monkeypatch):
+    apply(WHOLE)
+    keypool("pool", "set", 'b "too", \\ الإنتاج', "--create", "--add-project", "p1")
+    keypool("client", "add", "a/b", "--scope", "read", "--expires", "2099-01-31T10:11:12.345")
+    keypool("project", "set", "p2", "--egress-proxy", "-", stdin="http://me:word@h:3128")
+    declared = keypool("export", "--format", "toml").out
+    assert "word" not in declared
+    assert "***" not in declared
+    monkeypatch.setenv("KEYPOOL_HOME", str(tmp_path / "other"))
+    (tmp_path / "web.token").unlink()
+    bare = apply(declared)
+    assert bare.code == ExitCode.PARTLY_DONE, "keys need their secrets"
+    assert {each["kind"] for each in bare.json["changes"] if each["reason"]} == {"key"}
+    for name in ("k1", "k2"):
+        head = f'[keys.{name}]\nproject = "p1"\n'
+        declared = declared.replace(head, f'{head}secret_env = "{name.upper()}"\n')
+    monkeypatch.setenv("K2", secret_of("k2"))
+    assert apply(declared).code == 0
+    again = keypool("export", "--format", "toml").out
+    assert re.sub("secret_env.*\n", "", declared) == again
+
+
+def test_a_dead_key_is_declared_neither_enabled_nor_disabled(apply, keypool, registry):
+    apply(WHOLE)
+    dead = DeadKey(registry.keys.find("k1").id, "key-invalid", "API key not valid")
+    registry.marks.record([Refusal(subject="k1", dead_keys=(dead,))], by=BY)
+    declared = keypool("export", "--format", "toml").out
+    assert '[keys.k1]\nproject = "p1"\nlabels = { env = "prod" }\n\n' in declared
+    assert apply(declared, "--prune").json["changes"] == []
+
+
+@pytest.mark.parametrize("more", ["--json", "--reveal"])
+def test_an_export_as_toml_is_no_json_and_holds_no_secret(keypool, more):
+    assert keypool("export", "--format", "toml", more).code == ExitCode.USAGE
 
 
 def test_a_dry_run_shows_the_same_and_changes_nothing(apply, keypool, tmp_path):
