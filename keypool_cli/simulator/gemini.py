@@ -9,6 +9,7 @@ from keypool_cli.simulator import batches, openai, openai_kept, resources, uploa
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.embeddings import batch_embed, embed, predict
 from keypool_cli.simulator.generate import MOST_TOKENS, generate
+from keypool_cli.simulator.interaction_errors import as_interaction_error
 from keypool_cli.simulator.interactions import interact
 from keypool_cli.simulator.paging import page_of
 from keypool_cli.simulator.refusals import GeminiError, Json, key_invalid
@@ -42,7 +43,10 @@ async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
         await _dispatch(state, caller)
     except GeminiError as err:
         state.refused(caller.project, caller.key, model=caller.call.model, kind=err.kind)
-        send_error(exchange, err, in_array=in_array)
+        told = (
+            as_interaction_error(err, tier=caller.project.spec.tier) if _interacts(caller) else err
+        )
+        send_error(exchange, told, in_array=in_array)
 
 
 async def _go_on(state: State, own: str, scope: Scope, exchange: Exchange) -> None:
@@ -61,6 +65,10 @@ def _authenticated(state: State, scope: Scope, exchange: Exchange) -> Caller:
         raise key_invalid()
     project.shelf.drop_expired(state.now_ms())
     return Caller(project, key, call, scope, exchange)
+
+
+def _interacts(caller: Caller) -> bool:
+    return caller.call.method == "interactions" or caller.call.resource.startswith("interactions/")
 
 
 async def _dispatch(state: State, caller: Caller) -> None:

@@ -71,6 +71,8 @@ def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Jso
         "usage": {
             "total_input_tokens": tokens,
             "total_output_tokens": said,
+            "total_thought_tokens": 0,
+            "total_cached_tokens": 0,
             "total_tool_use_tokens": 0,
             "total_tokens": tokens + said,
         },
