@@ -24,6 +24,7 @@ from keypool_cli.simulator.uploads import upload_id
 
 _PAGE = 50
 _DOES = ["generateContent", "countTokens"]
+_EMBEDS = ["embedContent", "countTokens"]
 
 
 async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
@@ -131,7 +132,7 @@ def _model(name: str) -> Json:
         "description": "Simulated by keypool.",
         "inputTokenLimit": MOST_TOKENS,
         "outputTokenLimit": 65_536,
-        "supportedGenerationMethods": _DOES,
+        "supportedGenerationMethods": _EMBEDS if "embedding" in name else _DOES,
     }
 
 

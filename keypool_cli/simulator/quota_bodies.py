@@ -43,6 +43,16 @@ _NAMES = {
         "GenerateContentPaidTierInputTokensPerModelPerMinute-PaidTier2",
     ),
 }
+_EMBEDDING_NAMES = {
+    "rpm": (
+        "embed_content_free_tier_requests",
+        "EmbedContentRequestsPerMinutePerUserPerProjectPerModel-FreeTier",
+    ),
+    "rpd": (
+        "embed_content_free_tier_requests",
+        "EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier",
+    ),
+}
 
 
 def over_quota(excesses: Sequence[Excess], *, tier: str, model: str, retry_ns: int) -> GeminiError:
@@ -88,6 +98,8 @@ def _refusal(
 def _violation(limit: str, tier: str, model: str) -> Json:
     kind = "free" if tier == "free" else "paid"
     metric, quota_id = _NAMES.get((limit, tier), _NAMES[limit, kind])
+    if tier == "free" and "embedding" in model:
+        metric, quota_id = _EMBEDDING_NAMES.get(limit, (metric, quota_id))
     return {
         "quotaMetric": _METRIC + metric,
         "quotaId": quota_id,

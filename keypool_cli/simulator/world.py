@@ -26,6 +26,7 @@ LIMITS: Mapping[str, Mapping[str, Limits]] = {
         "gemini-3.1-flash-lite": Limits(15, 250_000, 500),
         "gemini-3.5-flash": Limits(5, 250_000, 20),
         "gemini-3.8-flash": Limits(5, 250_000, 20),
+        "gemini-embedding-1.0": Limits(100, None, 1_000),
     },
     "paid": {
         "gemini-2.5-pro": Limits(150, 2_000_000, 10_000),
@@ -35,6 +36,7 @@ LIMITS: Mapping[str, Mapping[str, Limits]] = {
         "gemini-3.1-flash-lite": Limits(4_000, 4_000_000, None),
         "gemini-3.5-flash": Limits(1_000, 1_000_000, 10_000),
         "gemini-3.8-flash": Limits(1_000, 1_000_000, 10_000),
+        "gemini-embedding-1.0": Limits(),
     },
 }
 
@@ -43,6 +45,7 @@ ALIASES: Mapping[str, str] = {
     "gemini-3.1-pro-preview": "gemini-3.1-pro",
     "gemini-3.1-pro-preview-customtools": "gemini-3.1-pro",
     "gemini-flash-latest": "gemini-3.8-flash",
+    "gemini-embedding-001": "gemini-embedding-1.0",
 }
 
 

@@ -106,6 +106,16 @@ def test_limit_and_tier_choose_metric_and_id(limit, tier, metric, quota_id):
     ]
 
 
+@pytest.mark.parametrize(("limit", "span"), [("rpm", "Minute"), ("rpd", "Day")])
+def test_embedding_has_names_of_its_own(limit, span):
+    err = over_quota([Excess(limit, 7)], tier="free", model="gemini-embedding-1.0", retry_ns=10**9)
+    [violation] = error_of(err)["details"][1]["violations"]
+    assert violation["quotaMetric"] == f"{SERVICE}embed_content_free_tier_requests"
+    assert violation["quotaId"] == (
+        f"EmbedContentRequestsPer{span}PerUserPerProjectPerModel-FreeTier"
+    )
+
+
 def test_several_violations_come_together_and_the_day_names_the_kind():
     err = over_quota([Excess("rpm", 5), Excess("rpd", 20)], tier="free", model="m", retry_ns=10**9)
     error = error_of(err)
