@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from keypool_cli.http.message import answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -13,11 +14,18 @@ from keypool_cli.simulator.interaction_errors import as_interaction_error
 from keypool_cli.simulator.interactions import interact
 from keypool_cli.simulator.paging import page_of
 from keypool_cli.simulator.refusals import GeminiError, Json, key_invalid
-from keypool_cli.simulator.reply import modalities
-from keypool_cli.simulator.request import read_body, read_counted, read_json, read_key, read_path
+from keypool_cli.simulator.reply import prompt_details
+from keypool_cli.simulator.request import (
+    field_of,
+    read_body,
+    read_counted,
+    read_json,
+    read_key,
+    read_path,
+)
 from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.sending import send_error
-from keypool_cli.simulator.shelf import check_mentions
+from keypool_cli.simulator.shelf import cached_tokens, check_mentions
 from keypool_cli.simulator.state import State
 from keypool_cli.simulator.tokens import count_prompt
 from keypool_cli.simulator.uploads import upload_id
@@ -87,12 +95,14 @@ async def _count(state: State, caller: Caller) -> None:
     _require_model(state, caller)
     asked = read_json(body)
     check_mentions(caller.project.shelf, asked)
-    counted = count_prompt(read_counted(asked), state.count_text)
-    caller.project.keys[caller.key].counted += 1
-    details = modalities(counted.text_tokens, counted.media_tokens)
-    answer_json(
-        caller.exchange, 200, {"totalTokens": counted.tokens, "promptTokensDetails": details}
+    inner = field_of(asked, "generateContentRequest")
+    counted = replace(
+        count_prompt(read_counted(asked), state.count_text),
+        cached_tokens=cached_tokens(caller.project.shelf, inner if isinstance(inner, dict) else {}),
     )
+    caller.project.keys[caller.key].counted += 1
+    answer = {"totalTokens": counted.tokens, **prompt_details(counted)}
+    answer_json(caller.exchange, 200, answer)
 
 
 async def _list(state: State, caller: Caller) -> None:

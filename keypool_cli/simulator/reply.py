@@ -32,16 +32,24 @@ def reply_to(prompt: Prompt) -> str:
 
 def usage(counted: Counted, candidates: int) -> Json:
     """The usageMetadata of an answer of ``candidates`` tokens."""
-    cached = {"cachedContentTokenCount": counted.cached_tokens} if counted.cached_tokens else {}
     return {
-        **cached,
         "promptTokenCount": counted.tokens,
         "candidatesTokenCount": candidates,
         "totalTokenCount": counted.tokens + candidates,
-        "promptTokensDetails": modalities(counted.text_tokens, counted.media_tokens),
+        **prompt_details(counted),
         "candidatesTokensDetails": modalities(candidates, 0),
         "serviceTier": "standard",
     }
+
+
+def prompt_details(counted: Counted) -> Json:
+    """What a prompt's tokens are made of; caches count as the text they hold."""
+    cached = counted.cached_tokens
+    details = modalities(counted.text_tokens + cached, counted.media_tokens)
+    found: Json = {"promptTokensDetails": details}
+    if cached:
+        found |= {"cachedContentTokenCount": cached, "cacheTokensDetails": modalities(cached, 0)}
+    return found
 
 
 def modalities(text: int, media: int) -> list[Json]:

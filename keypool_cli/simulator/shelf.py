@@ -121,10 +121,10 @@ def check_mentions(shelf: Shelf, body: Json) -> None:
         shelf.get(name)
 
 
-def cached_tokens(shelf: Shelf, body: Json) -> int:
+def cached_tokens(shelf: Shelf, body: Mapping[str, object]) -> int:
     """Tokens of the cache that a body names; 0 where it names none."""
     name = body.get("cachedContent", body.get("cached_content"))
-    return int(shelf.get(name)["usageMetadata"]["totalTokenCount"]) if name else 0
+    return int(shelf.get(name)["usageMetadata"]["totalTokenCount"]) if isinstance(name, str) else 0
 
 
 def _mentions(value: object) -> list[str]:

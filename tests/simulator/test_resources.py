@@ -65,6 +65,24 @@ def test_a_cache_is_gone_when_its_time_has_come(clients):
     assert ours.get("/v1beta/cachedContents").json() == {}
 
 
+def test_a_cache_counts_in_the_prompt_that_names_it(clients):
+    ours, _ = clients
+    contents = [{"parts": [{"text": "word " * 40}]}]
+    cache = ours.post(
+        "/v1beta/cachedContents", json={"model": f"models/{FLASH}", "contents": contents}
+    ).json()
+    cached = cache["usageMetadata"]["totalTokenCount"]
+    body = {"contents": [{"parts": [{"text": "abcd"}]}], "cachedContent": cache["name"]}
+    path = f"/v1beta/models/{FLASH}"
+    usage = ours.post(f"{path}:generateContent", json=body).json()["usageMetadata"]
+    assert (usage["promptTokenCount"], usage["cachedContentTokenCount"]) == (cached + 2, cached)
+    assert usage["cacheTokensDetails"] == [{"modality": "TEXT", "tokenCount": cached}]
+    assert usage["promptTokensDetails"] == [{"modality": "TEXT", "tokenCount": cached + 2}]
+    inner = {"generateContentRequest": {"model": f"models/{FLASH}", **body}}
+    counted = ours.post(f"{path}:countTokens", json=inner).json()
+    assert (counted["totalTokens"], counted["cachedContentTokenCount"]) == (cached + 2, cached)
+
+
 def test_an_upload_takes_steps_at_their_offset_only_and_no_key(begun):
     step = {"x-goog-upload-command": "upload", "x-goog-upload-offset": "0"}
     assert httpx2.post(begun, content=b"abc", headers=step).status_code == 200

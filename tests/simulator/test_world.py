@@ -129,10 +129,11 @@ def test_the_default_world_embeds():
     state = State(default_world(), clock_ns=lambda: 0)
     assert state.has_model("gemini-embedding-001")
     project = state.owner("sim-p-1")
+    assert project is not None
     for _ in range(100):
         state.admit(project, "gemini-embedding-001", 5)
     with pytest.raises(GeminiError) as refused:
         state.admit(project, "gemini-embedding-001", 5)
-    [violation] = refused.value.body["error"]["details"][1]["violations"]
+    [violation] = error_of(refused.value)["details"][1]["violations"]
     assert violation["quotaDimensions"]["model"] == "gemini-embedding-1.0"
     assert violation["quotaValue"] == "100"
