@@ -90,7 +90,7 @@ def _answer(state: State, request: Json) -> Json:
     counted = count_prompt(read_prompt(request), state.count_text)
     text = reply_to(counted.prompt)
     told = usage(counted, state.count_text(text))
-    return answers([text], model="simulated", usage_metadata=told, response_id=new_id())[0]
+    return answers([text], model="simulated", usages=[told], response_id=new_id())[0]
 
 
 async def predict_long(state: State, caller: Caller) -> None:

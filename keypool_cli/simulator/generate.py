@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from dataclasses import replace
+from itertools import accumulate
 
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.faults import Fault
@@ -67,10 +68,12 @@ def _read(state: State, project: Project, body: bytes) -> Counted:
 async def _answer(state: State, caller: Caller, counted: Counted, shape: Shape) -> None:
     text = reply_to(counted.prompt)
     streams = caller.call.method == "streamGenerateContent"
+    texts = in_chunks(text) if streams else [text]
+    said = accumulate(texts)
     chunks = answers(
-        in_chunks(text) if streams else [text],
+        texts,
         model=caller.model,
-        usage_metadata=usage(counted, state.count_text(text)),
+        usages=[usage(counted, state.count_text(each)) for each in said],
         response_id=f"{zlib.crc32(text.encode()):08x}{state.now_ms():x}",
     )
     if not streams:

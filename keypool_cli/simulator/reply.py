@@ -61,12 +61,14 @@ def modalities(text: int, media: int) -> list[Json]:
 
 
 def answers(
-    texts: Sequence[str], *, model: str, usage_metadata: Json, response_id: str
+    texts: Sequence[str], *, model: str, usages: Sequence[Json], response_id: str
 ) -> list[Json]:
-    """One answer object for each text of the reply; the last one ends it and carries the usage."""
-    chunks = [_answer(text, model, response_id) for text in texts]
+    """One answer object for each text of the reply, with the usage up to there; the last ends it."""
+    chunks = [
+        {**_answer(text, model, response_id), "usageMetadata": told}
+        for text, told in zip(texts, usages, strict=True)
+    ]
     chunks[-1]["candidates"][0]["finishReason"] = "STOP"
-    chunks[-1]["usageMetadata"] = usage_metadata
     return chunks
 
 

@@ -28,7 +28,10 @@ def test_a_stream_without_sse_is_one_json_array(call):
     assert answer.headers["content-type"].startswith("application/json")
     parts = answer.json()
     assert len(parts) > 1
-    assert [("usageMetadata" in part) for part in parts] == [False] * (len(parts) - 1) + [True]
+    used = [part["usageMetadata"] for part in parts]
+    assert len({each["promptTokenCount"] for each in used}) == 1
+    grown = [each["candidatesTokenCount"] for each in used]
+    assert grown == sorted(set(grown)), "each part tells what was used up to there"
 
 
 def test_server_sent_events_are_data_lines_without_an_end_mark(http):
