@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -124,7 +125,7 @@ async def _show(
     how: "tuple[float | None, Thresholds | None, bool]",
 ) -> None:
     """how: seconds between pictures, what to check, and whether JSON is wanted."""
-    from keypool_cli.cli.status_filter import check, hides_all
+    from keypool_cli.cli.status_filter import check, hides_all, unserved
 
     every_s, asked, as_json = how
     if every_s is not None:
@@ -135,9 +136,13 @@ async def _show(
         output.hint(ctx, meant)
     if look.away is not None:
         output.say(ctx, away_text(look))
+    models = frozenset(map((await look.configured()).bucket, shown.models))
     if asked is not None:
-        models = frozenset(map((await look.configured()).bucket, shown.models))
         check(whole, replace(asked, models=models))
+    for pool, model in () if as_json else unserved(whole, models):
+        # The headline speaks of every model; whoever names one asks about that.
+        output.say(ctx, f"pool {pool!r}: no project is able to serve on {model}")
+        output.hint(ctx, f"to see why: keypool explain --pool {quote(pool)} --model {quote(model)}")
 
 
 def _models_meant(whole: "Status", shown: "Shown") -> list[str]:

@@ -124,6 +124,12 @@ def check(found: "Status", asked: Thresholds) -> None:
         raise NoCapacityError("; ".join(problems))
 
 
+def unserved(found: "Status", models: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Pools, by name, with the models that none of their projects is able to serve."""
+    for pool in found.pools:
+        yield from ((pool.pool, each) for each in sorted(models) if not _serving(pool, each))
+
+
 def _lacking(asked: Thresholds) -> str:
     if asked.min_ready == 1:
         return "no project is able to serve"

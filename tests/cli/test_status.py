@@ -136,6 +136,18 @@ def test_json_is_the_contract(pool, cool):
     assert model["rpm"] == {"used": 0, "limit": 10, "provenance": "configured"}
 
 
+def test_a_model_that_nobody_can_serve_is_told_though_projects_are_ready(pool):
+    pool("quota", "set", "--model", "other", "--rpm", "0")
+    result = pool("status", "--model", "other")
+    assert result.out.startswith("main: 3 of 3 projects ready")
+    assert result.code == 0
+    told, hint = result.err.splitlines()[-2:]
+    assert told == "pool 'main': no project is able to serve on other"
+    assert hint == "hint: to see why: keypool explain --pool main --model other"
+    assert pool("status", "--model", MODEL).err == ""
+    assert pool("status").err == ""
+
+
 def test_rows_can_be_chosen_while_the_headline_stays(pool, cool):
     cool("p2")
     for words in (["--project", "p2"], ["--state", "cooling"]):
