@@ -161,7 +161,7 @@ class App:
         asked = "the live store"
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await self._ports.engine.takes_writes()
+                await self._ports.engine.serves()
                 asked = "the database"
                 await self._ports.call(self._ports.registry.revision)
         except TimeoutError as err:

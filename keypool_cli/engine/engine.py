@@ -246,6 +246,11 @@ class Engine(Notes):
         now, next_at, waiting, *grants = await self._send("pump", model, head)
         return Pumped(now, [*map(read_grant, grants)], next_at, waiting)
 
+    async def serves(self) -> None:
+        """Raise UnreachableError unless the store takes writes, and its clock is about ours."""
+        await self.takes_writes()
+        await self.snapshot("probe", ())
+
     async def snapshot(
         self, model: str, project_ids: Sequence[int], *, busy_only: bool = False
     ) -> Snapshot:

@@ -12,7 +12,7 @@ import redis.exceptions
 from redis.exceptions import ConnectionError as LostError
 
 from keypool_cli.config import masked_url
-from keypool_cli.errors import KeypoolError, UnreachableError
+from keypool_cli.errors import UnreachableError
 
 _REFUSED_CREDENTIALS = (
     redis.exceptions.AuthenticationError,
@@ -131,7 +131,7 @@ def errors_as_ours(url: str) -> Iterator[None]:
         raise unreachable(LostError("the connection was given up"), url) from err
     except redis.exceptions.ResponseError as err:
         if str(err).startswith("KPCLOCK"):
-            raise KeypoolError(
+            raise UnreachableError(
                 f"the clocks of this machine and of the live store at {masked_url(url)} "
                 "differ by more than a day",
                 hint="set them right: keypool counts the day's requests by both",

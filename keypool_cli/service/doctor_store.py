@@ -60,9 +60,8 @@ async def _usable(opened: store.Store) -> list[Finding]:
         if isinstance(opened.client, RedisCluster):
             with opened.errors():
                 await opened.client.ping(target_nodes=RedisCluster.PRIMARIES)
-        await engine.takes_writes()
+        await engine.serves()
         await engine.models()
-        await engine.snapshot("probe", [])
         await engine.hears()
     except KeypoolError as err:
         return [failed("live store", err)]
