@@ -83,7 +83,7 @@ async def _explain(ports: "Ports", question: "Question") -> "Explained":
     configured = await read_configured(ports)
     if not configured.pools:
         raise NotFoundError(
-            "nothing is configured yet: there are no pools, projects or keys",
+            f"nothing is configured yet in {wiring.where_stored(ports.settings)}",
             hint="to store a key: keypool add NAME --project PROJECT",
         )
     # Looked up in SQL: its error names pools that are alike.

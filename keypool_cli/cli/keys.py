@@ -125,7 +125,7 @@ def list_(
     elif project or pool or state or label:
         output.say(ctx, "no key is as asked")
     else:
-        output.say(ctx, "no keys to list")
+        output.say(ctx, f"no keys in {wiring.where_stored(wiring.settings(ctx))}")
         output.hint(ctx, "to store one: keypool add NAME --project PROJECT")
 
 

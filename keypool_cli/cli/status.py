@@ -197,7 +197,8 @@ def _print(ctx: typer.Context, found: "Status", sort: str, *, as_json: bool) -> 
     else:
         output.lines(status_text.lines(found, sort))
     if not found.pools:
-        output.say(ctx, "nothing is configured yet: there are no pools, projects or keys")
+        where = wiring.where_stored(wiring.settings(ctx))
+        output.say(ctx, f"nothing is configured yet in {where}")
     elif hides_all(found):
         output.say(ctx, "no row is as asked")
         return

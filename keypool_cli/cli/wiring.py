@@ -45,6 +45,11 @@ def settings(ctx: typer.Context, **flags: object) -> "Settings":
     return load({"home": session(ctx).home, **flags})
 
 
+def where_stored(chosen: "Settings") -> str:
+    """Which registry it is, for whoever finds it empty and expected another."""
+    return f"{chosen.shown('database_url')} (KEYPOOL_HOME, KEYPOOL_DATABASE_URL)"
+
+
 def actor(reason: str | None = None) -> "Actor":
     """Who runs this command, for the audit log."""
     import getpass

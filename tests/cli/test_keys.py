@@ -285,3 +285,9 @@ def test_a_secret_that_is_typed_for_stdin_is_not_shown(home, keypool, words, typ
         asking.type(f"{typed}\n")
         assert asking.end() == 0, asking.text
     assert typed not in asking.text
+
+
+@pytest.mark.parametrize("words", [["list"], ["status"], ["explain", "--model", "m"]])
+def test_an_empty_registry_is_named_for_whoever_expected_another(keypool, home, words):
+    result = keypool(*words)
+    assert f" in sqlite:///{home}/keypool.db (KEYPOOL_HOME, KEYPOOL_DATABASE_URL)" in result.err
