@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import NoReturn
 
@@ -91,9 +90,7 @@ def _check(settings: Settings, options: ServeOptions) -> None:
     if options.workers < 1:
         raise UsageError("at least one worker is needed")
     if options.tls is not None:
-        options.tls.check()
-        if doubt := options.tls.doubt(datetime.now(UTC)):
-            log.warning(doubt)
+        options.tls.check(warn=log.warning)
     if is_loopback_host(settings.host):
         return
     if not options.auth:

@@ -2,8 +2,9 @@
 
 import ssl
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from keypool_cli.errors import NotPermittedError, UsageError
@@ -18,8 +19,8 @@ class Tls:
     cert: Path
     key: Path
 
-    def check(self) -> None:
-        """See that the files can be served with.
+    def check(self, *, warn: Callable[[str], object] | None = None) -> None:
+        """See that the files can be served with; ``warn`` is told why clients will refuse them.
 
         Raises NotPermittedError for a key that others may read or change, UsageError for files
         that cannot be read or do not belong together.
@@ -41,6 +42,8 @@ class Tls:
                 f"cannot serve TLS with {self.cert} and {self.key}: {told}",
                 hint="both are PEM files; the key is the certificate's and has no password",
             ) from err
+        if warn is not None and (doubt := self.doubt(datetime.now(UTC))):
+            warn(doubt)
 
     def doubt(self, now: datetime) -> str | None:
         """Why clients refuse the certificate; None where its dates give no reason."""
