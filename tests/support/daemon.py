@@ -168,7 +168,12 @@ class Home:
     def _start(self, workers: int, token: str, env: Mapping[str, str]) -> Daemon:
         words = ["--workers", str(workers), *([] if token else ["--no-auth"])]
         process, url, log = start(words, env, self.path, process_group=0)
-        return Daemon(process, url, log, token)
+        try:
+            return Daemon(process, url, log, token)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
     @property
     def socket(self) -> Path:
