@@ -4,10 +4,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from random import SystemRandom
 
 import redis
 
@@ -17,10 +18,27 @@ SLOTS = 16384
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nothing listens on now, another one each time.
+
+    Where it can be, one that the kernel gives to no connection by itself: before a server has
+    started there, somebody's call may go out from any other.
+    """
+    while True:
+        port = _never_given().pop() if _never_given() else 0
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return int(sock.getsockname()[1])
+
+
+@cache
+def _never_given() -> list[int]:
+    """Ports that are only had by name, in an order that no other process has."""
+    lowest_given = 49_152  # as IANA has it
+    with suppress(OSError):
+        lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = list(range(10_000, lowest_given))
+    SystemRandom().shuffle(ports)
+    return ports
 
 
 def redis8_binary() -> str | None:
@@ -56,7 +74,7 @@ def _answers(port: int) -> bool:
             return False
 
 
-def until(holds: Callable[[], bool], otherwise: str, *, seconds: float = 15) -> None:
+def until(holds: Callable[[], bool], otherwise: str, *, seconds: float = 30) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -70,7 +70,7 @@ def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        upstream = running.enter_context(nginx(folder, 18999))
+        upstream = running.enter_context(nginx(folder))
         home = running.enter_context(a_home(folder / "home", upstream=upstream))
         home.add_project("p", rpm=10**9, tpm=10**12)
         daemon = running.enter_context(home.daemon())

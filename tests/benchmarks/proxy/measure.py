@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.daemon import FLASH, a_home
+from tests.support.servers import free_port
 from tests.support.valkey import private_valkey
 
 HERE = Path(__file__).parent
@@ -44,8 +45,9 @@ def served(app: str, *args: str) -> Iterator[str]:
 
 
 @contextmanager
-def nginx(folder: Path, port: int) -> Iterator[str]:
+def nginx(folder: Path) -> Iterator[str]:
     """Nginx with a constant answer."""
+    port = free_port()
     body = (HERE / "answer.json").read_text().strip().replace("'", "")
     (folder / "nginx.conf").write_text(
         f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;"
@@ -90,8 +92,7 @@ def main() -> None:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         constant = running.enter_context(served("constant"))
         if shutil.which("nginx"):
-            port = int(constant.rsplit(":", 1)[1]) + 1
-            constant = running.enter_context(nginx(folder, port))
+            constant = running.enter_context(nginx(folder))
         bare = running.enter_context(served("bare", constant))
         store = running.enter_context(private_valkey(folder))
         reserving = running.enter_context(served("reserving", constant, store))

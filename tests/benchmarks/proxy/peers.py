@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.proxy.measure import SCRIPT, nginx, rate_of, served
 from tests.support.daemon import FLASH, a_home
+from tests.support.servers import free_port
 
 KEY = "sk-a-key-for-this-run-only-0123456789"
 CHAT = json.dumps({
@@ -47,12 +48,6 @@ def chat(name: str, base: str, **headers: str) -> Target:
     lines = ['wrk.method = "POST"', f"wrk.body = [[{CHAT}]]"]
     lines += [f'wrk.headers["{header}"] = "{value}"' for header, value in named.items()]
     return Target(name, f"{base}/v1/chat/completions", "\n".join(lines))
-
-
-def a_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @contextmanager
@@ -84,7 +79,7 @@ def _await_port(port: int, running: "subprocess.Popen[bytes]", log: Path) -> Non
 @contextmanager
 def litellm(venv: Path, upstream: str, folder: Path) -> Iterator[Target]:
     """LiteLLM's proxy with two keys as deployments."""
-    redis_port, port = a_port(), a_port()
+    redis_port, port = free_port(), free_port()
     deployments = [
         {
             "model_name": FLASH,
@@ -139,7 +134,7 @@ def litellm(venv: Path, upstream: str, folder: Path) -> Iterator[Target]:
 @contextmanager
 def portkey(modules: Path, upstream: str, folder: Path) -> Iterator[Target]:
     """Portkey's gateway; provider, key and upstream come with each call."""
-    port = a_port()
+    port = free_port()
     script = modules / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     with process(["node", script, f"--port={port}", "--headless"], port, folder / "portkey.log"):
         yield chat(
@@ -180,7 +175,7 @@ def main() -> None:
     asked = words()
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        upstream = running.enter_context(nginx(folder, a_port()))
+        upstream = running.enter_context(nginx(folder))
         bare = running.enter_context(served("bare", upstream))
         targets = [_native("upstream", upstream, "none"), _native("bare", bare, "none")]
         targets.append(running.enter_context(own(upstream, folder)))
