@@ -20,7 +20,8 @@ def private_valkey(
 ) -> Iterator[str]:
     """A Valkey server of its own in ``folder``; yields its ``unix://`` URL.
 
-    aof: keep an append-only file, for tests that start a second server on the same folder.
+    aof: keep an append-only file, for tests that start a second server on the same folder. It has
+    what was answered, however slow the disk: Valkey never waits for that.
     options: further settings of Valkey by name.
     """
     with _short_folder(folder) as short:
@@ -31,6 +32,7 @@ def private_valkey(
             "dir": str(folder),
             "save": "",
             "appendonly": "yes" if aof else "no",
+            "appendfsync": "no",
             "loglevel": "warning",
             **(options or {}),
         }
@@ -46,8 +48,8 @@ def private_valkey(
 
 
 def wait_for_answer(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Return once the server at ``path`` answers; fail if it ended or takes 10 s."""
-    deadline = time.monotonic() + 10
+    """Return once the server at ``path`` answers; fail if it ended or takes 30 s."""
+    deadline = time.monotonic() + 30
     while (line := call(path)) is None:
         assert process.poll() is None, "the server ended at once: see valkey.log"
         assert time.monotonic() < deadline, "the server does not answer"
