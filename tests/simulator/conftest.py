@@ -35,7 +35,7 @@ def sim(running):
 
 @pytest.fixture
 def http(sim):
-    with httpx2.Client(base_url=sim.url, timeout=10) as client:
+    with httpx2.Client(base_url=sim.url, timeout=30) as client:
         yield client
 
 

@@ -20,7 +20,7 @@ def sim():
 @pytest.fixture
 def clients(sim):
     made = [
-        httpx2.Client(base_url=sim.url, headers={"x-goog-api-key": key}, timeout=10)
+        httpx2.Client(base_url=sim.url, headers={"x-goog-api-key": key}, timeout=30)
         for key in ("key-p", "key-q")
     ]
     yield made

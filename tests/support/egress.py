@@ -60,7 +60,7 @@ class EgressProxy:
             back = threading.Thread(target=_pump, args=(upstream, sock), daemon=True)
             back.start()
             _pump(sock, upstream)
-            back.join(10)
+            back.join(30)
 
     def close(self) -> None:
         """Accept no more."""
@@ -79,7 +79,7 @@ def _tunnel(sock: socket.socket, target: str) -> None:
         back = threading.Thread(target=_pump, args=(upstream, sock), daemon=True)
         back.start()
         _pump(sock, upstream)
-        back.join(10)
+        back.join(30)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -91,7 +91,7 @@ def a_turn(text: str = HELLO) -> str:
 
 async def heard(wire: ClientConnection, word: str) -> dict[str, Any]:
     """The next message that has a member of this name."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             message: dict[str, Any] = json.loads(await wire.recv())
             if word in message:
@@ -100,7 +100,7 @@ async def heard(wire: ClientConnection, word: str) -> dict[str, Any]:
 
 async def goodbye(wire: ClientConnection) -> tuple[int | None, str]:
     """Code and reason of the close, whatever comes before it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with suppress(ConnectionClosed):
             while True:
                 await wire.recv()

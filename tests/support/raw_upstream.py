@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from tests.support.running import PATIENCE_S
+
 Play = Callable[["Line"], None]
 
 
@@ -31,7 +33,10 @@ class Line:
             if each.startswith(b"content-length:")
         ]
         while lengths and len(self.body) < lengths[0]:
-            self.body += self.sock.recv(65536)
+            part = self.sock.recv(65536)
+            if not part:
+                return False
+            self.body += part
         return True
 
     def headers(self) -> list[tuple[str, str]]:
@@ -60,7 +65,7 @@ class Line:
         """One chunk; an empty one ends the answer."""
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
 
-    def hung_up(self, within_s: float = 5.0) -> bool:
+    def hung_up(self, within_s: float = PATIENCE_S) -> bool:
         """Whether the caller breaks the connection soon."""
         self.sock.settimeout(within_s)
         try:

@@ -16,8 +16,11 @@ API = "/keypool/v1"
 FLASH = "gemini-2.5-flash"
 
 START_S = 30.0
+PATIENCE_S = 20.0
+"""How long a busy machine may take for what comes at once on an idle one."""
 
 _URL = re.compile(rb"^(https?://\S+)\n", re.MULTILINE)
+_WAITING = re.compile(r"^keypool_waiting (\S+)$", re.MULTILINE)
 _numbers = itertools.count(1)
 
 
@@ -26,7 +29,7 @@ def unique(word: str) -> str:
     return f"{word}-{next(_numbers)}"
 
 
-def eventually(check: Callable[[], Any], *, within_s: float = 5.0) -> Any:
+def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
     """What ``check`` answers once it is true; asked again and again for a while."""
     deadline = time.monotonic() + within_s
     while True:
@@ -155,6 +158,12 @@ class Daemon:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
+    def waiting(self) -> int:
+        """How many demands wait at it."""
+        told = _WAITING.search(httpx2.get(self.url + "/metrics").text)
+        assert told is not None
+        return int(float(told[1]))
+
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
         self.process.send_signal(number)
@@ -176,6 +185,6 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()

@@ -44,7 +44,7 @@ def serving(home: Home, *words: str, **env: str) -> Iterator[Served]:
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

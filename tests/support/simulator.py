@@ -27,7 +27,7 @@ class Simulator:
     def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
         self.url = url
         self.process = process
-        self._client = httpx2.Client(base_url=url + "/simulator/v1", timeout=10)
+        self._client = httpx2.Client(base_url=url + "/simulator/v1", timeout=30)
 
     def record(self) -> dict[str, Any]:
         """What it saw since the start or the last reset."""
