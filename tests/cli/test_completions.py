@@ -222,7 +222,8 @@ def test_verbs_are_completed_without_waiting_for_python(name, home):
     )
     took = sorted(float(line) for line in done.stdout.split())
     assert len(took) == 10, done.stderr
-    assert took[5] / 1000 <= MOST_MS
+    # Each of them would take longer than that to start Python; a busy machine slows only some.
+    assert took[0] / 1000 <= MOST_MS
 
 
 def test_names_are_read_without_the_command_line_or_sqlalchemy(home):

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import nullcontext, suppress
 
 import pytest
@@ -17,6 +16,7 @@ from keypool_cli.errors import ExitCode, UnreachableError
 from keypool_cli.registry.database import errors_as_ours
 from tests.support.command_line import COMMAND, environment, process, secret_of
 from tests.support.servers import free_port
+from tests.support.timing import quickly
 
 
 def test_without_a_verb_the_help_is_shown(keypool):
@@ -80,9 +80,7 @@ def test_with_json_an_error_is_one_line_of_json_on_stderr(keypool):
 def test_a_store_that_is_away_is_exit_6_within_3_s_in_one_line(keypool, monkeypatch, words):
     keypool.add("k1", "p1")
     monkeypatch.setenv("KEYPOOL_REDIS_URL", f"redis://:hunter2@127.0.0.1:{free_port()}")
-    started = time.monotonic()
-    result = keypool(*words)
-    assert time.monotonic() - started < 3
+    result = quickly(lambda: keypool(*words), within_s=3)
     assert (result.code, result.out) == (ExitCode.UNREACHABLE, "")
     message, hint = result.err.splitlines()
     assert "cannot be reached: Connection refused" in message

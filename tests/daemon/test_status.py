@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import partial
+from itertools import count
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from keypool_cli.service.projects import set_project
 from keypool_cli.service.quotas import set_quota
 from tests.support import bodies, bodies_faults
 from tests.support.daemon import API, BY, FLASH, eventually
+from tests.support.timing import quickly
 
 pytestmark = pytest.mark.e2e
 
@@ -275,9 +277,17 @@ def grants(daemon, pool):
 def test_a_quota_changed_by_another_process_is_in_force_within_a_second(daemon, other, pool):
     project = pool.add(rpm=1)
     daemon.granted(pool=pool.name)
-    assert other.lease(pool=pool.name).status_code == 429
-    scope = QuotaScope(project=project)
-    pool.home.run(lambda ports: set_quota(ports, scope, {"rpm": 3}, by=BY))
-    for each in (daemon, other):
-        eventually(partial(grants, each, pool), within_s=1.0)
+    allowed = count(3, 2)
+
+    def changed():
+        assert other.lease(pool=pool.name).status_code == 429
+        scope, rpm = QuotaScope(project=project), next(allowed)
+        pool.home.run(lambda ports: set_quota(ports, scope, {"rpm": rpm}, by=BY))
+        return ()
+
+    def in_force():
+        for each in (daemon, other):
+            eventually(partial(grants, each, pool))
+
+    quickly(in_force, before=changed, within_s=1.0)
     assert daemon.lease(pool=pool.name).status_code == 429

@@ -17,6 +17,7 @@ from keypool_cli.engine import embedded, file_lock, power_cut, valkey_process
 from keypool_cli.engine.embedded import EmbeddedServer, private_folder, socket_path
 from keypool_cli.engine.valkey_process import Line, server_binary
 from keypool_cli.errors import NotPermittedError, UnreachableError
+from tests.support.timing import quickly
 from tests.support.valkey import private_valkey
 
 USER = """
@@ -146,7 +147,7 @@ def alive(process: int) -> bool:
 
 
 def wait_until(holds) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.003)
@@ -324,7 +325,7 @@ def test_who_arrives_while_the_last_one_leaves_gets_a_live_server_with_the_state
     leaver.join()
     deadline = time.monotonic() + 2
     rounds = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or rounds < 10:
         rounds += 1
         ask(home, "SET", "round", str(rounds))
         together = threading.Barrier(2)
@@ -342,7 +343,6 @@ def test_who_arrives_while_the_last_one_leaves_gets_a_live_server_with_the_state
         leaver, arriver = arriver, leaver
     leaver.leave()
     assert ended(home)
-    assert rounds > 10
 
 
 def test_who_arrives_while_a_server_ends_by_itself_gets_a_live_one(home):
@@ -455,11 +455,13 @@ def test_a_server_that_hangs_is_reported_at_once_and_not_doubled(home, server, u
     users()[0].does("join")
     only = pid(home)
     os.kill(only, signal.SIGSTOP)
-    before = time.monotonic()
-    try:
+
+    def join() -> None:
         with pytest.raises(UnreachableError, match="does not answer"):
             server.join()
-        assert time.monotonic() - before < 3
+
+    try:
+        quickly(join, within_s=3)
         assert not server.running()
     finally:
         os.kill(only, signal.SIGCONT)

@@ -35,6 +35,7 @@ from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageEr
 from tests.support.live_engine import a_project
 from tests.support.servers import free_port
 from tests.support.serving import a_certificate
+from tests.support.timing import quickly
 from tests.support.valkey import private_valkey
 
 SECRET = "hunter2"
@@ -89,7 +90,7 @@ def sentinel(folder, master: int, *, epoch: int = 0, port: int | None = None):
 
 
 def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -171,7 +172,7 @@ def give_all_slots(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as line:
         line.sendall(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
         assert line.recv(100).startswith(b"+OK")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while True:
             line.sendall(b"CLUSTER INFO\r\n")
             if b"cluster_state:ok" in line.recv(65536):
@@ -401,6 +402,13 @@ async def test_a_command_whose_answer_was_lost_is_not_sent_again(settings, tmp_p
 # --- stores that do not
 
 
+def unreached(settings, reason):
+    """The error of a connection that cannot be made."""
+    with pytest.raises(UnreachableError, match=reason) as caught:
+        asyncio.run(connect(settings))
+    return caught
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -412,12 +420,9 @@ async def test_a_command_whose_answer_was_lost_is_not_sent_again(settings, tmp_p
         pytest.param("redis://u:{secret}@no-such-host.invalid", "cannot be reached: .", id="a name without address"),
     ],
 )  # fmt: skip
-async def test_a_store_that_is_not_there_is_one_line_within_3_s(settings, tmp_path, url, reason):
-    before = time.monotonic()
+def test_a_store_that_is_not_there_is_one_line_within_3_s(settings, tmp_path, url, reason):
     filled = url.format(secret=SECRET, port=free_port(), folder=tmp_path)
-    with pytest.raises(UnreachableError, match=reason) as caught:
-        await connect(settings(filled))
-    assert time.monotonic() - before < 3
+    caught = quickly(lambda: unreached(settings(filled), reason), within_s=3)
     said = f"{caught.value}{caught.value.hint}"
     assert caught.value.exit_code == ExitCode.UNREACHABLE
     assert SECRET not in said
@@ -426,24 +431,20 @@ async def test_a_store_that_is_not_there_is_one_line_within_3_s(settings, tmp_pa
     assert "KEYPOOL_REDIS_URL" in str(caught.value.hint)
 
 
-async def test_a_server_that_never_answers_is_given_up_within_3_s(settings, tmp_path):
+def test_a_server_that_never_answers_is_given_up_within_3_s(settings, tmp_path):
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "s"))
         mute.listen()
-        before = time.monotonic()
-        with pytest.raises(UnreachableError, match="no answer in time"):
-            await connect(settings(f"unix://{tmp_path}/s"))
-        assert time.monotonic() - before < 3
+        own = settings(f"unix://{tmp_path}/s")
+        quickly(lambda: unreached(own, "no answer in time"), within_s=3)
 
 
 def test_a_name_server_that_hangs_does_not_hold_up_the_process(settings, monkeypatch):
     back = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: back.wait(20))
-    before = time.monotonic()
+    own = settings("redis://store.example")
     try:
-        with pytest.raises(UnreachableError, match="no answer in time"):
-            asyncio.run(connect(settings("redis://store.example")))
-        assert time.monotonic() - before < 3
+        quickly(lambda: unreached(own, "no answer in time"), within_s=3)
     finally:
         back.set()
 

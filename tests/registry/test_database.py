@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 
 import pytest
@@ -16,6 +15,7 @@ from keypool_cli.registry import database
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import NewKey
 from tests.support.registry import BY, MASTER_KEY
+from tests.support.timing import quickly
 
 
 def test_sqlite_files_are_for_their_owner_only(tmp_path):
@@ -71,20 +71,23 @@ def test_a_url_of_no_known_form_is_a_usage_error_without_its_password(url):
     ],
 )
 def test_an_unreachable_server_is_named_within_3_s_without_its_password(address):
-    started = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1/db") as caught:
-        Registry.open(f"postgresql://{address}", master_key=None)
-    assert time.monotonic() - started < 3
+    def told():
+        with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1/db") as caught:
+            Registry.open(f"postgresql://{address}", master_key=None)
+        return caught
+
+    caught = quickly(told, within_s=3)
     assert "hidden" not in f"{caught.value} {caught.value.hint}"
     assert "KEYPOOL_DATABASE_URL" in str(caught.value.hint)
     assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_never_answers_is_unreachable_within_3_s(silent_port):
-    started = time.monotonic()
-    with pytest.raises(UnreachableError):
-        Registry.open(f"postgresql://u@127.0.0.1:{silent_port}/db", master_key=None)
-    assert time.monotonic() - started < 3
+    def told():
+        with pytest.raises(UnreachableError):
+            Registry.open(f"postgresql://u@127.0.0.1:{silent_port}/db", master_key=None)
+
+    quickly(told, within_s=3)
 
 
 @pytest.fixture
@@ -111,10 +114,12 @@ def test_a_writer_that_does_not_end_makes_others_unreachable_within_3_s(registry
     registry.check_master_key()
     with registry._database.write() as connection:
         connection.exec_driver_sql("UPDATE registry SET revision = revision")
-        started = time.monotonic()
-        with pytest.raises(UnreachableError):
-            registry.keys.add(NewKey("k1", Secret("s"), "p1"), by=BY)
-        assert time.monotonic() - started < 3
+
+        def told():
+            with pytest.raises(UnreachableError):
+                registry.keys.add(NewKey("k1", Secret("s"), "p1"), by=BY)
+
+        quickly(told, within_s=3)
         assert registry.catalog().keys == {}
     assert registry.keys.add(NewKey("k1", Secret("s"), "p1"), by=BY).name == "k1"
 

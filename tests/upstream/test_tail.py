@@ -143,13 +143,13 @@ def test_what_is_no_error_is_not_held_up(part):
 
 @pytest.mark.parametrize("text", ["[" * 60_000, " " * 60_000, "[ " * 30_000, ":\n" * 30_000])
 def test_no_beginning_of_an_answer_takes_long_to_read(text):
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert not begins_with_error(text.encode())
     may_become_error(text.encode())
-    assert time.monotonic() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 def test_nor_does_an_end():
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert error_in('{"error": {}}' + "event:" * 1000 + "\n{") is None
-    assert time.monotonic() - begun < 1
+    assert time.thread_time() - begun < 1
