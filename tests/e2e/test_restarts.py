@@ -50,7 +50,7 @@ def assert_cools_until_midnight(daemon, project, pool="main"):
 
 
 def test_a_cooldown_outlives_daemon_and_store_and_even_the_stores_folder(home):
-    home.add_project("spent"), home.add_project("fresh", rpm=50)
+    home.add_project("spent"), home.add_project("fresh", rpm=50, rpd=500)
     with home.daemon() as daemon:
         # A fresh home grants at once.
         spend_the_day(daemon, "spent")
@@ -60,16 +60,15 @@ def test_a_cooldown_outlives_daemon_and_store_and_even_the_stores_folder(home):
         assert_cools_until_midnight(daemon, "spent")
         leased = {daemon.granted(affinity="spent")["key"]["project"] for _ in range(3)}
         assert leased == {"fresh"}
-        used = daemon.model("fresh")["rpm"]["used"]
+        used = daemon.model("fresh")["rpd"]["used"]
         assert used == 3
         daemon.kill()
         home.kill_valkey(with_folder=True)
     with home.daemon() as daemon:
-        refused = daemon.lease()
+        refused, fresh = daemon.lease(), daemon.model("fresh")
         assert (refused.status_code, refused.json()["limit"]) == (429, "cooldown")
         assert 0 < refused.json()["retry_after_s"] <= WINDOW_S + 0.2
         assert_cools_until_midnight(daemon, "spent")
-        fresh = daemon.model("fresh")
         assert (fresh["state"], fresh["rule"]) == ("cooling", "store-rebuilt")
         assert daemon.granted(wait_s=10)["key"]["project"] == "fresh"
         assert daemon.lease(affinity="spent").json()["key"]["project"] == "fresh"
@@ -116,7 +115,7 @@ def test_whoever_waits_at_a_daemon_that_stood_still_is_served_though_others_wait
     with home.daemon() as other, ThreadPoolExecutor(2) as threads:
         held, busy = (daemon.granted(pool=each.name) for each in pools)
         late = threads.submit(daemon.lease, pool=pools[0].name, wait_s=25)
-        time.sleep(0.5)
+        eventually(daemon.waiting)
         daemon.signal(signal.SIGSTOP)
         elsewhere = threads.submit(other.lease, pool=pools[1].name, wait_s=25)
         time.sleep(5.5)
@@ -124,7 +123,7 @@ def test_whoever_waits_at_a_daemon_that_stood_still_is_served_though_others_wait
         daemon.signal(signal.SIGCONT)
         time.sleep(1.5)
         daemon.release(held)
-        assert late.result(8).status_code == 201
+        assert late.result(25).status_code == 201
         daemon.release(busy)
         assert elsewhere.result().status_code == 201
 
@@ -139,10 +138,10 @@ def test_whoever_waits_is_served_though_the_store_was_killed_meanwhile(steady):
         target=lambda: answers.append(daemon.lease(pool=pool.name, wait_s=20))
     )
     waiting.start()
-    time.sleep(0.5)
+    eventually(daemon.waiting)
     home.kill_valkey()
     assert daemon.release(lease).status_code == 204
-    waiting.join(15)
+    waiting.join(25)
     assert [each.status_code for each in answers] == [201]
 
 
@@ -165,12 +164,12 @@ def test_whoever_waits_stands_in_line_again_after_the_store_was_emptied(home):
         answers = []
         waiting = threading.Thread(target=lambda: answers.append(daemon.lease(wait_s=20)))
         waiting.start()
-        time.sleep(0.3)
+        eventually(lambda: answers or daemon.waiting())
         live.flushall()
         emptied_at = time.monotonic()
-        waiting.join(15)
+        waiting.join(25)
         assert [each.status_code for each in answers] == [201]
-        assert time.monotonic() - emptied_at < 3 * WINDOW_S
+        assert time.monotonic() - emptied_at < 6 * WINDOW_S
 
 
 def test_an_older_copy_of_the_store_is_not_taken_for_the_store(home):
@@ -186,11 +185,11 @@ def test_an_older_copy_of_the_store_is_not_taken_for_the_store(home):
     shutil.rmtree(folder)
     copy.rename(folder)
     with home.daemon() as daemon:
-        refused = daemon.lease()
+        refused, model = daemon.lease(), daemon.model("p")
         assert (refused.status_code, refused.json()["limit"]) == (429, "cooldown")
-        assert daemon.model("p")["rule"] == "store-rebuilt"
+        assert model["rule"] == "store-rebuilt"
         # One lease, three more, and what a minute allows for each store that was lost.
-        assert daemon.model("p")["rpd"]["used"] == 1 + 5 + 3 + 5
+        assert model["rpd"]["used"] == 1 + 5 + 3 + 5
 
 
 def test_a_registry_set_back_to_an_older_copy_rules_the_store_again(home):
@@ -216,13 +215,13 @@ def test_a_parked_lease_is_finished_before_a_stopped_daemon_ends(home):
         answers = []
         parked = threading.Thread(target=lambda: answers.append(daemon.lease(wait_s=15)))
         parked.start()
-        time.sleep(0.3)
+        eventually(lambda: answers or daemon.waiting())
         daemon.signal(signal.SIGTERM)
         eventually(lambda: _refuses(daemon.url))
         assert daemon.process.poll() is None
-        parked.join(10)
+        parked.join(20)
         assert [each.status_code for each in answers] == [201]
-        assert daemon.process.wait(10) == 0
+        assert daemon.process.wait(20) == 0
     assert home.valkey_pid() is None
 
 
@@ -232,7 +231,7 @@ def test_an_idle_daemon_ends_at_once_and_the_last_one_shuts_the_store_down(home)
         first.granted()
         began = time.monotonic()
         assert first.stop() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert home.valkey_pid() is not None
         last.granted()
         assert last.stop() == 0
@@ -352,7 +351,7 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
             os.kill(pid, signal.SIGCONT)
             assert said == "the live store does not answer"
             assert set(codes) == {503}
-            assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 2
+            assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 7
 
 
 def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
@@ -362,7 +361,7 @@ def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
         with home.daemon() as daemon:
             daemon.granted()
             with redis.Redis(port=primary) as old:
-                assert old.wait(1, 2000) == 1
+                assert old.wait(1, 20_000) == 1
                 os.kill(old.info("server")["process_id"], signal.SIGKILL)
             eventually(lambda: daemon.lease().status_code == 201, within_s=20)
             assert daemon.model("p")["rpm"]["used"] == 2

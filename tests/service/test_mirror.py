@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from time import monotonic
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from keypool_cli.service.mirror import MIRROR, Look, looking, renew_mirror, writ
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.watch import Watch
 from tests.support.registry import BY
+from tests.support.running import PATIENCE_S
 
 SECRET = "AIzaSy-a-secret-that-must-not-be-mirrored"
 
@@ -142,7 +144,10 @@ async def test_without_database_and_mirror_it_says_so(ports, look, home, tmp_pat
 async def test_a_daemon_mirrors_what_was_changed_while_no_store_ran(ports, look):
     ports.registry.keys.add(new("k10"), by=BY)
     watching = asyncio.create_task(Watch(ports, await read_configured(ports)).run())
-    await asyncio.sleep(0.5)
+    deadline = monotonic() + PATIENCE_S
+    while await mirrored(ports) is None:
+        assert monotonic() < deadline
+        await asyncio.sleep(0.01)
     watching.cancel()
     assert "k10" in await names(look)
     assert not opened_sql(look)
