@@ -28,6 +28,7 @@ class Seen:
 
     served: instant, project and input tokens of each. under: reserved fewer than they had.
     late: leases given back because their time to send was over. refused: upstream's refusals.
+    slowest_s: the longest from a look at whether a lease may be used to the answer of its call.
     """
 
     served: list[tuple[float, str, int]] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Seen:
     given_up: int = 0
     under: int = 0
     late: int = 0
+    slowest_s: float = 0.0
     refused: Counter[str] = field(default_factory=Counter)
 
     def used(self, since: float, until: float) -> dict[str, tuple[int, int]]:
@@ -68,7 +70,10 @@ def prompts(least: int, most: int, *, seed: int = 1) -> Iterator[Prompt]:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How requests arrive. exact: leases state their tokens; else keypool estimates them."""
+    """How requests arrive. exact: leases state their tokens; else keypool estimates them.
+
+    to_send_s: a lease that may not be used for so long any more is given back.
+    """
 
     daemons: Sequence[str]
     token: str
@@ -78,6 +83,7 @@ class Traffic:
     wait_s: float
     sizes: tuple[int, int]
     exact: bool = True
+    to_send_s: float = 0.0
 
 
 async def run(traffic: Traffic) -> Seen:
@@ -120,7 +126,8 @@ class _Caller:
         assert answer.status_code == 201, answer.text
         lease = answer.json()
         self.seen.granted += 1
-        if datetime.now(UTC) > datetime.fromisoformat(lease["use_by"]):
+        left = datetime.fromisoformat(lease["use_by"]) - datetime.now(UTC)
+        if left.total_seconds() < self.traffic.to_send_s:
             self.seen.late += 1
             await self.keypool.delete(f"{leases}/{lease['lease_id']}")
             return
@@ -128,11 +135,13 @@ class _Caller:
         await self._call(f"{leases}/{lease['lease_id']}/settle", lease, prompt)
 
     async def _call(self, settle: str, lease: dict[str, Any], prompt: Prompt) -> None:
+        begun = monotonic()
         said = await self.gemini.post(
             f"{self.traffic.upstream}/v1beta/models/{FLASH}:generateContent",
             headers={"x-goog-api-key": lease["key"]["secret"]},
             json=prompt.body,
         )
+        self.seen.slowest_s = max(self.seen.slowest_s, monotonic() - begun)
         found = said.json()
         if said.status_code == 200:
             report = {"status": 200, "usage": found["usageMetadata"]}
