@@ -362,7 +362,7 @@ def test_processes_that_make_the_key_file_at_once_agree_on_one_key(tmp_path):
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     go.touch()
-    keys = {racer.communicate(timeout=20)[0] for racer in racers}
+    keys = {racer.communicate(timeout=60)[0] for racer in racers}
     assert len(keys) == 1
     assert [file.name for file in (tmp_path / "home").iterdir()] == ["master.key"]
 

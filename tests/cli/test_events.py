@@ -84,7 +84,7 @@ def test_following_prints_what_happens_as_it_happens(logged, home):
             logged("enable", "k1")
             assert json.loads(running.stdout.readline())["kind"] == "key.enabled"
             running.send_signal(signal.SIGINT)
-            assert running.wait(10) == ExitCode.INTERRUPTED
+            assert running.wait(30) == ExitCode.INTERRUPTED
         finally:
             running.kill()
 
@@ -97,7 +97,7 @@ def test_following_ends_soon_after_its_reader(home):
             assert running.stdout is not None
             assert b"key.disabled" in running.stdout.readline()
             running.stdout.close()
-            assert running.wait(10) == ExitCode.FAILURE
+            assert running.wait(30) == ExitCode.FAILURE
             assert running.stderr is not None
             assert running.stderr.read() == b""
         finally:

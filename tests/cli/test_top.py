@@ -71,7 +71,7 @@ def test_piped_without_once_it_goes_on(pool, live_home):  # noqa: ARG001 - it is
         assert running.stdout is not None
         lines = [json.loads(running.stdout.readline()) for _ in range(2)]
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == ExitCode.INTERRUPTED
+        assert running.wait(30) == ExitCode.INTERRUPTED
     assert lines[0]["at"] < lines[1]["at"]
 
 
@@ -97,7 +97,7 @@ def test_each_line_of_a_stream_is_as_its_schema_says(pool, live_home):
         assert running.stdout is not None
         lines = [check("top", json.loads(running.stdout.readline())) for _ in range(3)]
         running.send_signal(signal.SIGINT)
-        running.wait(10)
+        running.wait(30)
     for line in lines:
         assert len(line["rows"]) == 3
         assert line["more"] == 1

@@ -163,7 +163,7 @@ def test_a_daemon_that_would_be_open_does_not_start(house, words):
         env=house.env,
         cwd=ROOT,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2

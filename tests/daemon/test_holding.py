@@ -10,7 +10,7 @@ from tests.support.raw_upstream import raw_upstream
 
 pytestmark = pytest.mark.e2e
 
-WINDOW_S = 2
+WINDOW_S = 4  # a busy machine may hold the daemon up for half of it
 
 
 def begun(line):
@@ -37,10 +37,10 @@ def test_a_call_keeps_its_slot_while_it_lasts_and_gives_it_back_when_its_daemon_
         upstream.play = begun
         with streaming.stream("POST", STREAM, json=a_body()):
             upstream.play = lambda line: line.answer(b"{}")
-            until = time.monotonic() + 2 * WINDOW_S
+            until = time.monotonic() + 1.1 * WINDOW_S
             while time.monotonic() < until:
                 assert status_of(http) == 429
                 assert other.model("p", "main")["leases"] == 1
                 time.sleep(0.2)
             doomed.kill()
-            eventually(lambda: status_of(http) == 200, within_s=WINDOW_S)
+            eventually(lambda: status_of(http) == 200, within_s=2 * WINDOW_S)

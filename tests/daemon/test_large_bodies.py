@@ -147,12 +147,12 @@ def test_a_large_body_waits_for_room_and_smaller_ones_do_not(crowded, home):
         for size in (0, 50_000, 500_000):
             found, after_s = timed(daemon.url, GENERATE, a_file(size), home.token)
             assert found.status_code == 200
-            assert after_s < WAIT_S / 3
+            assert after_s < WAIT_S / 2
         assert not any(each.done() for each in late)
         held[0].close()
         for found, after_s in (each.result() for each in late):
             assert found.status_code // 100 == 2
-            assert after_s < WAIT_S / 2
+            assert after_s < WAIT_S
 
 
 def test_a_large_body_that_finds_no_room_in_time_is_told_when_to_come_again(crowded, home):
@@ -174,7 +174,7 @@ def test_a_large_body_that_finds_no_room_in_time_is_told_when_to_come_again(crow
         assert told.status_code == 503
         assert int(told.headers["retry-after"]) >= 1
         assert "too many large bodies" in told.text
-        assert WAIT_S - 1 < after_s < WAIT_S + 5
+        assert WAIT_S - 1 < after_s < WAIT_S + 15
     gemini, openai, lease = (told for told, _ in found)
     assert gemini.json()["error"]["status"] == "UNAVAILABLE"
     assert gemini.headers["x-keypool-error"] == "too-many-bodies"
@@ -197,4 +197,4 @@ def test_the_room_of_every_body_is_free_again_however_it_ended(home, upstream):
         for _ in range(LARGE_ROOM // LARGEST_BODY - 1):
             held.enter_context(hold(daemon, home.token, head))
         found, after_s = timed(daemon.url, GENERATE, large, home.token)
-        assert (found.status_code, after_s < WAIT_S / 3) == (200, True)
+        assert (found.status_code, after_s < WAIT_S / 2) == (200, True)

@@ -41,7 +41,9 @@ def lease(http):
 def client(served, home, certificate=None):
     context = ssl.create_default_context(cafile=certificate.cert) if certificate else True
     headers = {"Authorization": f"Bearer {home.token}"}
-    return httpx2.Client(base_url=served.url, headers=headers, verify=context, trust_env=False)
+    return httpx2.Client(
+        base_url=served.url, headers=headers, verify=context, timeout=30, trust_env=False
+    )
 
 
 def test_leases_over_tls(home, certificate):
@@ -71,7 +73,7 @@ def test_http_2_is_not_spoken_in_clear_either(home):
     with serving(home) as served:
         port = int(served.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as sock:
-            sock.settimeout(10)
+            sock.settimeout(20)
             sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
             assert sock.recv(100) == b""  # no frame
 
@@ -89,7 +91,7 @@ def refused(home, *words):
         env=home.env,
         cwd=ROOT,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
         text=True,
     )

@@ -28,6 +28,10 @@ def live(house):
         yield client
 
 
+SERVED_S = 25
+"""Longer than any of them waits."""
+
+
 class Line:
     """What waits on one model, as the store has it."""
 
@@ -72,7 +76,7 @@ def test_a_release_wakes_whoever_waits(threads, line, daemon, pool, model):
     lease = daemon.granted(pool=pool.name, model=model)
     parked = park(threads, line, daemon, pool)
     daemon.release(lease)
-    assert parked.result(5).status_code == 201
+    assert parked.result(SERVED_S).status_code == 201
     assert line.length() == 0
     assert line.leftovers() == []
 
@@ -82,7 +86,7 @@ def test_a_settlement_below_the_estimate_wakes_whoever_waits(threads, line, daem
     lease = daemon.granted(pool=pool.name, model=model, tokens=100)
     parked = park(threads, line, daemon, pool, tokens=60)
     daemon.settled(lease, status=200, usage={"promptTokenCount": 40})
-    assert parked.result(5).status_code == 201
+    assert parked.result(SERVED_S).status_code == 201
 
 
 def test_the_end_of_a_lease_wakes_whoever_waits_for_its_place(threads, line, daemon, pool, model):
@@ -90,7 +94,7 @@ def test_the_end_of_a_lease_wakes_whoever_waits_for_its_place(threads, line, dae
     lease = daemon.granted(pool=pool.name, model=model)
     parked = park(threads, line, daemon, pool)
     daemon.settled(lease, status=200, usage={"promptTokenCount": 10})
-    assert parked.result(5).status_code == 201
+    assert parked.result(SERVED_S).status_code == 201
 
 
 def test_room_made_through_one_daemon_wakes_the_other(threads, line, daemon, other, pool, model):
@@ -98,7 +102,7 @@ def test_room_made_through_one_daemon_wakes_the_other(threads, line, daemon, oth
     lease = daemon.granted(pool=pool.name, model=model)
     parked = park(threads, line, other, pool)
     daemon.release(lease)
-    assert parked.result(5).status_code == 201
+    assert parked.result(SERVED_S).status_code == 201
 
 
 def test_a_key_that_is_enabled_wakes_whoever_waits(threads, line, daemon, pool, model):
@@ -107,7 +111,7 @@ def test_a_key_that_is_enabled_wakes_whoever_waits(threads, line, daemon, pool, 
     assert daemon.granted(pool=pool.name, model=model)["key"]["project"] == full
     parked = park(threads, line, daemon, pool)
     pool.home.run(lambda ports: enable_keys(ports, [f"{idle}-key"], by=BY))
-    assert parked.result(5).json()["key"]["project"] == idle
+    assert parked.result(SERVED_S).json()["key"]["project"] == idle
 
 
 def test_a_key_that_is_added_wakes_whoever_waits(threads, line, daemon, pool, model):
@@ -115,7 +119,7 @@ def test_a_key_that_is_added_wakes_whoever_waits(threads, line, daemon, pool, mo
     daemon.granted(pool=pool.name, model=model)
     parked = park(threads, line, daemon, pool)
     added = pool.add()
-    assert parked.result(5).json()["key"]["project"] == added
+    assert parked.result(SERVED_S).json()["key"]["project"] == added
 
 
 def test_whoever_waits_is_served_when_the_window_has_passed(quick_daemon, quick_pool):
@@ -123,7 +127,7 @@ def test_whoever_waits_is_served_when_the_window_has_passed(quick_daemon, quick_
     first = quick_daemon.granted(pool=quick_pool.name)
     second = quick_daemon.granted(pool=quick_pool.name, wait_s=8)
     at = [datetime.fromisoformat(each["use_by"]).timestamp() for each in (first, second)]
-    assert 1.5 <= at[1] - at[0] < 2.5
+    assert 1.5 <= at[1] - at[0] < 6
 
 
 def test_a_wait_in_vain_ends_in_a_refusal(line, daemon, pool, model):
@@ -146,7 +150,7 @@ def test_a_pools_own_wait_holds_where_none_is_asked(threads, line, daemon, pool,
     eventually(lambda: daemon.http.get(f"{API}/status").status_code == 200)
     parked = park(threads, line, daemon, pool, wait_s=None)
     daemon.release(lease)
-    assert parked.result(5).status_code == 201
+    assert parked.result(SERVED_S).status_code == 201
     assert daemon.lease(pool=pool.name, model=model, wait_s=0).status_code == 429
 
 
@@ -156,7 +160,7 @@ def test_whoever_came_first_is_served_first(threads, line, daemon, other, pool, 
     parked = [park(threads, line, each, pool) for each in (daemon, other, daemon, other)]
     for position, future in enumerate(parked):
         daemon.release(lease)
-        answer = future.result(5)
+        answer = future.result(SERVED_S)
         assert answer.status_code == 201
         assert not any(each.done() for each in parked[position + 1 :])
         lease = answer.json()
@@ -173,7 +177,7 @@ def test_clients_take_turns_however_many_demands_each_has(
     for position in (0, 3, 1, 2):
         assert daemon.release(lease, owner).status_code == 204
         future, owner = parked[position]
-        answer = future.result(5)
+        answer = future.result(SERVED_S)
         assert answer.status_code == 201
         lease = answer.json()
 

@@ -79,14 +79,14 @@ def test_a_database_that_stands_still_is_waited_for_once_and_nothing_hangs(tmp_p
                 ]
                 refused = threads.submit(daemon.settle, lease, status=429, error=bodies.FREE_DAY)
                 daemon.granted()
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < ANSWER_S
                 codes = [each.result().status_code for each in asked]
                 assert (codes, refused.result().status_code) == ([200] * 8 + [503] * 8, 503)
-                assert time.monotonic() - began < 2 * ANSWER_S + 5
+                assert time.monotonic() - began < 2 * ANSWER_S + 15
                 # Whoever asks again and again leaves nothing behind that others wait for.
                 for _ in range(4):
                     assert daemon.http.get("/readyz").status_code == 503
-            eventually(lambda: daemon.http.get("/readyz").status_code == 200, within_s=15)
+            eventually(lambda: daemon.http.get("/readyz").status_code == 200)
             daemon.settled(lease, status=429, error=bodies.FREE_DAY)
             assert daemon.model("first")["rule"] == "per-day"
 

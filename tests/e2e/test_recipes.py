@@ -89,7 +89,7 @@ def test_every_python_recipe_prints_what_it_should(text, here, env, tmp_path):
             pytest.skip(f"{name} is not installed")
     done = subprocess.run(
         [sys.executable, "-c", here(text)],
-        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"\w", done.stdout)
@@ -101,7 +101,7 @@ def test_every_curl_recipe_is_answered(topic, text, here, env, tmp_path):
         pytest.skip("curl is not installed")
     done = subprocess.run(
         ["sh", "-c", here(text)],
-        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r'"(candidates|lease_id)"', done.stdout), (topic, done.stdout)

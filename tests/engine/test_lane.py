@@ -118,7 +118,7 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time():
             if number > 1:
                 writer.write(b"$2\r\nhi\r\n" * data.count(b"HELLO-THERE"))
 
-    async with a_server(silent) as (url, seen), a_lane(url, answer_s=0.2) as lane:
+    async with a_server(silent) as (url, seen), a_lane(url, answer_s=1.0) as lane:
         calls = [asyncio.create_task(lane.call("HELLO-THERE")) for _ in range(3)]
         for task in calls:
             with pytest.raises(NoAnswerError):
@@ -128,10 +128,10 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time():
 
 
 async def test_calls_that_are_answered_are_never_given_up(url):
-    async with a_lane(url, answer_s=0.1) as lane:
+    async with a_lane(url, answer_s=1.0) as lane:
         for n in range(20):
             assert await lane.call("ECHO", n) == b"%d" % n
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.06)
 
 
 async def test_the_connection_may_be_tls(tmp_path):

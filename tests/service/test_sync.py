@@ -161,7 +161,7 @@ async def test_a_lost_store_is_rebuilt_from_sql_and_waits_out_one_window(ports, 
     cooled, other = await view(ports, spent), await view(ports, fresh)
     # The cooldown was not known to what the caller held: it makes no new revision.
     assert cooled.cool_until_ms == now + 3_600_000
-    assert 60_000 <= other.cool_until_ms - now <= 65_000
+    assert 60_000 <= other.cool_until_ms - now <= 90_000
     assert await ports.engine.rebuilt_until(M) == other.cool_until_ms
     # What a minute allows may have been granted since the count was written.
     assert (cooled.day_requests, other.day_requests) == (45, 0)

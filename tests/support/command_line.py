@@ -90,7 +90,7 @@ def process(home: Path, *words: str, stdin: str = "", **more: str) -> Result:
         input=stdin,
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env=environment(home, **more),
     )
@@ -136,7 +136,7 @@ class Terminal:
     def end(self) -> int:
         """Read to the end; the exit code."""
         self.read_until(lambda _: False)
-        return self.running.wait(timeout=30)
+        return self.running.wait(timeout=60)
 
 
 @contextmanager

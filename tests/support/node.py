@@ -31,7 +31,7 @@ def run_node(folder: Path, script: str, *, package: str, env: Mapping[str, str])
         cwd=folder,
         env={**os.environ, **env},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

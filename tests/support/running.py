@@ -15,7 +15,7 @@ import httpx2
 API = "/keypool/v1"
 FLASH = "gemini-2.5-flash"
 
-START_S = 30.0
+START_S = 60.0
 PATIENCE_S = 20.0
 """How long a busy machine may take for what comes at once on an idle one."""
 

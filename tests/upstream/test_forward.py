@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from keypool_cli.upstream.forward import Forwarder, Outgoing, Patience, UpstreamError
 from tests.support.daemon import eventually
 from tests.support.raw_upstream import raw_upstream
+from tests.support.running import PATIENCE_S
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ async def test_no_part_waits_for_the_next_one(upstream, forwarder):
     def play(line):
         line.begin()
         line.chunk(b"first")
-        gate.wait(5)
+        gate.wait(PATIENCE_S)
         line.chunk(b"second")
         line.chunk(b"")
 
@@ -141,7 +142,7 @@ async def test_an_upstream_that_says_nothing_times_out(upstream, forwarder):
     with pytest.raises(UpstreamError) as caught:
         await forwarder.send(a_call(upstream))
     assert caught.value.timed_out
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 15
 
 
 async def test_a_redirect_is_not_followed(upstream, forwarder):
