@@ -12,6 +12,7 @@ Every process started is ended on leaving, by its pid.
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,12 +21,22 @@ from typing import Any, TypeVar
 from keypool_cli.config import Settings, load
 from keypool_cli.core.model import Secret
 from keypool_cli.engine.embedded import socket_path
+from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import NewClient, NewKey, QuotaScope
 from keypool_cli.service.changing import changing
 from keypool_cli.service.ports import Ports, open_registry, opened
 from tests.support.registry import BY
-from tests.support.running import API, FLASH, Daemon, eventually, start, unique
+from tests.support.running import (
+    API,
+    FLASH,
+    LOCKED,
+    PATIENCE_S,
+    Daemon,
+    eventually,
+    start,
+    unique,
+)
 
 __all__ = [
     "API",
@@ -91,6 +102,15 @@ class Home:
 
     def run(self, work: Callable[[Ports], Awaitable[T]]) -> T:
         """Use the services as a command of its own would: open, work, close."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._run(work)
+            except UnreachableError as err:
+                if LOCKED not in str(err) or time.monotonic() > deadline:
+                    raise
+
+    def _run(self, work: Callable[[Ports], Awaitable[T]]) -> T:
         if self._ports is not None:
             runner, ports = self._ports
             return runner.run(_awaited(work(ports)))

@@ -19,6 +19,9 @@ START_S = 60.0
 PATIENCE_S = 20.0
 """How long a busy machine may take for what comes at once on an idle one."""
 
+LOCKED = "database is locked"
+"""What SQLite says when a commit takes longer than others wait: a busy disk may do that."""
+
 _URL = re.compile(rb"^(https?://\S+)\n", re.MULTILINE)
 _WAITING = re.compile(r"^keypool_waiting (\S+)$", re.MULTILINE)
 _numbers = itertools.count(1)
@@ -118,8 +121,13 @@ class Daemon:
         return (http or self.http).post(f"{API}/leases/{lease_id}/settle", json=body)
 
     def settled(self, lease: Mapping[str, Any], **body: Any) -> dict[str, Any]:
-        """A settlement that must be taken."""
-        answer = self.settle(lease, **body)
+        """A settlement that must be taken; what is told to come again comes again."""
+
+        def told() -> list[httpx2.Response]:
+            answer = self.settle(lease, **body)
+            return [] if LOCKED in answer.text else [answer]
+
+        (answer,) = eventually(told)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
