@@ -137,11 +137,18 @@ class EmbeddedServer:
     def _call(self) -> Line | None:
         """A line to the server of this folder; None if there is none, or it is just ending."""
         try:
+            return self._reach()
+        except TimeoutError:
+            raise self._mute() from None
+
+    def _reach(self) -> Line | None:
+        """The same; raises TimeoutError if a server listens but does not answer."""
+        try:
             line = valkey_process.call(self._socket)
             if line is not None:
                 self._check_folder(line)
         except TimeoutError:
-            raise self._mute() from None
+            raise
         except PermissionError as err:
             raise _not_ours(self._socket) from err
         except OSError:
@@ -180,8 +187,9 @@ class EmbeddedServer:
         """The line to a server just started. Raises UnreachableError if it ended instead."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            if line := self._call():
-                return line
+            with suppress(TimeoutError):  # it listens before a busy disk has taken its files
+                if line := self._reach():
+                    return line
             if self._server_ended():
                 raise self._did_not_start()
             time.sleep(file_lock.POLL_S)

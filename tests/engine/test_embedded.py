@@ -485,6 +485,27 @@ def test_a_server_that_takes_long_to_end_is_waited_for(home, server, monkeypatch
     newcomer.leave()
 
 
+SLOW = """#!/bin/sh
+'{binary}' "$@" &
+until [ -S '{socket}' ]; do :; done
+kill -STOP $!; sleep 1; kill -CONT $!
+"""
+
+
+def test_a_server_that_listens_before_it_answers_is_waited_for_at_its_start(
+    home, server, monkeypatch
+):
+    """A busy disk holds it up while it makes its files."""
+    script = home / "slow-server"
+    script.write_text(SLOW.format(binary=server_binary(), socket=socket_path(home / "valkey")))
+    script.chmod(0o700)
+    monkeypatch.setattr(valkey_process, "server_binary", lambda: script)
+    monkeypatch.setattr(valkey_process, "ANSWER_S", 0.2)
+    server.join()
+    monkeypatch.undo()
+    assert server.running()
+
+
 # --- damage
 
 
