@@ -104,7 +104,8 @@ class Engine(Notes):
     async def settle(self, model: str, items: Sequence[Settlement]) -> list[Settled | LeaseEnd]:
         """Close leases with what upstream said; the first settlement of a lease wins."""
         head = _pack((self._days(),))
-        return read_outcomes(await self._send("settle", model, head, *map(pack_settlement, items)))
+        answer = await self._send("settle", model, head, *map(pack_settlement, items))
+        return read_outcomes(answer, len(items))
 
     async def release(self, model: str, client: int, lease_ids: Sequence[str]) -> list[LeaseEnd]:
         """Give back leases whose calls were never made, and forget demands that wait."""

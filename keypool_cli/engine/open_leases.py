@@ -22,7 +22,7 @@ async def grant_of(engine: Engine, model: str, lease_id: str) -> Granted | None:
     (found,) = await engine.leases(model, [lease_id])
     if not found:
         return None
-    _, _, key_id, _, _, _, _, _, granted_at_ms, *_ = LEASE.unpack_from(found)
+    _, _, _, key_id, _, _, _, granted_at_ms, *_ = LEASE.unpack_from(found)
     return Granted(key_id, granted_at_ms)
 
 
@@ -40,7 +40,7 @@ async def open_leases(
     for start in range(0, len(ids), _CHUNK):
         leases += await engine.leases(model, ids[start : start + _CHUNK])
     known = [LEASE.unpack_from(each) for each in leases if each]
-    return [key_id for status, _, key_id, *_ in known if status == b"o"]
+    return [key_id for status, _, _, key_id, *_ in known if status == b"o"]
 
 
 def _lease_id(member: bytes, project_ids: Collection[int]) -> str | None:

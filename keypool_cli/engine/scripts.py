@@ -14,8 +14,8 @@ from importlib.resources import files
 from zlib import crc32
 
 PARTS = (
-    "library", "records", "state", "call", "window", "ready", "lease", "choose", "earliest",
-    "queue", "quick", "acquire", "settle", "mark", "load", "pump",
+    "library", "records", "state", "call", "window", "ready", "shelf", "lease", "choose", "earliest",
+    "queue", "try", "quick", "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
 _APART = frozenset({"acquire", "load", "pump"})

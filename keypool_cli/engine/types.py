@@ -76,10 +76,9 @@ class Waits(msgspec.Struct, frozen=True):
 
 
 class Acquired(msgspec.Struct, frozen=True):
-    """Answers to demands, in their order. revision: of the registry the model is loaded with."""
+    """Answers to demands, in their order."""
 
     now_ms: int
-    revision: int
     results: list[Grant | Refused | Waits]
 
 

@@ -22,9 +22,9 @@ _RESULT = Struct("<BIqB")
 _ANSWER = Struct("<Bqq")
 _ITEM = Struct("<qIBBqqqdH")
 _SIZE = Struct("<I")
-LEASE = Struct("<cIIIHqqqqqBq")
+LEASE = Struct("<cqIIIHdqqdBq")
 """A lease as it is stored."""
-_GRANT = Struct("<xII30xqq9x")
+_GRANT = Struct("<9xII14xqq17x")
 """What it tells whoever asked for it: project, key, granted at, expires at."""
 
 _REFUSED = 0
@@ -56,6 +56,9 @@ def pack_demand(demand: Demand) -> bytes:
 
 def read_acquired(answer: bytes, demands: Sequence[Demand]) -> Acquired | Stale:
     """The answer of acquire to these demands."""
+    if answer[0] == _OPEN:
+        grant = Grant(demands[0].lease_id, *_GRANT.unpack_from(answer))
+        return Acquired(grant.granted_at_ms, [grant])
     known, now, revision = _ANSWER.unpack_from(answer)
     if not known:
         return Stale(revision)
@@ -68,7 +71,7 @@ def read_acquired(answer: bytes, demands: Sequence[Demand]) -> Acquired | Stale:
         else:
             result, at = _read_result(answer, at)
             results.append(result)
-    return Acquired(now, revision, results)
+    return Acquired(now, results)
 
 
 def _read_result(answer: bytes, start: int) -> tuple[Refused | Waits, int]:
@@ -104,8 +107,10 @@ def pack_settlement(item: Settlement) -> bytes:
     return b"".join((head, lease_id, item.answer.encode()))
 
 
-def read_outcomes(answer: bytes) -> list[Settled | LeaseEnd]:
-    """The answer of settle."""
+def read_outcomes(answer: bytes, count: int) -> list[Settled | LeaseEnd]:
+    """The answer of settle to so many items."""
+    if count == 1:
+        return [_read_outcome(answer)]
     outcomes, at, end = [], 0, len(answer)
     while at < end:
         (size,) = _SIZE.unpack_from(answer, at)
@@ -119,7 +124,7 @@ def _read_outcome(answer: bytes) -> Settled | LeaseEnd:
     if not answer:
         return LeaseEnd.MISSING
     found = LEASE.unpack_from(answer, 1)
-    status, project, key, _, _, tokens, _, _, granted_at, _, applied, until_at = found
+    status, tokens, project, key, _, _, _, granted_at, _, _, applied, until_at = found
     if status == b"r":
         return LeaseEnd.RELEASED
     return Settled(

@@ -256,6 +256,7 @@ def test_every_stored_record_has_a_part_in_the_layout():
     for each in re.findall(r"\{ '\w+', '\w+' \}", text):
         assert layout(text.replace(each, each.replace("', '", "', 'x"), 1)) != layout(text)
     assert layout(text.replace("'<I6I3I6', 15", "'<I6I4I6', 16")) != layout(text)
+    assert layout(text.replace("'<I6I3I6', 15, 8", "'<I6I3I6', 15, 9")) != layout(text)
 
 
 def test_a_state_that_is_cleared_leaves_nothing(live):

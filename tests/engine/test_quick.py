@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from keypool_cli.core.model import UNLIMITED
 from keypool_cli.engine.types import (
     Demand,
+    LeaseEnd,
     LiveMark,
     LivePool,
     LiveProject,
@@ -26,8 +27,11 @@ from tests.support.oracle_project import BOTH_DAYS, pacific_midnights
 
 THE_LONG_WAY = (
     ("if not is_usual(ctx, pool) then return false end", "do return false end"),
-    ("if item.mark > 0 or lease.status ~= 'o'", "if true"),
+    ("  if bytes ~= ctx.usual_meta or", "  if true or"),
+    ("local quick = ctx.waiting == 0 and quick_settle(ctx, bytes)", "local quick = false"),
 )
+A_SHORT_TAIL = ("ENTRY_SIZE, TAIL = '<I6I3I6', 15, 8", "ENTRY_SIZE, TAIL = '<I6I3I6', 15, 1")
+"""So short that walks write the ring, which mostly few grants do."""
 STEPS = 150
 DAY_MS = 86_400_000
 STARTS = (
@@ -165,7 +169,7 @@ def alike(live: LiveEngine, long_way: Callable[[int], Sequence[object]]) -> None
 def long_way(engine_url):
     """What the long way answers and stores on the walk of a seed; each is taken once."""
     with live_engine(engine_url) as live:
-        live.mutate(*THE_LONG_WAY)
+        live.mutate(A_SHORT_TAIL, *THE_LONG_WAY)
         yield cache(lambda seed: tuple(Walk(live, seed).take()))
 
 
@@ -181,22 +185,115 @@ def test_a_day_nearly_full_takes_no_more_than_it_has_left(live, flags, booked):
 
 def test_a_ring_full_of_what_was_given_back_loses_nothing(live):
     live.fresh(a_project(rpm=4, tpm=UNLIMITED))
-    before = live.grant()
-    for _ in range(4):
+    first, before = live.grant(), None
+    for _ in range(20):
         live.now += 10
         leased = live.grant()
-        live.release(before.lease_id)
+        if before:
+            live.release(before.lease_id)
         before = leased
-    live.now += 10
+    assert live.view().requests == 2  # the first, and the last of the loop
+    live.now = first.granted_at_ms + 60_501
     live.grant()
     assert live.view().requests == 2  # the last of the loop, and this
-    live.now += 60_501
-    live.grant()
-    assert live.view().requests == 1
 
 
-def test_the_quick_way_does_what_the_long_way_does(live, long_way):
-    alike(live, long_way)
+def test_the_quick_way_does_what_the_long_way_does(engine_url):
+    with live_engine(engine_url) as live, live_engine(engine_url) as other:
+        other.mutate(*THE_LONG_WAY)
+        alike(live, lambda seed: tuple(Walk(other, seed).take()))
+
+
+def test_so_it_does_where_the_ring_is_written(engine_url, long_way):
+    with live_engine(engine_url) as live:
+        live.mutate(A_SHORT_TAIL)
+        alike(live, long_way)
+
+
+def settle_its_entry(live: LiveEngine, number: int) -> None:
+    """Settle one of twelve leases: the first are in the ring, eight in the tail, the last is open."""
+    live.fresh(a_project(rpm=100))
+    leases = []
+    for _ in range(12):
+        leases.append(live.grant(10))
+        live.now += 10
+    live.settle(leases[number].lease_id, 3)
+    assert live.view().tokens == 113
+    live.now = leases[number].granted_at_ms + 60_501
+    assert live.view().tokens == 10 * (11 - number)
+
+
+@pytest.mark.parametrize("way", [(), THE_LONG_WAY], ids=["quick", "long"])
+@pytest.mark.parametrize("number", [0, 2, 3, 10, 11])
+def test_a_settlement_corrects_its_entry_wherever_it_lies(engine_url, number, way):
+    with live_engine(engine_url) as live:
+        live.mutate(*way)
+        settle_its_entry(live, number)
+
+
+@pytest.mark.parametrize("way", [(), THE_LONG_WAY], ids=["quick", "long"])
+@pytest.mark.parametrize("rpm", [5, 8, 9, 20])
+def test_a_window_counts_the_same_wherever_its_entries_lie(engine_url, rpm, way):
+    with live_engine(engine_url) as live:
+        live.mutate(*way)
+        live.fresh(a_project(rpm=rpm, tpm=UNLIMITED))
+        for tokens in range(1, 100):
+            live.grant(tokens)
+            assert live.view().tokens == sum(range(max(tokens - rpm, 0) + 1, tokens + 1))
+            live.now += 60_501 // rpm + 1
+
+
+def test_a_lease_that_nobody_ended_is_forgotten_ten_minutes_past_its_end(live):
+    live.fresh(a_project())
+    known, forgotten = live.grant(ttl_ms=1001), live.grant(ttl_ms=1000)
+    live.now += 601_000
+    assert live.settle(known.lease_id).tokens == 10
+    assert live.settle(forgotten.lease_id) == LeaseEnd.MISSING
+
+
+def test_another_clients_lease_is_missing_after_one_of_the_own(live):
+    live.fresh(a_project())
+    own, others = live.grant(client=3), live.grant(client=4)
+    assert live.settle(own.lease_id, client=3).tokens == 10
+    assert live.settle(others.lease_id, client=3) == LeaseEnd.MISSING
+
+
+def test_a_refusal_after_a_success_of_the_same_client_cools(live):
+    live.fresh(a_project())
+    one, two = live.grant(), live.grant()
+    live.settle(one.lease_id)
+    live.settle(two.lease_id, success=False, mark=LiveMark(MarkAction.COOL, NOON + 5000))
+    assert live.refusal().limit == "cooldown"
+
+
+def test_an_id_may_be_shorter_than_the_one_before(live):
+    live.fresh(a_project())
+    for lease_id in ("one-that-is-long", "short"):
+        live.acquire_all(Demand(lease_id, 1, 10))
+        assert live.settle(lease_id).tokens == 10
+
+
+def test_models_that_take_turns_have_each_its_own_ready_sets(live):
+    live.fresh(a_project(1), a_project(2))
+    models = [live.model, f"{live.model}b"]
+    live.model = models[1]
+    live.load(a_project(1), a_project(2))
+    found = [(live.model, live.grant().project_id) for live.model in models * 2]
+    assert sorted(found) == [(model, project) for model in models for project in (1, 2)]
+
+
+def test_a_demand_does_not_overtake_one_that_waits_since_before_the_last(live):
+    live.fresh(a_project(tpm=100))
+    live.grant(60)
+    live.now += 58_000
+    for _ in range(2):
+        live.grant(1)
+    waiter = a_demand(80, daemon="d", deadline_ms=live.now + 300_000)
+    live.acquire_all(waiter, queue=10)
+    live.grant(1)
+    live.now += 2_501
+    live.refusal(80)
+    assert [each.lease_id for each in live.pump().grants] == [waiter.lease_id]
 
 
 OVERLOOKED = [
@@ -205,14 +302,14 @@ OVERLOOKED = [
     pytest.param(" or limit_in_flight < UNLIMITED", "", id="no count of leases in flight"),
     pytest.param("if score == 0 or touched_at", "if touched_at", id="a closed project that is preferred"),
     pytest.param("score == 0 or touched_at > now or", "score == 0 or", id="a clock that steps back"),
-    pytest.param("    if demand.affinity ~= '' and not is_among(pools, pool.id) then return nil end\n", "", id="a preferred project of another pool"),
-    pytest.param("if ring_count > 0 and oldest_at < left_at then", "if false then", id="closed entries that stay"),
+    pytest.param("    if pool_id and not is_among(pools, pool_id) then return nil end\n", "", id="a preferred project of another pool"),
+    pytest.param("if closed > 0 and oldest_at < left_at then", "if false then", id="closed entries that stay"),
     pytest.param("if open_requests > 0 and open_at < left_at then", "if false then", id="an open entry that stays"),
     pytest.param("tokens - open_tokens, seq + 1\n", "tokens - open_tokens, seq\n", id="an entry gone and its number left"),
     pytest.param("requests >= limit_requests or", "requests > limit_requests or", id="a project left without requests"),
     pytest.param("or tokens >= limit_tokens or", "or tokens > limit_tokens or", id="a project left without tokens"),
     pytest.param("now - open_from > gap_ms then", "now - open_from >= gap_ms then", id="bookings apart that share an entry"),
-    pytest.param("      if ring_count == 0 then oldest_at = open_at end\n", "", id="the oldest entry's instant"),
+    pytest.param("      if closed == 0 then oldest_at = open_at end\n", "", id="the oldest entry's instant"),
     pytest.param("    call('DEL', key(ctx, 'ring', id))\n", "", id="an empty ring left"),
     pytest.param("    if open_requests == 0 then open_from = now end\n", "", id="an open entry's first instant"),
     pytest.param("    if picks % 16 == 0 then ctx.tidy = true end\n", "", id="leases that are over"),
@@ -232,26 +329,36 @@ OVERLOOKED = [
     pytest.param("  if granted > 0 and granted < ctx.chunk then commit(ctx) end\n", "", id="what a batch has changed"),
     pytest.param("  write_gathered(ctx)\n  if ctx.tidy", "  if ctx.tidy", id="places gathered where projects were due"),
     pytest.param("ctx.clean = ctx.due == 0 and", "ctx.clean =", id="a call that left more behind than a quick one"),
-    pytest.param("if item.mark > 0 or lease", "if lease", id="a refusal"),
-    pytest.param("lease.status ~= 'o' or lease.client_seq", "lease.client_seq", id="a lease that is over"),
-    pytest.param("lease.client_seq > 0 or ctx.waiting", "ctx.waiting", id="a client's own window"),
-    pytest.param(" or ctx.waiting > 0 then return nil end", " then return nil end", id="those who wait"),
+    pytest.param("found.client, found.mark == 0", "found.client, true", id="a refusal"),
+    pytest.param("if status ~= 'o' or client ~= settler", "if client ~= settler", id="a lease that is over"),
+    pytest.param("rest ~= NO_REST or expires_at", "expires_at", id="a client's own window"),
+    pytest.param("local quick = ctx.waiting == 0 and", "local quick =", id="those who wait"),
+    pytest.param("ctx.usual_end = ctx.waiting == 0 and meta_bytes", "ctx.usual_end = meta_bytes", id="those who wait for what a settlement frees"),
     pytest.param("  if ctx.states[id] then return nil end", " ", id="what a settlement before has changed"),
-    pytest.param("item.tokens < 0 and lease.tokens or item.tokens\n  local name", "item.tokens\n  local name", id="a count that nobody told"),
+    pytest.param("  if actual < 0 then actual = tokens end\n", "", id="a count that nobody told"),
     pytest.param("if failures > 0 then return nil end", "", id="failures that are forgotten"),
-    pytest.param("if index < 0 or index > ring_count", "if index > ring_count", id="an entry that has left"),
-    pytest.param("    tokens = tokens + change\n", "", id="a change in the entry alone"),
-    pytest.param("if change ~= 0 and index < ring_count then", "if false then", id="a closed entry"),
+    pytest.param("if index < 0 or index > closed", "if index > closed", id="an entry that has left"),
+    pytest.param("  tokens = tokens + wanted\n", "", id="a change in the entry alone"),
+    pytest.param("      entry_tokens = entry_tokens + wanted\n", "", id="an entry in the tail"),
+    pytest.param("      if closed - ring_count == TAIL then", "      if false then", id="a tail that is full"),
+    pytest.param("  if terms ~= known_terms then", "  if false then", id="other terms"),
+    pytest.param("  if bytes ~= ctx.usual_meta or now", "  if not bytes or not ctx.usual_meta or now", id="a model that has changed"),
+    pytest.param(" or now >= ctx.usual_end or #argv", " or #argv", id="what is due by now"),
+    pytest.param("min(ctx.both_end - ctx.guard_ms, ctx.opens_at)", "min(ctx.both_end, ctx.opens_at)", id="the guard of a day to come"),
+    pytest.param("min(ctx.both_end - ctx.guard_ms, ctx.opens_at)", "ctx.both_end - ctx.guard_ms", id="what is due by then"),
+    pytest.param("= pool.policy == 0 and ctx.waiting == 0 and meta_bytes", "= ctx.waiting == 0 and meta_bytes", id="a pool that goes on packing"),
+    pytest.param("  used, ctx.clean = 0, false\n  ctx.waiting", "  ctx.waiting", id="what a sweep leaves behind"),
+    pytest.param("  if ctx.tidy then\n    go_on", "  if false then\n    go_on", id="leases that are over by then"),
     pytest.param("    call('ZREM', key(ctx, 'leases'), unpack(ctx.closed))\n", "", id="leases that are closed together"),
     pytest.param("in_flight = max(in_flight - 1, 0)", "in_flight = in_flight", id="a lease that has ended"),
-    pytest.param("    write_gathered(ctx) -- the places", "    -- the places", id="places of those settled before"),
+    pytest.param("  write_gathered(ctx) -- the places", "  -- the places", id="places of those settled before"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "replacement"), OVERLOOKED)
 def test_what_the_quick_way_overlooks_is_noticed(engine_url, long_way, text, replacement):
     with live_engine(engine_url) as live:
-        live.mutate((text, replacement))
+        live.mutate(A_SHORT_TAIL, (text, replacement))
         with pytest.raises((AssertionError, ResponseError)):
             alike(live, long_way)
 

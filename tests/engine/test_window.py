@@ -68,16 +68,24 @@ def test_a_limit_lowered_below_what_is_booked_waits_until_it_fits(live):
     assert live.refusal().retry_at_ms == NOON + 3 + WINDOW_MS + 1
 
 
+EVERY_MS = 3100
+
+
+def fill_a_ring_until_it_wraps(live, **limits):
+    """Book 32 times at 20 a minute: of the twenty that count the ring holds twelve, from its middle on."""
+    for each in range(32):
+        live.now = NOON + each * EVERY_MS
+        live.grant(each + 1, **limits)
+
+
 def test_a_window_outlives_a_ring_that_grows_while_it_wraps(live):
-    live.load(a_project(rpm=4))
-    for at in (0, 10_000, 20_000, 30_000, 61_000, 71_000):
-        live.now = NOON + at
-        live.grant(at // 1000 + 1)
-    live.load(a_project(rpm=9))
+    live.load(a_project(rpm=20))
+    fill_a_ring_until_it_wraps(live)
+    live.load(a_project(rpm=30))
     live.grant(5)
-    assert (live.view().requests, live.view().tokens) == (5, 21 + 31 + 62 + 72 + 5)
-    live.now = NOON + 61_000 + WINDOW_MS + 1
-    assert live.view().tokens == 72 + 5
+    assert (live.view().requests, live.view().tokens) == (21, sum(range(13, 33)) + 5)
+    live.now = NOON + 23 * EVERY_MS + WINDOW_MS + 1
+    assert live.view().tokens == sum(range(25, 33)) + 5
 
 
 def test_entries_emptied_by_releases_do_not_blur_the_window(live):
@@ -444,12 +452,10 @@ def test_a_client_is_told_the_later_of_its_own_instant_and_the_pools(live):
 
 def test_a_clients_window_outlives_a_ring_that_grows_for_a_demand_that_is_refused(live):
     live.load(a_project(rpm=100))
-    limits = {"client": 7, "client_rpm": 2, "client_tpm": 700}
-    for at in (0, 647, WINDOW_MS + 1):
-        live.now = NOON + at
-        live.grant(1, **limits)
-    live.refusal(800, **{**limits, "client_rpm": 4})
-    assert live.refusal(1, **limits).retry_at_ms == NOON + 647 + WINDOW_MS + 1
+    limits = {"client": 7, "client_rpm": 20, "client_tpm": 700}
+    fill_a_ring_until_it_wraps(live, **limits)
+    live.refusal(800, **{**limits, "client_rpm": 40})
+    assert live.refusal(1, **limits).retry_at_ms == NOON + 12 * EVERY_MS + WINDOW_MS + 1
 
 
 def test_a_release_gives_the_clients_window_back_what_it_held(live):

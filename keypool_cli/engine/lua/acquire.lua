@@ -1,7 +1,8 @@
 -- acquire: choose a project for each demand and reserve on it, park it, or say when one will fit.
 --
 -- ARGV 2  {days, revision, pool id, most waiters}   3…  demands, see demand_of
--- answers struct ANSWER and for each demand its struct LEASE, or a struct RESULT
+-- answers struct ANSWER and for each demand its struct LEASE, or a struct RESULT; or nothing but the
+-- LEASE of its one demand
 
 -- equal demands of one batch are told the same, until one of them is granted
 local function told_earliest(ctx, pool, demand)
@@ -64,29 +65,14 @@ local function settle_demand(ctx, pool, demand, most_waiting)
 end
 
 -- The answer of a call that granted its one demand the quick way.
-local function only_lease(ctx, answer)
+local function only_lease(ctx, lease)
   write_gathered(ctx)
   if ctx.tidy then sweep(ctx, 64) else ctx.clean = ctx.due == 0 and not ctx.roomy end
-  return answer
+  return lease
 end
 
-local function acquire(keys, argv)
-  local ctx = open(keys, argv)
-  local days, revision, pool_id, most_waiting = unpack(ctx.args)
-  set_days(ctx, days)
-  local pool = enter(ctx, pool_id)
-  if not pool or ctx.meta.revision < revision then
-    return pack_bytes(ANSWER.layout, 0, ctx.now, ctx.meta and ctx.meta.revision or 0)
-  end
-  ctx.chunk = #argv - 2
-  local answer, granted = pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision), 0
-  if ctx.chunk > 1 then ctx.sets = {} end
-  if ctx.waiting > 0 then serve(ctx, { pool_id }) end
-  if ctx.chunk == 1 then
-    local lease = quick_grant(ctx, pool, argv[3])
-    if lease then return only_lease(ctx, answer .. lease) end
-  end
-  local results = { answer }
+local function acquire_each(ctx, pool, argv, most_waiting)
+  local results, granted = { pack_bytes(ANSWER.layout, 1, ctx.now, ctx.meta.revision) }, 0
   if ctx.chunk > 1 then granted = quick_grants(ctx, pool, argv, results) end
   if granted > 0 and granted < ctx.chunk then commit(ctx) end
   for i = 3 + granted, #argv do
@@ -97,6 +83,36 @@ local function acquire(keys, argv)
   if ctx.tidy then sweep(ctx, 64) end
   -- an array costs many times as much
   return table.concat(results)
+end
+
+local function acquire_anew(ctx, argv, meta_bytes)
+  begin_anew(ctx)
+  local days, revision, pool_id, most_waiting = unpack(ctx.args)
+  set_days(ctx, days)
+  local pool = enter(ctx, pool_id, meta_bytes)
+  if not pool or ctx.meta.revision < revision then
+    return pack_bytes(ANSWER.layout, 0, ctx.now, ctx.meta and ctx.meta.revision or 0)
+  end
+  expect(ctx, pool, meta_bytes)
+  ctx.chunk = #argv - 2
+  if ctx.chunk > 1 then ctx.sets = {} end
+  if ctx.waiting > 0 then serve(ctx, { pool_id }) end
+  if ctx.chunk == 1 then
+    local lease = may_be_quick(ctx, pool) and quick_grant(ctx, argv[3])
+    if lease then return only_lease(ctx, lease) end
+  end
+  return acquire_each(ctx, pool, argv, most_waiting)
+end
+
+local function acquire(keys, argv)
+  local ctx, meta_bytes, is_usual = open_again(keys[1], argv)
+  local lease = is_usual and quick_grant(ctx, argv[3])
+  if not lease then return acquire_anew(ctx, argv, meta_bytes) end
+  if ctx.tidy then
+    go_on(ctx)
+    sweep(ctx, 64)
+  end
+  return lease
 end
 
 redis.register_function('NAME_acquire', acquire)

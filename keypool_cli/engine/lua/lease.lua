@@ -70,98 +70,9 @@ local function client_refusal(ctx, client, demand)
   return window_fits_at(ctx, client, demand) or false
 end
 
--- Leases lie in hashes, each with those that are forgotten at about the same time: a key for each,
--- with its own time to live, costs the server twice as much.
-local put_lease, read_lease, read_leases, move_lease
-
-do -- Lua has room for 200 local names in one scope
-
-local function shelf_of(expires_at)
-  local until_at = expires_at + KEEP_ANSWER_MS
-  return (until_at - until_at % SHELF_MS) / SHELF_MS
-end
-
--- Begins a hash, which outlives its leases, and drops the one that has: a server may stop for as long
--- as it takes where it ends by its time to live.
-local function begin_shelf(ctx, number, lease_id, bytes)
-  local first, name, shelves = floor(ctx.now / SHELF_MS), key(ctx, 'lease', number), {}
-  for each, known in pairs(ctx.model.shelves) do
-    if each >= first then shelves[each] = known end
-  end
-  shelves[number] = name
-  ctx.model.shelves, ctx.model.shelf_end = shelves, 0
-  -- too long for the server's small form of a hash, where each field takes the longer the more there are
-  call('HSET', name, '', rep('\0', 65), lease_id, bytes)
-  call('PEXPIRE', name, (number + 2) * SHELF_MS - ctx.now)
-  call('UNLINK', key(ctx, 'lease', first - 1))
-end
-
--- the hash of those that expire then; mostly it is that of the lease before
-local function shelf_for(model, expires_at)
-  if expires_at >= model.shelf_from and expires_at < model.shelf_end then return model.shelf_last end
-  local number = shelf_of(expires_at)
-  local name = model.shelves[number]
-  if name then
-    model.shelf_from, model.shelf_last = number * SHELF_MS - KEEP_ANSWER_MS, name
-    model.shelf_end = model.shelf_from + SHELF_MS
-  end
-  return name, number
-end
-
-function put_lease(ctx, lease_id, expires_at, bytes)
-  local name, number = shelf_for(ctx.model, expires_at)
-  if not name then
-    begin_shelf(ctx, number, lease_id, bytes)
-  elseif ctx.sets then
-    add(ctx, 'HSET', name, lease_id, bytes)
-  else
-    call('HSET', name, lease_id, bytes)
-  end
-  if ctx.leases then ctx.leases[lease_id] = bytes end
-end
-
--- Looks first where this server has written, then wherever one could lie.
-local function look_for(ctx, lease_id)
-  local shelves, first = ctx.model.shelves, floor(ctx.now / SHELF_MS)
-  for number, name in pairs(shelves) do
-    local bytes = call('HGET', name, lease_id)
-    if bytes then return bytes, name end
-  end
-  for number = first, shelf_of(ctx.now + MOST_TTL_MS) do
-    local name = key(ctx, 'lease', number)
-    local bytes = not shelves[number] and call('HGET', name, lease_id)
-    if bytes then return bytes, name end
-  end
-end
-
--- expires_at: where it is known
-function read_lease(ctx, lease_id, expires_at)
-  local bytes = ctx.leases and ctx.leases[lease_id]
-  if bytes then return bytes end
-  if expires_at then return call('HGET', key(ctx, 'lease', shelf_of(expires_at)), lease_id) end
-  local model = ctx.model -- mostly it lies with the one before
-  bytes = model.shelf and call('HGET', model.shelf, lease_id)
-  if bytes then return bytes end
-  bytes, model.shelf = look_for(ctx, lease_id)
-  return bytes
-end
-
--- Reads many in one go, those that lie together.
-function read_leases(ctx, lease_ids)
-  ctx.leases = {}
-  local found = ctx.model.shelf and call('HMGET', ctx.model.shelf, unpack(lease_ids)) or {}
-  for i, bytes in ipairs(found) do
-    if bytes then ctx.leases[lease_ids[i]] = bytes end
-  end
-end
-
--- to another hash, where it is to be forgotten later
-function move_lease(ctx, lease_id, was, expires_at, bytes)
-  put_lease(ctx, lease_id, expires_at, bytes)
-  if shelf_of(was) ~= shelf_of(expires_at) then call('HDEL', key(ctx, 'lease', shelf_of(was)), lease_id) end
-end
-
-end
+-- The fields of a LEASE up to client_seq, and the others: no client's window, not settled.
+local LEASE_HEAD = '<c1i8I4I4I4I2di8i8c17'
+local NO_REST = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
 -- writes what has become of a lease, with the caller's answer
 local function save_lease(ctx, lease, answer)
@@ -250,20 +161,25 @@ local function land(ctx, state, demand)
   end
 end
 
--- Writes a lease; answers it as stored, which is what its asker gets.
-local function open_lease(ctx, id, key_id, demand, seq, client_seq)
-  local lease_id, now, ttl_ms = demand.lease_id, ctx.now, demand.ttl_ms
-  local bytes = pack_bytes(LEASE.layout, 'o', id, key_id, demand.client, demand.requests, demand.tokens, seq, client_seq,
-    now, now + ttl_ms, 0, 0)
-  put_lease(ctx, lease_id, now + ttl_ms, bytes)
-  add(ctx, 'ZADD', key(ctx, 'leases'), now + ttl_ms, open_name(id, lease_id))
+-- Writes a lease; answers it as stored, which is what its asker gets. rest: of the record, from
+-- client_seq on.
+local function open_lease(ctx, id, key_id, lease_id, client, ttl_ms, requests, tokens, seq, rest)
+  local now = ctx.now
+  local expires_at, member = now + ttl_ms, id .. ':' .. lease_id
+  local bytes = pack_bytes(LEASE_HEAD, 'o', tokens, id, key_id, client, requests, seq, now, expires_at, rest)
+  put_lease(ctx, lease_id, expires_at, bytes)
+  if ctx.sets then
+    add(ctx, 'ZADD', ctx.leases_key, expires_at, member)
+  else
+    call('ZADD', ctx.leases_key, expires_at, member)
+  end
   return bytes
 end
 
 -- Books the demand on the project and on the client's window, and opens the lease.
 local function grant(ctx, state, demand, client)
   local seq = book(ctx, state, demand.requests, demand.tokens)
-  local client_seq = client and book(ctx, client, demand.requests, demand.tokens) or 0
+  local client_seq = client and book(ctx, client, demand.requests, demand.tokens)
   local pick = unpack_bytes('<I4', state.keys, 1 + 4 * (state.picks % state.key_count))
   state.picks, state.in_flight = (state.picks + 1) % 4294967296, state.in_flight + 1
   if state.held_by == demand.number then keep_for(state, 0, 0) end
@@ -274,7 +190,8 @@ local function grant(ctx, state, demand, client)
   if state.in_flight >= state.limit_in_flight then land(ctx, state, NOTHING_MORE) end
   if state.picks % 16 == 0 then ctx.tidy = true end -- time to end old leases, once in a while
   ctx.told = nil
-  return open_lease(ctx, state.id, pick, demand, seq, client_seq)
+  return open_lease(ctx, state.id, pick, demand.lease_id, demand.client, demand.ttl_ms, demand.requests,
+    demand.tokens, seq, client and pack_bytes('<dc9', client_seq, NO_REST) or NO_REST)
 end
 
 -- Gives back what a lease reserved: its call was never made.

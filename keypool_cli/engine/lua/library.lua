@@ -11,7 +11,7 @@
 -- Keys (T = the tag; P = a project's id, or 'c' + a client's id for a client's own window)
 --   T:meta            string   struct META + each pool: struct POOL + its priorities, highest first
 --   T:epoch           string   names this live state; SQL knows it too, so a lost store is noticed
---   T:state:P         string   struct STATE + struct STANDING + the ids of its pools and of its keys
+--   T:state:P         string   struct STATE + tail + struct STANDING + the ids of its pools and of its keys
 --   T:ring:P          string   closed window entries, ENTRY_SIZE bytes each: last booking at, requests, tokens
 --   T:ready:<id>:<n>  zset     projects of pool <id> and priority <n> with room; score: token, then request headroom
 --   T:blocked         zset     projects without room -> the instant one may be ready again
@@ -37,12 +37,14 @@
 --   T:expired         string   leases that ran out unused, a running total
 --   T:clock           string   dies at CLOCK_ENDS; where it is gone, the time is read otherwise
 --
--- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE,
--- closed ones in the ring. Bookings within gap_ms share an entry, which leaves the window when
--- its *last* booking does: a count may be dropped late, never early.
+-- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE. Of the
+-- closed ones the newest, at most TAIL, lie in the tail beside it, number n in slot n % TAIL, so that
+-- few grants write the ring; the others in the ring. Bookings within gap_ms share an entry, which
+-- leaves the window when its *last* booking does: a count may be dropped late, never early.
 
 local UNLIMITED = 1099511627775 -- 2^40-1, above every finite limit (10^12)
-local ENTRY, ENTRY_SIZE = '<I6I3I6', 15
+local ENTRY, ENTRY_SIZE, TAIL = '<I6I3I6', 15, 8
+local TAIL_BYTES = 1 + TAIL * ENTRY_SIZE -- after a spare byte: struct takes no text of length 0
 local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past expires_at
 local SHELF_MS = 300000         -- leases forgotten within so long lie in one hash
 local MOST_TTL_MS = 3600000     -- of a lease

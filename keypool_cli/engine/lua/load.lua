@@ -45,8 +45,9 @@ local function configure(ctx, state, project)
   set(state, 'flags', flags)
   set(state, 'priority', priority)
   set(state, 'key_count', #key_ids)
+  set(state, 'pool_count', #pools)
   set(state, 'pools', pools)
-  state.keys, state.pool_count = pack_ids(key_ids), #pools
+  state.keys = pack_ids(key_ids)
   size_ring(ctx, state)
 end
 

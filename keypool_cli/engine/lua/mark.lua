@@ -25,8 +25,8 @@ end
 -- answers {now, states before, as snapshot gives them}
 local function empty_windows(ctx, state)
   call('DEL', key(ctx, 'ring', state.id))
-  state.seq = state.seq + state.ring_count + 1
-  state.ring_head, state.ring_count, state.requests, state.tokens = 0, 0, 0, 0
+  state.seq = state.seq + state.closed + 1
+  state.ring_head, state.ring_count, state.closed, state.requests, state.tokens = 0, 0, 0, 0, 0
   state.open_requests, state.open_tokens = 0, 0
   state.day_requests, state.utc_requests = 0, 0
   set(state, 'emptied_seq', state.seq)

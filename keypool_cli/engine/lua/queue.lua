@@ -4,8 +4,6 @@
 
 local DEAD_DAEMON_MS = 5000
 local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
-local LOOK_AT = 256 -- waiters looked at in one go,
-local MOST_LOOKED_AT = 1024 -- and at once: 4 ms where all are at their client's limit
 local MOST_LOOKS = 16 -- at a pool's waiters in one call
 
 local function queue_key(ctx, pool)
@@ -162,6 +160,9 @@ end
 end
 
 do
+
+local LOOK_AT = 256 -- waiters looked at in one go,
+local MOST_LOOKED_AT = 1024 -- and at once: 4 ms where all are at their client's limit
 
 local function daemon_is_dead(ctx, daemon, alive)
   if alive[daemon] == nil then

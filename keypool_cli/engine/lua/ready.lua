@@ -1,11 +1,16 @@
 -- Whether a demand fits a project, when it will, and the sorted sets that answer it quickly.
 -- A demand has requests, tokens and, once it waits, its number.
 
+local cooled_until, avoids, refusal, window_fits_at, fits_at, headroom, place, ready_key
+local add, write_gathered, commit, NOTHING_MORE
+
+do -- Lua has room for 200 local names in one scope
+
 local function usable(state)
   return USABLE[state.flags] and state.key_count > 0
 end
 
-local function cooled_until(state)
+function cooled_until(state)
   return max(state.cool_until, state.wide_until)
 end
 
@@ -23,13 +28,13 @@ local function day_opens_at(ctx, state, requests)
 end
 
 -- whether a demand that avoids some names the project as one it must not get, or (``=,1,``) others it must get
-local function avoids(demand, id)
+function avoids(demand, id)
   local named = find(demand.avoid, ',' .. id .. ',', 1, true) ~= nil
   return named ~= (sub(demand.avoid, 1, 1) == '=')
 end
 
 -- nil when it fits now, else the limit that refuses it
-local function refusal(ctx, state, demand)
+function refusal(ctx, state, demand)
   if demand.avoid and avoids(demand, state.id) then return 'avoided' end
   if not usable(state) then return 'unusable' end
   if state.cool_until > state.now or state.wide_until > state.now then return 'cooldown' end
@@ -42,7 +47,7 @@ end
 
 -- When the window has room for the demand, were nothing else to come, and the limit that lacks
 -- room longest; nil: never.
-local function window_fits_at(ctx, state, demand)
+function window_fits_at(ctx, state, demand)
   if demand.requests > state.limit_requests or demand.tokens > state.limit_tokens then return nil end
   local excess_requests = state.requests + demand.requests - state.limit_requests
   local excess_tokens = state.tokens + demand.tokens - state.limit_tokens
@@ -71,7 +76,7 @@ end
 
 -- The earliest instant a project can take the demand, were nothing else to come, and the limit
 -- that holds it back longest; nil: it never will.
-local function fits_at(ctx, state, demand)
+function fits_at(ctx, state, demand)
   if demand.avoid and avoids(demand, state.id) then return nil, 'avoided' end
   if not usable(state) then return nil, 'unusable' end
   if demand.requests > state.limit_day or state.limit_in_flight < 1 then return nil, 'larger' end
@@ -88,7 +93,7 @@ local function fits_at(ctx, state, demand)
   return at, why
 end
 
-local NOTHING_MORE = { requests = 1, tokens = 1 }
+NOTHING_MORE = { requests = 1, tokens = 1 }
 
 -- Requests that the days' counts let through.
 local function day_left(state)
@@ -106,14 +111,14 @@ end
 
 -- A project's score in the ready sets: what it has left of its limits, tokens first. most: of the
 -- requests; a demand that fits by the score fits.
-local function headroom(tokens_left, requests_left, most)
+function headroom(tokens_left, requests_left, most)
   if tokens_left > UNLIMITED then tokens_left = UNLIMITED end -- min() is called, and costs five times as much
   if requests_left > most then requests_left = most end
   return tokens_left * 4096 + requests_left
 end
 
 -- Works out where a project belongs: in its ready sets, or among the blocked until an instant.
-local function place(ctx, state)
+function place(ctx, state)
   state.dirty = true
   state.score, state.blocked_at = 0, 0
   local why = refusal(ctx, state, NOTHING_MORE)
@@ -140,7 +145,7 @@ local function place(ctx, state)
   state.blocked_at = opens
 end
 
-local function ready_key(ctx, pool, priority)
+function ready_key(ctx, pool, priority)
   local slot = pool * 4294967296 + priority
   local name = ctx.names[slot]
   if not name then
@@ -152,7 +157,7 @@ end
 
 -- Adds to a sorted set (score, member) or a hash (field, value): at once, or gathered to one command
 -- a key where a call makes many.
-local function add(ctx, command, name, one, other)
+function add(ctx, command, name, one, other)
   if not ctx.sets then
     call(command, name, one, other)
     return
@@ -195,7 +200,7 @@ local function bring_due_forward(ctx)
   ctx.first_at = nil
 end
 
-local function write_gathered(ctx)
+function write_gathered(ctx)
   if ctx.closed and ctx.closed[1] then
     call('ZREM', key(ctx, 'leases'), unpack(ctx.closed))
     ctx.closed = {}
@@ -207,7 +212,7 @@ end
 
 -- Writes what the call changed; the states stay readable for the rest of it. What was read of the
 -- ready sets may have moved.
-local function commit(ctx)
+function commit(ctx)
   ctx.ready = nil
   local first, values = nil, nil -- mostly there is one only
   for i = 1, #ctx.order do
@@ -235,4 +240,6 @@ local function commit(ctx)
   end
   if ctx.first_at then bring_due_forward(ctx) end
   write_gathered(ctx)
+end
+
 end

@@ -9,8 +9,9 @@ FIELDS.state = {
   { 'requests', 'I4' },       -- booked in it
   { 'tokens', 'd' },          -- booked in it: settled + reserved
   { 'seq', 'd' },             -- number of its oldest entry
-  { 'ring_head', 'I2' },      -- slot of the oldest closed entry
-  { 'ring_count', 'I2' },     -- closed entries
+  { 'ring_head', 'I2' },      -- slot of the oldest entry in the ring
+  { 'ring_count', 'I2' },     -- entries in it: the oldest of those closed
+  { 'closed', 'I2' },         -- closed entries: these, and those in the tail
   { 'oldest_at', 'd' },       -- last booking of the oldest closed entry
   { 'open_from', 'd' },       -- the open entry: first booking,
   { 'open_at', 'd' },         --   last booking,
@@ -25,9 +26,9 @@ FIELDS.state = {
   { 'score', 'd' },
   { 'blocked_at', 'd' },
   { 'stale_at', 'd' },
-  { 'pool_count', 'I2' },
 }
 FIELDS.standing = {
+  { 'pool_count', 'I2' },
   -- the days, and requests so near their ends that they count in the next too
   { 'day_at', 'I6' },         -- start of the Pacific day
   { 'day_carry', 'I4' },
@@ -72,15 +73,15 @@ FIELDS.pool = {
 }
 FIELDS.lease = {
   { 'status', 'c1' },         -- o open, x expired, s settled, r released
+  { 'tokens', 'i8' },         -- reserved; the settled count once settled
   { 'project', 'I4' },
   { 'key', 'I4' },
   { 'client', 'I4' },         -- 0: none
   { 'requests', 'I2' },
-  { 'tokens', 'i8' },         -- reserved; the settled count once settled
-  { 'seq', 'i8' },            -- entry in the project's window
-  { 'client_seq', 'i8' },     -- entry in the client's own window; 0: it has none
+  { 'seq', 'd' },             -- entry in the project's window
   { 'granted_at', 'i8' },
   { 'expires_at', 'i8' },
+  { 'client_seq', 'd' },      -- entry in the client's own window; 0: it has none
   { 'applied', 'I1' },        -- once settled: 1 when its mark took effect
   { 'until_at', 'i8' },       --   and until when, 0: none
 }
@@ -177,6 +178,7 @@ local function find_signs()
       from[field[1]], to[field[1]] = at, at + size - 1
       at = at + size
     end
+    at = at + TAIL_BYTES -- which lies between the two
   end
   signs = {}
   for i, sign in ipairs(SIGNS) do

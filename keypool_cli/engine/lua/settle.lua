@@ -1,7 +1,7 @@
 -- settle: close leases with what upstream said; release: close them unused; renew: let them last.
 --
 -- settle ARGV 2  {days}   3…  items: struct ITEM, struct ENDING, lease id, the caller's answer
--- answers for each item 4 bytes that say how long its outcome is, and
+-- answers for each item, unless there is but one, 4 bytes that say how long its outcome is, and
 --         outcome '1' or '0' + struct LEASE + the caller's answer; '0' when the lease had ended
 --                 before, and this is how ('' there is none)
 -- release ARGV 2  {days, client, lease ids}   answers {now, {'released' | 'settled' | 'missing', …}}
@@ -86,8 +86,12 @@ local function settle_lease(ctx, lease, item)
   return save_lease(ctx, lease, item.answer), state
 end
 
-local function item_of(bytes, item)
-  item = item or {}
+local function lease_id_of(bytes)
+  local from = ITEM.size + ENDING.size + 1
+  return sub(bytes, from, from + unpack_bytes('<I2', bytes, from - 2) - 1)
+end
+
+local function read_item(bytes, item)
   local ending_at = ITEM.refill(bytes, item)
   local from = ending_at + ENDING.size
   local ending = sub(bytes, ending_at, from - 1)
@@ -95,51 +99,56 @@ local function item_of(bytes, item)
   item.ending = ending
   local answer_at = from + item.lease_size
   item.lease_id, item.answer = sub(bytes, from, answer_at - 1), sub(bytes, answer_at)
-  return item
 end
 
-local items, lease_before = {}, {} -- their tables are the next ones'
+local this_item, lease_before = {}, {} -- their tables are the next ones'
 
 -- The outcome, and the project where that may now have room for those who wait.
-local function settle_item(ctx, item)
-  local lease = find_lease(ctx, item.lease_id, item.client, lease_before)
+local function settle_item(ctx, bytes)
+  local quick = ctx.waiting == 0 and quick_settle(ctx, bytes)
+  if quick then return '1' .. quick end
+  read_item(bytes, this_item)
+  local lease = find_lease(ctx, this_item.lease_id, this_item.client, lease_before)
   if not lease then return '' end
   if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
-  local bytes, state = quick_settle(ctx, lease, item), nil
-  if not bytes then
-    write_gathered(ctx) -- the places of those settled quickly: this one may leave them
-    bytes, state = settle_lease(ctx, lease, item)
-  end
-  return '1' .. bytes, state
+  write_gathered(ctx) -- the places of those settled quickly: this one may leave them
+  local settled, state = settle_lease(ctx, lease, this_item)
+  return '1' .. settled, state
 end
 
-local function settle_items(ctx, count)
+local function settle_items(ctx, argv)
   local outcomes, touched, lease_ids = {}, {}, {}
-  for i = 1, count do lease_ids[i] = items[i].lease_id end
+  for i = 3, #argv do lease_ids[i - 2] = lease_id_of(argv[i]) end
   ctx.sets, ctx.closed = {}, {}
-  if count > 0 then read_leases(ctx, lease_ids) end
-  for i = 1, count do
-    local outcome, state = settle_item(ctx, items[i])
-    outcomes[i], touched[#touched + 1] = pack_bytes('<I4', #outcome) .. outcome, state
+  if lease_ids[1] then read_leases(ctx, lease_ids) end
+  for i = 3, #argv do
+    local outcome, state = settle_item(ctx, argv[i])
+    outcomes[i - 2], touched[#touched + 1] = pack_bytes('<I4', #outcome) .. outcome, state
   end
   serve_pools_of(ctx, touched)
   commit(ctx)
   return table.concat(outcomes)
 end
 
-local function settle_only(ctx)
-  local outcome, state = settle_item(ctx, items[1])
+local function settle_only(ctx, bytes)
+  local outcome, state = settle_item(ctx, bytes)
   if state then serve_pools_of(ctx, { state }) end
   if ctx.order[1] then commit(ctx) else ctx.clean = true end
-  return pack_bytes('<I4', #outcome) .. outcome
+  return outcome
+end
+
+local function settle_anew(ctx, argv, meta_bytes)
+  begin_anew(ctx)
+  set_days(ctx, ctx.args[1])
+  if not enter(ctx, nil, meta_bytes) then return rep('\0', #argv > 3 and 4 * (#argv - 2) or 0) end
+  ctx.usual_meta, ctx.usual_end = ctx.waiting == 0 and meta_bytes, ctx.both_end
+  return #argv == 3 and settle_only(ctx, argv[3]) or settle_items(ctx, argv)
 end
 
 local function settle(keys, argv)
-  local ctx, count = open(keys, argv), #argv - 2
-  set_days(ctx, ctx.args[1])
-  if not enter(ctx) then return rep('\0', 4 * count) end
-  for i = 1, count do items[i] = item_of(argv[i + 2], items[i]) end
-  return count == 1 and settle_only(ctx) or settle_items(ctx, count)
+  local ctx, meta_bytes, is_usual = open_again(keys[1], argv)
+  local settled = is_usual and quick_settle(ctx, argv[3])
+  return settled and '1' .. settled or settle_anew(ctx, argv, meta_bytes)
 end
 
 local function release_one(ctx, lease_id, client, touched)

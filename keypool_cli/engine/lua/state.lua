@@ -16,7 +16,7 @@ end
 local function blank(now)
   local state = zeros()
   -- starts at the clock, so that a rebuilt window never reuses an old entry's number
-  state.seq, state.touched_at, state.keys, state.pools = now, now, '', {}
+  state.seq, state.touched_at, state.keys, state.pools, state.tail = now, now, '', {}, rep('\0', TAIL_BYTES)
   return state
 end
 
@@ -30,6 +30,11 @@ local function keep_for(state, until_at, number)
   set(state, 'held_by', number)
 end
 
+-- of STANDING, which begins there, and the ids of pools behind it
+local function standing_size(bytes, from)
+  return STANDING.size + 4 * unpack_bytes('<I2', bytes, from)
+end
+
 -- Records of one call are used again by the next: a table of so many fields is dear to make, and
 -- mostly the next project's STANDING is the one it has.
 local used, spare = 0, {}
@@ -41,14 +46,15 @@ local function parse_state(bytes)
     state = zeros()
     if used <= MOST_SPARE then spare[used] = state end
   end
-  local from = STATE.refill(bytes, state)
-  local keys_at = from + STANDING.size + 4 * state.pool_count
-  local standing = sub(bytes, from, keys_at - 1)
-  if standing ~= state.standing then
+  local tail_at = STATE.refill(bytes, state)
+  local from, standing = tail_at + TAIL_BYTES, state.standing
+  state.tail = sub(bytes, tail_at, from - 1)
+  if not standing or sub(bytes, from, from + #standing - 1) ~= standing then
+    standing = sub(bytes, from, from + standing_size(bytes, from) - 1)
     local pools_at = STANDING.refill(standing, state)
     state.pools, state.standing = numbers_at(standing, pools_at, state.pool_count, 'I4'), standing
   end
-  state.keys, state.size = sub(bytes, keys_at), #bytes
+  state.keys, state.size = sub(bytes, from + #standing), #bytes
   state.advanced, state.dirty, state.is_client = nil, nil, nil
   state.was_score, state.was_blocked_at, state.was_stale_at = state.score, state.blocked_at, state.stale_at
   return state
@@ -57,7 +63,7 @@ end
 -- as it is stored; whoever asks stores it
 local function bytes_of(state)
   if not state.standing then state.standing = STANDING.encode(state) .. pack_ids(state.pools) end
-  local bytes = STATE.encode(state) .. state.standing .. state.keys
+  local bytes = STATE.encode(state) .. state.tail .. state.standing .. state.keys
   state.size = #bytes
   return bytes
 end
