@@ -158,15 +158,19 @@ class App:
         answer_json(proto, 200, Healthy("ok"))
 
     async def _readyz(self, proto: Exchange) -> None:
+        """Whoever asks needs no token, and is told which store it is, but not where."""
         asked = "the live store"
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 await self._ports.engine.serves()
                 asked = "the database"
                 await self._ports.call(self._ports.registry.revision)
-        except TimeoutError as err:
-            raise UnreachableError(f"{asked} does not answer") from err
-        answer_json(proto, 200, Healthy("ok"))
+        except (KeypoolError, TimeoutError) as err:
+            told = "does not answer" if isinstance(err, TimeoutError) else "cannot be used"
+            log.warning("not ready: %s %s: %s", asked, told, err)
+            answer_error(proto, UnreachableError(f"{asked} {told}", hint="run: keypool doctor"))
+        else:
+            answer_json(proto, 200, Healthy("ok"))
 
     async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         configured, away = await self._watch.newest()

@@ -280,7 +280,10 @@ def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tm
                 answer = running.lease()
                 assert (answer.status_code, answer.json()["title"]) == (503, "Store unreachable")
                 assert int(answer.headers["retry-after"]) >= 1
-            assert running.http.get("/readyz").status_code == 503
+            ready = running.http.get("/readyz")
+            assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
+            # Whoever asks has no token: not where the store is.
+            assert ready.json()["detail"] == "the live store cannot be used; run: keypool doctor"
             assert running.http.get("/healthz").status_code == 200
             assert running.http.get(f"{API}/status").status_code == 503
             with private_valkey(store, aof=True):
@@ -349,7 +352,7 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
             with ThreadPoolExecutor(150) as threads:
                 codes = list(threads.map(lambda _: daemon.lease().status_code, range(150)))
             os.kill(pid, signal.SIGCONT)
-            assert said == "the live store does not answer"
+            assert said == "the live store does not answer; run: keypool doctor"
             assert set(codes) == {503}
             assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 7
 
