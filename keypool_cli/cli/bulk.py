@@ -210,12 +210,13 @@ def export(
 
 
 def _declare(ctx: typer.Context, *, plain: bool) -> None:
-    from keypool_cli.cli.declaration_toml import toml_lines
+    import tomli_w
+
     from keypool_cli.service.declaring import declared_now
 
     if not plain:
         raise UsageError("a declaration is TOML without secrets: leave out --json and --reveal")
-    output.lines(toml_lines(wiring.read(ctx, declared_now)))
+    output.lines(tomli_w.dumps(wiring.read(ctx, declared_now)).splitlines())
     output.hint(
         ctx,
         "where a key is not stored, apply needs its secret_env or secret_file; "
