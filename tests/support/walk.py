@@ -140,6 +140,8 @@ class Walk(Checks):
 
     def renew(self) -> None:
         names, ttl_ms = self._some_leases(4), self.random.choice((1, 900, 30_000))
+        if self.is_blurred:  # one whose time was over before the clock was set may have been ended
+            names = [n for n in names if self.oracle.leases[n].expires_at > self.latest]
         expected = sum(self.oracle.renew(each, ttl_ms, self.live.now) for each in names)
         assert self.live.renew(*names, ttl_ms=ttl_ms) == expected
 
