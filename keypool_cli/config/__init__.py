@@ -1,7 +1,13 @@
 """Where every setting comes from: flags, environment, files and defaults."""
 
 from keypool_cli.config.loading import load
-from keypool_cli.config.master_key import KEY_FILE, ensure_home, has_master_key, master_key
+from keypool_cli.config.master_key import (
+    KEY_FILE,
+    ensure_home,
+    has_master_key,
+    master_key,
+    sync_folder,
+)
 from keypool_cli.config.settings import SETTING_NAMES, Settings
 from keypool_cli.config.urls import is_loopback, masked_url
 
@@ -15,4 +21,5 @@ __all__ = [
     "load",
     "masked_url",
     "master_key",
+    "sync_folder",
 ]

@@ -130,11 +130,11 @@ def _create(file: Path) -> None:
             os.link(draft, file)
     finally:
         draft.unlink()
-    _sync_folder(file.parent)
+    sync_folder(file.parent)  # secrets sealed by a lost key are lost too
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut: secrets sealed by a lost key are lost too."""
+def sync_folder(folder: Path) -> None:
+    """Make the names of files in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from keypool_cli.config import ensure_home
+from keypool_cli.config import ensure_home, sync_folder
 from keypool_cli.engine import file_lock, power_cut, valkey_process
 from keypool_cli.engine.valkey_process import Line
 from keypool_cli.errors import NotPermittedError, UnreachableError
@@ -131,7 +131,7 @@ class EmbeddedServer:
         if line is None:
             self._start()
             line = self._await_answer()
-            power_cut.remember_start(self._folder)
+            sync_folder(self._folder)  # with the pid file, by which power_cut knows
         self._line = line
 
     def _call(self) -> Line | None:

@@ -40,15 +40,6 @@ def drop_what_it_tore(folder: Path) -> None:
         ) from err
 
 
-def remember_start(folder: Path) -> None:
-    """Once a server has answered: see to it that its pid file outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def boot_id() -> str:
     """What tells this boot of the machine from any other; empty if the system does not say."""
     if _BOOT_ID.exists():
