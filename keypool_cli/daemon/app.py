@@ -17,6 +17,7 @@ from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy, answer_faul
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
+from keypool_cli.http.connection import stop_reading
 from keypool_cli.http.message import (
     Arrived,
     Problem,
@@ -206,6 +207,8 @@ def _answer_failure(scope: Scope, proto: Exchange, err: Exception) -> None:
             code = answer_error(proto, err)
             if code >= 500:
                 log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
+            if isinstance(err, StalledError):
+                stop_reading(scope.client)
         case _:
             # The last resort: a bug must cost one answer, not the connection. The traceback
             # holds no values.

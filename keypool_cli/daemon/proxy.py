@@ -17,6 +17,7 @@ from keypool_cli.daemon.resources_lists import Lists
 from keypool_cli.daemon.resources_stream import NamedStream
 from keypool_cli.daemon.uploads import UploadCalls, upload_token
 from keypool_cli.errors import KeypoolError
+from keypool_cli.http.connection import stop_reading
 from keypool_cli.http.message import Arrived
 from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.alarms import Alarms
@@ -80,6 +81,8 @@ class Proxy:
             code = answer_gemini_error(proto, err, _form(call, scope))
             if code >= 500:
                 log.warning("%s %s answered %d: %s", scope.method, scope.path, code, err)
+            if isinstance(err, StalledError):
+                stop_reading(scope.client)
 
     def stalled(self, scope: Scope, proto: Exchange) -> None:
         """Answer a call whose body has not come."""

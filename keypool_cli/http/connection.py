@@ -34,6 +34,16 @@ def drop_client(client: str) -> bool:
     return True
 
 
+def stop_reading(client: str) -> None:
+    """Let what ``scope.client`` still owes of its body never come: answered, its connection ends.
+
+    Whoever waited for that body may be let go of only at the server's next call, which may be late.
+    """
+    if (sock := socket_of(client)) is not None:
+        with sock, suppress(OSError):
+            sock.shutdown(socket.SHUT_RD)
+
+
 def socket_of(client: str) -> socket.socket | None:
     """Our own handle on the socket of ``scope.client``; None where there is none (any more).
 
