@@ -1,15 +1,17 @@
 """The servers that the proxy is measured beside.
 
-A constant answer, a bare forwarder, and one that also reserves and settles a lease for each call
-with the daemon's own engine: no token is checked, nothing estimated, no usage read.
+A constant answer, a bare forwarder, and the least that an exact proxy can do: it knows its caller,
+reads the request, reserves a token a character with the daemon's own engine, and settles with the
+usage that the answer tells. It reads no refusal, hides no key, and tries once.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
@@ -27,14 +29,41 @@ from keypool_cli.engine.types import (
 )
 from keypool_cli.http.address import Address
 from keypool_cli.http.calls import patient_threads
-from keypool_cli.http.rsgi import App, Exchange, Scope
+from keypool_cli.http.rsgi import App, Exchange, Header, Scope
 from keypool_cli.http.server import serve
 from keypool_cli.service.batching import Batcher
 from keypool_cli.upstream.forward import Forwarder, Outgoing, start_client
 
 MODEL = "m"
+STAYING = frozenset(
+    {"host", "x-goog-api-key", "content-length", "connection", "keep-alive", "date", "server"}
+)
 ANSWER = (Path(__file__).parent / "answer.json").read_bytes()
 JSON = [("content-type", "application/json")]
+
+
+class _Part(msgspec.Struct):
+    text: str
+
+
+class _Turn(msgspec.Struct):
+    parts: list[_Part]
+
+
+class _Request(msgspec.Struct):
+    contents: list[_Turn]
+
+
+class _Usage(msgspec.Struct):
+    promptTokenCount: int  # noqa: N815 - Gemini's name
+
+
+class _Answer(msgspec.Struct):
+    usageMetadata: _Usage  # noqa: N815 - Gemini's name
+
+
+_read = msgspec.json.Decoder(_Request).decode
+_read_answer = msgspec.json.Decoder(_Answer).decode
 
 
 async def constant(_scope: Scope, proto: Exchange) -> None:
@@ -56,22 +85,31 @@ def bare(url: str) -> App:
     return app
 
 
-def reserving(url: str, engine: Engine) -> App:
-    """Forward under a lease of 100 tokens, settled with 17."""
+def least(url: str, engine: Engine, token: str) -> App:
+    """Forward under a lease."""
     forwarder, ids = Forwarder(), count()
     asking = Batcher(partial(_acquire, engine))
     settling = Batcher(partial(engine.settle, MODEL))
 
     async def app(scope: Scope, proto: Exchange) -> None:
-        body = await proto()
-        grant = await asking.ask(Demand(f"{next(ids):024x}", 1, 100))
+        body, headers = await proto(), scope.headers
+        assert headers.get("x-goog-api-key") == token
+        tokens = sum(len(part.text) for turn in _read(body).contents for part in turn.parts)
+        grant = await asking.ask(Demand(f"{next(ids):024x}", 1, tokens))
         assert isinstance(grant, Grant), grant
-        call = Outgoing(scope.method, url + scope.path, JSON, body, whole=True)
+        sent = [*_kept(headers.items()), ("x-goog-api-key", "upstream's")]
+        call = Outgoing(scope.method, url + scope.path, sent, body, whole=True)
         answer = await forwarder.send(call)
-        proto.response_bytes(answer.status, JSON, await answer.chunk() or b"")
-        settling.ask(Settlement(grant.lease_id, 0, 17, success=True))
+        said = await answer.chunk() or b""
+        proto.response_bytes(answer.status, _kept(answer.headers), said)
+        used = _read_answer(said).usageMetadata.promptTokenCount
+        settling.ask(Settlement(grant.lease_id, 0, used, success=True))
 
     return app
+
+
+def _kept(headers: Iterable[Header]) -> list[Header]:
+    return [each for each in headers if each[0] not in STAYING]
 
 
 async def _acquire(engine: Engine, demands: Sequence[Demand]) -> list[Grant | Refused | Waits]:
@@ -95,8 +133,8 @@ async def main(name: str, *args: str) -> None:
     app: App = constant
     if name == "bare":
         app = bare(*args)
-    elif name == "reserving":
-        app = reserving(args[0], await _with_one_project(args[1]))
+    elif name == "least":
+        app = least(args[0], await _with_one_project(args[1]), args[2])
     await serve(app, Address(), on_ready=lambda where: print(where.url, flush=True))
 
 

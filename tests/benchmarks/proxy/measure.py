@@ -4,8 +4,8 @@ PYTHONPATH=. python tests/benchmarks/proxy/measure.py [SECONDS] [CONNECTIONS]
 
 Needs wrk. Everything runs on this machine: upstream (nginx where it is installed, else a constant
 answer of the same server as the daemon's), the bare forwarder (the daemon's server and HTTP
-client, and nothing else), the same with a lease reserved and settled for each call (what exactness
-costs at least), and the daemon with one worker and one project without limits.
+client, and nothing else), the least that an exact proxy can do, and the daemon with one worker and
+one project without limits.
 """
 
 import re
@@ -95,15 +95,15 @@ def main() -> None:
             constant = running.enter_context(nginx(folder))
         bare = running.enter_context(served("bare", constant))
         store = running.enter_context(private_valkey(folder))
-        reserving = running.enter_context(served("reserving", constant, store))
         home = running.enter_context(a_home(folder / "home", upstream=constant))
+        least = running.enter_context(served("least", constant, store, home.token))
         home.add_project("p", rpm=10**9)
         daemon = running.enter_context(home.daemon())
-        urls = {"upstream": constant, "bare": bare, "reserving": reserving, "proxy": daemon.url}
+        urls = {"upstream": constant, "bare": bare, "least": least, "proxy": daemon.url}
         for _ in range(2):
             for name, url in urls.items():
                 found = measured(url, home.token, folder, seconds, connections)
-                print(f"{name:9} {found}", flush=True)
+                print(f"{name:8} {found}", flush=True)
 
 
 if __name__ == "__main__":
