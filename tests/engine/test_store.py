@@ -252,6 +252,9 @@ async def test_a_primary_that_was_replaced_is_left_though_it_answers(settings, t
             first = store.life
             await asyncio.sleep(1)
             assert await _port_of(store) == old
+            assert (await store.client.info("server"))["tcp_port"] == old  # on another connection
+            listening = store.client.pubsub()
+            await listening.subscribe("any")
             before.close()
             with sentinel(tmp_path, new, epoch=1, port=port):
                 deadline = time.monotonic() + PATIENCE_S
@@ -259,6 +262,8 @@ async def test_a_primary_that_was_replaced_is_left_though_it_answers(settings, t
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.1)
                 assert store.life != first
+                assert (await store.client.info("server"))["tcp_port"] == new
+                assert not listening.connection.is_connected
 
 
 async def _port_of(store):

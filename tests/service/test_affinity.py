@@ -63,6 +63,21 @@ async def test_a_session_that_goes_on_is_not_forgotten(client, clock):
     assert await client.ttl(name) > 3000
 
 
+async def test_a_session_that_could_not_be_noted_is_noted_with_its_next_call(client, clock):
+    del clock
+    one = a_daemon(client)
+    engine = one._ports.engine
+
+    async def away(*_):
+        raise UnreachableError("away")
+
+    engine.remember = away
+    await one.keep(POOL, "s", 7)
+    del engine.remember
+    await one.keep(POOL, "s", 7)
+    assert await a_daemon(client).project(POOL, "s") == "7"
+
+
 async def test_a_daemon_remembers_a_bounded_number_of_sessions(client, clock, monkeypatch):
     del clock
     monkeypatch.setattr(module, "MOST_RECENT", 2)

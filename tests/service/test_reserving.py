@@ -78,10 +78,12 @@ async def test_a_replica_that_missed_seconds_of_leases_waits_a_window_out(ports,
         await granted(reserving)
         clock.passed_ms += 1000
     await another_server_without_leases(ports, reserving)
-    for _ in range(2):
+    for left_ms in (60_500, 50_500):
         refused = await ask(reserving)
-        assert (refused.limit, refused.retry_at_ms - clock.store_ms()) == ("cooldown", 60_500)
-    clock.passed_ms += 60_500
+        assert (refused.limit, refused.retry_at_ms - clock.store_ms()) == ("cooldown", left_ms)
+        clock.passed_ms += 10_000
+        reserving._doubt(M)  # what is waited out already begins no second wait
+    clock.passed_ms += 40_500
     await granted(reserving)
     await another_server_without_leases(ports, reserving)
     assert isinstance(await ask(reserving), Grant)
@@ -99,6 +101,19 @@ async def test_a_replica_that_missed_the_last_second_serves_at_once(ports, reser
     await granted(reserving)
     reserving._doubt(M)
     assert isinstance(await ask(reserving), Grant)
+
+
+async def test_leases_after_a_step_back_are_missed_like_others(ports, reserving, clock):
+    ports.registry.quotas.set(QuotaScope(project="p"), {"rpm": 9}, by=BY)
+    clock.ahead_ms = 3_600_000
+    await granted(reserving)
+    clock.ahead_ms = 0
+    for _ in range(3):
+        await granted(reserving)
+        clock.passed_ms += 1000
+    await another_server_without_leases(ports, reserving)
+    refused = await ask(reserving)
+    assert (refused.limit, refused.retry_at_ms - clock.store_ms()) == ("cooldown", 60_500)
 
 
 async def test_leases_older_than_a_window_may_be_forgotten(ports, reserving, clock):
