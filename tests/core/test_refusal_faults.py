@@ -215,6 +215,10 @@ def test_a_key_at_the_cut_is_not_shown_in_part():
     assert "AIza" not in reason
 
 
+def test_where_upstream_says_nothing_nothing_is_quoted():
+    assert "“" not in judge(401, bodies.error(401, " ")).reason
+
+
 def test_a_users_own_words_are_not_quoted():
     reason = judge(400, bodies_faults.UNKNOWN_FIELD).reason
     assert reason == "Upstream refused the request itself."

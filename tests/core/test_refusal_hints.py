@@ -121,6 +121,13 @@ def test_only_known_counts_of_requests_and_input_tokens_are_learned(quota_id, va
     assert judge(429, body).limits == taught
 
 
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+def test_only_a_429_teaches_limits(status):
+    found = bodies.violation(bodies.MINUTE_ID, bodies.FREE_REQUESTS, value="5")
+    body = bodies.error(status, "", details=[bodies.quota_failure(found)])
+    assert judge(status, body).limits == ()
+
+
 def test_the_lowest_of_several_values_is_learned():
     body = bodies.exhausted(
         *(bodies.violation(bodies.MINUTE_ID, "m", value=value) for value in ("7", "5", "9"))
