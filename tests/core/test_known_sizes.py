@@ -54,6 +54,19 @@ def test_a_text_that_is_named_counts_by_its_bytes(model):
     assert true < known.tokens + known.margin < 2.5 * true
 
 
+def test_a_file_of_no_known_type_stays_guessed():
+    guessed = naming("text/plain")
+    assert with_sizes(guessed, {URI: Size(size_bytes=100)}, model=MODEL) is guessed
+
+
+def test_what_a_request_can_cost_at_all_grows_with_what_it_names():
+    guessed = estimated(cachedContent="c")
+    known = with_sizes(guessed, {CACHE: Size(tokens=90_000)}, model=MODEL)
+    assert known.most == estimated().most + 90_000
+    unbounded = guessed._replace(most=None)
+    assert with_sizes(unbounded, {CACHE: Size(tokens=90_000)}, model=MODEL).most is None
+
+
 def test_figures_are_reserved_for_as_the_digits_they_are():
     table = "".join(f"{n * 7919 % 100_000},{n * 104_729 % 100_000}\n" for n in range(2000))
     known = with_sizes(naming("text/csv"), {URI: Size(None, "text/csv", len(table))}, model=MODEL)

@@ -83,10 +83,13 @@ def test_a_member_named_like_a_credential_is_hidden_whole(name):
     assert redact_json({name: ["abc"]}) == {name: REDACTED}
 
 
-def test_what_lies_too_deep_is_hidden():
+@pytest.mark.parametrize(
+    "inside", [lambda deep: [deep], lambda deep: {"a": deep}], ids=["list", "object"]
+)
+def test_what_lies_too_deep_is_hidden(inside):
     deep: object = "abc"
     for _ in range(5000):
-        deep = [deep]
+        deep = inside(deep)
     assert REDACTED in json.dumps(redact_json(deep))
     assert "abc" not in json.dumps(redact_json(deep))
 

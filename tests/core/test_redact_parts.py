@@ -32,3 +32,7 @@ def test_only_what_may_be_a_beginning_waits():
 
 def test_a_beginning_that_nothing_follows_is_shown_at_the_end():
     assert shown([b"1 abcab"]) == [b"1 ", b"abcab"]
+
+
+def test_a_secret_is_hidden_where_each_byte_comes_alone():
+    assert b"".join(shown([b"a", b"b", b"c", b"a", b"b", b"d", b"!"])) == b"[redacted]!"
