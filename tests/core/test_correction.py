@@ -135,3 +135,7 @@ def test_noise_around_a_true_estimate_is_hardly_ever_told():
             evidence = evidence.plus(shown(200, 200 * dice.gauss(1.0, 0.05)))
         alarms += has_drifted(evidence, told=1.0)
     assert alarms <= 2
+
+
+def test_a_text_counts_by_its_tokens():
+    assert observed(100, 110) == Evidence(100, 110, 1)
