@@ -153,3 +153,10 @@ def test_nor_does_an_end():
     begun = time.thread_time()
     assert error_in('{"error": {}}' + "event:" * 1000 + "\n{") is None
     assert time.thread_time() - begun < 1
+
+
+def test_of_a_long_answer_little_is_kept():
+    tail = Tail()
+    for _ in range(1000):
+        tail.add(bytes(10_000))
+    assert sum(map(len, tail._parts)) < KEPT + 10_000
