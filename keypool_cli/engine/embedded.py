@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from keypool_cli.config import ensure_home, sync_folder
-from keypool_cli.engine import file_lock, power_cut, valkey_process
+from keypool_cli.config import ensure_home, file_lock, sync_folder
+from keypool_cli.engine import power_cut, valkey_process
 from keypool_cli.engine.valkey_process import Line
 from keypool_cli.errors import NotPermittedError, UnreachableError
 
@@ -110,8 +110,7 @@ class EmbeddedServer:
         private_folder(ensure_home(self._home) / FOLDER)
         private_folder(self._socket.parent)
         with self._turn():
-            users = file_lock.open_lock(self._folder / "users.lock")
-            file_lock.share(users)
+            users = file_lock.shared(self._folder / "users.lock", within_s=START_S)
             try:
                 self._bring_up()
             except BaseException:

