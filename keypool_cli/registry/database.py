@@ -23,6 +23,17 @@ from keypool_cli.registry.patience import Outage, be_patient
 BUSY_MS = 2000
 """How long a statement waits for another writer before the database counts as unreachable."""
 
+_ADVICE = {
+    IsADirectoryError: "a folder has the file's name: move it away, or name another file with "
+    "KEYPOOL_DATABASE_URL",
+    PermissionError: "run as the owner of its folder, or name another with KEYPOOL_HOME",
+    **dict.fromkeys(
+        (FileExistsError, NotADirectoryError),
+        "a file has the name of one of its folders: check KEYPOOL_HOME and KEYPOOL_DATABASE_URL",
+    ),
+}
+"""What helps where a SQLite file cannot be opened."""
+
 LONGEST_CHANGE_S = 120.0
 """How long another process may take to make or to migrate a SQLite file."""
 
@@ -196,7 +207,7 @@ def _make_private(file: Path, shown: str) -> None:
     except OSError as err:
         raise UnreachableError(
             f"database {shown} cannot be opened: {err.strerror}",
-            hint="check KEYPOOL_HOME and KEYPOOL_DATABASE_URL, and the folder's owner",
+            hint=_ADVICE.get(type(err), "check KEYPOOL_HOME and KEYPOOL_DATABASE_URL"),
         ) from err
 
 

@@ -107,7 +107,14 @@ def test_a_folder_that_cannot_be_made_is_unreachable(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnreachableError, match="cannot be opened") as caught:
         Registry.open(f"sqlite:///{tmp_path}/file/keypool.db", master_key=None)
-    assert "KEYPOOL_HOME" in str(caught.value.hint)
+    assert "a file has the name of one of its folders" in str(caught.value.hint)
+
+
+def test_a_folder_in_the_files_place_is_told_as_one(tmp_path):
+    (tmp_path / "keypool.db").mkdir()
+    with pytest.raises(UnreachableError, match="Is a directory") as caught:
+        Registry.open(f"sqlite:///{tmp_path}/keypool.db", master_key=None)
+    assert str(caught.value.hint).startswith("a folder has the file's name: move it away")
 
 
 def test_a_writer_that_does_not_end_makes_others_unreachable_within_3_s(registry):
