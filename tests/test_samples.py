@@ -203,6 +203,19 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path, content):
     assert refused.value.hint
 
 
+def test_a_line_that_is_no_sample_is_named_by_its_number(tmp_path):
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"text": "one"}\n\n{"text": "three"}\n{"text": 4}\n')
+    with pytest.raises(UsageError, match=r"bad\.jsonl: line 4: Expected `str`, got `int`"):
+        load_own(file)
+
+
+def test_a_sample_without_an_id_is_known_by_its_line(tmp_path):
+    file = tmp_path / "blanks.jsonl"
+    file.write_text('\n\n{"text": "three"}\n')
+    assert [each.id for each in load_own(file)] == ["blanks.jsonl:3"]
+
+
 def test_a_missing_file_is_refused_in_words(tmp_path):
     file = tmp_path / "nowhere.txt"
     with pytest.raises(UsageError) as refused:

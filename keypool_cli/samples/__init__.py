@@ -4,7 +4,7 @@ The texts were written for this, each different in topic, register and shape. A 
 ``texts/`` is ``{"id", "class", "text"}``; a line of a user's file needs ``text`` alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from keypool_cli.core.accuracy import STRUCTURE, Probe, text_probe
+from keypool_cli.core.json_lines import numbered_values
 from keypool_cli.errors import UsageError
 
 CLASSES: Final = (
@@ -130,7 +131,7 @@ def _read(file: Path) -> Iterator[Probe]:
         lines = list(_lines(file))
     except (OSError, UnicodeError, msgspec.MsgspecError) as err:
         raise _unreadable(file, err) from err
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         if line.text.strip():
             yield text_probe(f"{file.name}:{number}", line.text, kind=line.kind)
 
@@ -140,8 +141,8 @@ def _unreadable(path: Path, err: Exception) -> UsageError:
     return UsageError(f"cannot read samples from {path}: {reason}", hint=_HINT)
 
 
-def _lines(file: Path) -> Sequence[_Line]:
+def _lines(file: Path) -> Iterable[tuple[int, _Line]]:
     content = file.read_bytes().decode("utf-8-sig")
     if file.suffix == ".jsonl":
-        return msgspec.json.Decoder(_Line).decode_lines(content)
-    return [_Line(content)]
+        return numbered_values(content, msgspec.json.Decoder(_Line))
+    return [(1, _Line(content))]

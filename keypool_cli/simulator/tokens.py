@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from keypool_cli.core.json_lines import numbered_values
 from keypool_cli.errors import UsageError
 
 CountText = Callable[[str], int]
@@ -108,11 +109,11 @@ def counting(path: Path | None) -> CountText:
 
 def _true_counts(path: Path) -> Mapping[str, int]:
     try:
-        lines = msgspec.json.Decoder(TrueCount).decode_lines(path.read_bytes())
-    except (OSError, msgspec.MsgspecError) as err:
+        values = numbered_values(path.read_text("utf-8"), msgspec.json.Decoder(TrueCount))
+        return {each.text: each.tokens for _, each in values}
+    except (OSError, UnicodeError, msgspec.MsgspecError) as err:
         reason = err.strerror if isinstance(err, OSError) else err
         raise UsageError(
             f"cannot read token counts from {path}: {reason}",
             hint='one JSON object a line: {"text": …, "tokens": …}',
         ) from err
-    return {line.text: line.tokens for line in lines}

@@ -93,3 +93,10 @@ def test_a_file_of_something_else_is_a_usage_error(tmp_path, content):
         path.write_text(content)
     with pytest.raises(UsageError, match="cannot read token counts"):
         counting(path)
+
+
+def test_a_line_of_something_else_is_named_by_its_number(tmp_path):
+    path = tmp_path / "counts.jsonl"
+    path.write_text('{"text": "a", "tokens": 1}\n\n{"text": "b"}\n')
+    with pytest.raises(UsageError, match="line 3: Object missing required field `tokens`"):
+        counting(path)
