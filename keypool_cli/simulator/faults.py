@@ -44,7 +44,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     calls; the model as requested. times: how many calls; None is one, or every call while
     ``for_s`` lasts. after: matching calls to let pass first. status, body: the answer of RAW; a
     string is sent as text. first_byte_s, chunk_s: the delays of SLOW. after_chunks: DROP breaks
-    the connection after so many chunks of a stream; 0 before any answer.
+    the connection after so many chunks of a stream; 0 before any answer. within: a stream of
+    streamGenerateContent is answered with 200, and the error comes in it after so many chunks.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     first_byte_s: float = 0.0
     chunk_s: float = 0.0
     after_chunks: int = 0
+    within: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,13 @@ from keypool_cli.simulator.tokens import count_prompt
 from keypool_cli.simulator.uploads import upload_id
 
 _PAGE = 50
-_DOES = ["generateContent", "countTokens"]
-_EMBEDS = ["embedContent", "countTokens"]
+_DOES = {
+    "embedding": ["embedContent", "countTokens"],
+    "imagen": ["predict"],
+    "veo": ["predictLongRunning"],
+    "": ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"],
+}
+"""By a word of the model's name, what it does."""
 
 
 async def handle(state: State, scope: Scope, exchange: Exchange) -> None:
@@ -142,7 +147,7 @@ def _model(name: str) -> Json:
         "description": "Simulated by keypool.",
         "inputTokenLimit": MOST_TOKENS,
         "outputTokenLimit": 65_536,
-        "supportedGenerationMethods": _EMBEDS if "embedding" in name else _DOES,
+        "supportedGenerationMethods": next(does for word, does in _DOES.items() if word in name),
     }
 
 
@@ -157,6 +162,7 @@ _HANDLERS: Mapping[str, Callable[[State, Caller], Awaitable[None]]] = {
     "POST openai/chat/completions": openai.chat,
     "POST openai/embeddings": openai.embeddings,
     "GET openai/models": openai.models,
+    "GET openai/models/*": openai.model,
     "POST openai/files": openai_kept.upload,
     "GET openai/files/*": openai_kept.show_file,
     "GET openai/files/*/content": openai_kept.content,

@@ -2,15 +2,22 @@
 
 import asyncio
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
 from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wants_sse
 from keypool_cli.simulator.faults import Fault
-from keypool_cli.simulator.refusals import GeminiError, invalid_argument
-from keypool_cli.simulator.reply import answers, in_chunks, reply_to, usage
-from keypool_cli.simulator.request import read_body, read_json, read_prompt
-from keypool_cli.simulator.scripted import Shape, refusal_of, shape_of
+from keypool_cli.simulator.refusals import GeminiError, Json, invalid_argument
+from keypool_cli.simulator.reply import THOUGHT, answers, in_chunks, reply_to, usage
+from keypool_cli.simulator.request import (
+    Thinking,
+    read_body,
+    read_json,
+    read_prompt,
+    thinking_of,
+)
+from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.sending import array_frames, send_stream, send_whole, sse_frames
 from keypool_cli.simulator.shelf import cached_tokens, check_mentions
 from keypool_cli.simulator.state import Project, State
@@ -26,15 +33,26 @@ async def generate(state: State, caller: Caller) -> None:
     shape = shape_of(state, faults)
     if shape.first_byte_s:
         await asyncio.sleep(shape.first_byte_s)
-    counted = _admitted(state, caller, body, faults)
+    streams = caller.call.method == "streamGenerateContent"
+    late = [each for each in faults if streams and each.within is not None]
+    asked, counted = _admitted(state, caller, body, [each for each in faults if each not in late])
     state.accepted(caller.project, caller.key, model=caller.model, tokens=counted.tokens)
     if shape.drop_after is not None:
         state.dropped(caller.project, caller.model)
-    await _answer(state, caller, counted, shape)
+    chunks = _chunks(state, caller, counted, thinking=thinking_of(asked), streams=streams)
+    if not streams:
+        await send_whole(caller.scope, caller.exchange, chunks[0], shape=shape)
+        return
+    sse = wants_sse(caller.scope)
+    told = _broken_off(state, caller, chunks, late)
+    frames = sse_frames(told) if sse else array_frames(told)
+    await send_stream(caller.scope, caller.exchange, frames, sse=sse, shape=shape)
 
 
-def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) -> Counted:
-    """The prompt, once it is booked. Calls that fail with 400 or 500 are booked as well."""
+def _admitted(
+    state: State, caller: Caller, body: bytes, faults: list[Fault]
+) -> tuple[Json, Counted]:
+    """The body and its prompt, once it is booked. Calls that fail with 400 or 500 are booked as well."""
     project, model = caller.project, caller.model
     scripted = refusal_of(state, faults, project=project, key=caller.key, model=model)
     if scripted is not None and not scripted.counts:
@@ -42,18 +60,18 @@ def _admitted(state: State, caller: Caller, body: bytes, faults: list[Fault]) ->
     if not state.has_model(model):
         raise unknown_model(caller)
     try:
-        counted = _read(state, project, body)
+        asked = read_json(body)
+        counted = _counted(state, project, asked)
     except GeminiError:
         state.admit(project, model, 0)
         raise
     state.admit(project, model, counted.tokens)
     if scripted is not None:
         raise scripted
-    return counted
+    return asked, counted
 
 
-def _read(state: State, project: Project, body: bytes) -> Counted:
-    asked = read_json(body)
+def _counted(state: State, project: Project, asked: Json) -> Counted:
     check_mentions(project.shelf, asked)
     cached = cached_tokens(project.shelf, asked)
     counted = replace(count_prompt(read_prompt(asked), state.count_text), cached_tokens=cached)
@@ -65,20 +83,25 @@ def _read(state: State, project: Project, body: bytes) -> Counted:
     return counted
 
 
-async def _answer(state: State, caller: Caller, counted: Counted, shape: Shape) -> None:
+def _chunks(
+    state: State, caller: Caller, counted: Counted, *, thinking: Thinking, streams: bool
+) -> list[Json]:
     text = reply_to(counted.prompt)
-    streams = caller.call.method == "streamGenerateContent"
     texts = in_chunks(text) if streams else [text]
-    said = accumulate(texts)
-    chunks = answers(
+    thoughts = state.count_text(THOUGHT) if thinking.on else 0
+    return answers(
         texts,
         model=caller.model,
-        usages=[usage(counted, state.count_text(each)) for each in said],
+        usages=[usage(counted, state.count_text(each), thoughts) for each in accumulate(texts)],
         response_id=f"{zlib.crc32(text.encode()):08x}{state.now_ms():x}",
+        thought=THOUGHT if thinking.shown else "",
     )
-    if not streams:
-        await send_whole(caller.scope, caller.exchange, chunks[0], shape=shape)
-        return
-    sse = wants_sse(caller.scope)
-    frames = sse_frames(chunks) if sse else array_frames(chunks)
-    await send_stream(caller.scope, caller.exchange, frames, sse=sse, shape=shape)
+
+
+def _broken_off(
+    state: State, caller: Caller, chunks: list[Json], faults: list[Fault]
+) -> Sequence[object]:
+    """What a stream says until a fault ends it with an error."""
+    project, key, model = caller.project, caller.key, caller.model
+    err = refusal_of(state, faults, project=project, key=key, model=model)
+    return chunks if err is None else [*chunks[: faults[0].within], err.body]

@@ -67,7 +67,7 @@ def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Jso
         "model": model,
         "status": "completed",
         "role": "model",
-        "outputs": [{"type": "text", "text": text}],
+        "steps": [{"type": "model_output", "content": [{"type": "text", "text": text}]}],
         "usage": {
             "total_input_tokens": tokens,
             "total_output_tokens": said,
@@ -80,13 +80,19 @@ def _interaction(own: str, model: str, text: str, tokens: int, said: int) -> Jso
 
 
 def _frames(answer: Json, text: str) -> list[bytes]:
+    """Events as of the revision of 2026-05-20; the last one tells usage, and no steps."""
     begun = {"id": answer["id"], "object": "interaction", "status": "in_progress"}
-    events: list[Json] = [{"event_type": "interaction.start", "interaction": begun}]
-    events += [
-        {"event_type": "content.delta", "index": 0, "delta": {"type": "text", "text": part}}
-        for part in in_chunks(text)
+    ended = {name: value for name, value in answer.items() if name != "steps"}
+    events: list[Json] = [
+        {"interaction": begun, "event_type": "interaction.created"},
+        {"index": 0, "step": {"type": "model_output"}, "event_type": "step.start"},
+        *(
+            {"index": 0, "delta": {"type": "text", "text": part}, "event_type": "step.delta"}
+            for part in in_chunks(text)
+        ),
+        {"index": 0, "event_type": "step.stop"},
+        {"interaction": ended, "event_type": "interaction.completed"},
     ]
-    events.append({"event_type": "interaction.complete", "interaction": answer})
     return [
         f"event: {each['event_type']}\ndata: ".encode() + msgspec.json.encode(each) + b"\n\n"
         for each in events

@@ -9,7 +9,7 @@ from keypool_cli.http.message import answer_json
 from keypool_cli.simulator.admitting import admitted
 from keypool_cli.simulator.caller import Caller
 from keypool_cli.simulator.embeddings import MOST_ITEMS, embedding_json, vector
-from keypool_cli.simulator.refusals import Json, invalid_argument
+from keypool_cli.simulator.refusals import Json, invalid_argument, model_unknown
 from keypool_cli.simulator.reply import in_chunks, reply_to
 from keypool_cli.simulator.sending import send_stream, send_whole
 from keypool_cli.simulator.state import State
@@ -73,8 +73,20 @@ async def embeddings(state: State, caller: Caller) -> None:
 
 async def models(state: State, caller: Caller) -> None:
     """The list of models."""
-    data = [{"id": f"models/{name}", "object": "model"} for name in state.model_names]
+    data = [_described(name) for name in state.model_names]
     answer_json(caller.exchange, 200, {"object": "list", "data": data})
+
+
+async def model(state: State, caller: Caller) -> None:
+    """One model, by its id with ``models/`` or without."""
+    name = caller.call.resource.removeprefix("models/")
+    if not state.has_model(name):
+        raise model_unknown(name, caller.call.version, "get")
+    answer_json(caller.exchange, 200, _described(name))
+
+
+def _described(name: str) -> Json:
+    return {"id": f"models/{name}", "object": "model", "owned_by": "google"}
 
 
 def _model(body: Mapping[str, Any]) -> str:

@@ -43,16 +43,37 @@ _NAMES = {
         "GenerateContentPaidTierInputTokensPerModelPerMinute-PaidTier2",
     ),
 }
-_EMBEDDING_NAMES = {
-    "rpm": (
+# By a word of the model's name, kind of tier and limit. Seen of predict: the metric and the quotaId
+# of a day; the rest of it is like them.
+_OTHERS = {
+    ("embedding", "free", "rpm"): (
         "embed_content_free_tier_requests",
         "EmbedContentRequestsPerMinutePerUserPerProjectPerModel-FreeTier",
     ),
-    "rpd": (
+    ("embedding", "free", "rpd"): (
         "embed_content_free_tier_requests",
         "EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier",
     ),
+    ("imagen", "paid", "rpm"): (
+        "predict_requests_per_model",
+        "PredictRequestsPerMinutePerProjectPerModel",
+    ),
+    ("imagen", "paid", "rpd"): (
+        "predict_requests_per_model_per_day_paid_tier_1",
+        "PredictRequestsPerDayPerProjectPerModelPaidTier1",
+    ),
+    ("veo", "paid", "rpm"): (
+        "predict_long_running_requests_per_model",
+        "PredictLongRunningRequestsPerMinutePerProjectPerModel",
+    ),
+    ("veo", "paid", "rpd"): (
+        "predict_long_running_requests_per_model_per_day",
+        "PredictLongRunningRequestsPerDayPerProjectPerModel",
+    ),
 }
+
+
+_WORDS = ("embedding", "imagen", "veo")
 
 
 def over_quota(excesses: Sequence[Excess], *, tier: str, model: str, retry_ns: int) -> GeminiError:
@@ -97,9 +118,9 @@ def _refusal(
 
 def _violation(limit: str, tier: str, model: str) -> Json:
     kind = "free" if tier == "free" else "paid"
-    metric, quota_id = _NAMES.get((limit, tier), _NAMES[limit, kind])
-    if tier == "free" and "embedding" in model:
-        metric, quota_id = _EMBEDDING_NAMES.get(limit, (metric, quota_id))
+    named = _NAMES.get((limit, tier), _NAMES[limit, kind])
+    word = next((each for each in _WORDS if each in model), "")
+    metric, quota_id = _OTHERS.get((word, kind, limit), named)
     return {
         "quotaMetric": _METRIC + metric,
         "quotaId": quota_id,

@@ -19,6 +19,8 @@ _ENGLISH_REPLIES = (
     "This reply is always the same, good for tests and nothing else.",
 )
 
+THOUGHT = "The user wants a short answer, so a short one it is."
+
 _CHUNKS = 3
 """Parts that a streamed answer comes in, if it has as many words."""
 
@@ -30,12 +32,13 @@ def reply_to(prompt: Prompt) -> str:
     return replies[zlib.crc32(last.encode(errors="replace")) % len(replies)]
 
 
-def usage(counted: Counted, candidates: int) -> Json:
-    """The usageMetadata of an answer of ``candidates`` tokens."""
+def usage(counted: Counted, candidates: int, thoughts: int = 0) -> Json:
+    """The usageMetadata of an answer of ``candidates`` tokens, after so many of thinking."""
     return {
         "promptTokenCount": counted.tokens,
         "candidatesTokenCount": candidates,
-        "totalTokenCount": counted.tokens + candidates,
+        "totalTokenCount": counted.tokens + candidates + thoughts,
+        **({"thoughtsTokenCount": thoughts} if thoughts else {}),
         **prompt_details(counted),
         "candidatesTokensDetails": modalities(candidates, 0),
         "serviceTier": "standard",
@@ -61,13 +64,23 @@ def modalities(text: int, media: int) -> list[Json]:
 
 
 def answers(
-    texts: Sequence[str], *, model: str, usages: Sequence[Json], response_id: str
+    texts: Sequence[str],
+    *,
+    model: str,
+    usages: Sequence[Json],
+    response_id: str,
+    thought: str = "",
 ) -> list[Json]:
-    """One answer object for each text of the reply, with the usage up to there; the last ends it."""
+    """One answer object for each text of the reply, with the usage up to there; the last ends it.
+
+    thought: a summary of the thinking, which comes before the first text.
+    """
     chunks = [
         {**_answer(text, model, response_id), "usageMetadata": told}
         for text, told in zip(texts, usages, strict=True)
     ]
+    if thought:
+        chunks[0]["candidates"][0]["content"]["parts"].insert(0, {"text": thought, "thought": True})
     chunks[-1]["candidates"][0]["finishReason"] = "STOP"
     return chunks
 

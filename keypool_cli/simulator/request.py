@@ -27,6 +27,10 @@ _SNAKE = {
     "generateContentRequest": "generate_content_request",
     "inlineData": "inline_data",
     "fileData": "file_data",
+    "generationConfig": "generation_config",
+    "thinkingConfig": "thinking_config",
+    "thinkingBudget": "thinking_budget",
+    "includeThoughts": "include_thoughts",
 }
 
 
@@ -81,6 +85,8 @@ def _of_openai(method: str, version: str, parts: list[str]) -> Call:
             kind, name = "/".join([kept, "*", *verbs]), f"{kept}/{own}"
         case [("files" | "batches") as kept, own, *verbs]:
             kind, name = "/".join([kept, "*", *verbs]), f"{kept}/{own}"
+        case ["models", *names] if names:
+            kind, name = "models/*", "/".join(names)
         case _:
             kind = name = "/".join(parts)
     return Call(version, None, f"{method} openai/{kind}", name)
@@ -152,6 +158,23 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     ]
     media = sum(1 for part in parts if _is_media(part))
     return Prompt(tuple(texts), len(contents), media, instruction is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Whether a request wants thinking, and a summary of it in the answer."""
+
+    on: bool
+    shown: bool
+
+
+def thinking_of(body: dict[str, Any]) -> Thinking:
+    """What a body's thinkingConfig asks for; without one this model does not think."""
+    config = field_of(body, "generationConfig")
+    asked = field_of(config, "thinkingConfig") if isinstance(config, dict) else None
+    if not isinstance(asked, dict) or field_of(asked, "thinkingBudget") == 0:
+        return Thinking(on=False, shown=False)
+    return Thinking(on=True, shown=field_of(asked, "includeThoughts") is True)
 
 
 def read_counted(body: dict[str, Any]) -> Prompt:

@@ -59,12 +59,12 @@ async def send_stream(
             return
 
 
-def sse_frames(answers: Sequence[Json]) -> list[bytes]:
+def sse_frames(answers: Sequence[object]) -> list[bytes]:
     """Server-sent events; Gemini's own end is the end of the body."""
     return [b"data: " + msgspec.json.encode(answer) + b"\r\n\r\n" for answer in answers]
 
 
-def array_frames(answers: Sequence[Json]) -> list[bytes]:
+def array_frames(answers: Sequence[object]) -> list[bytes]:
     """One JSON array, sent element by element."""
     frames = [b",\r\n%b\n" % msgspec.json.encode(answer) for answer in answers]
     frames[0] = b"[" + frames[0].removeprefix(b",\r\n")

@@ -37,9 +37,10 @@ async def begin(state: State, caller: Caller) -> None:
     scope = caller.scope
     command = scope.headers.get("x-goog-upload-command") or ""
     if command.strip() == "start":
-        meta = _meta(read_json(await read_body(scope, caller.exchange)))
+        kind = scope.headers.get("x-goog-upload-header-content-type") or ""
+        told = _meta(read_json(await read_body(scope, caller.exchange)))
         own = secrets.token_urlsafe(24)
-        state.uploads[own] = Upload(caller.project, meta)
+        state.uploads[own] = Upload(caller.project, {"mimeType": kind, **told})
         host = scope.headers.get("host") or scope.server
         url = f"http://{host}{scope.path}?upload_id={own}&upload_protocol=resumable"
         sent: list[Header] = [
@@ -127,7 +128,8 @@ def _meta(body: Json) -> Mapping[str, object]:
     meta = body.get("file") or {}
     if not isinstance(meta, dict):
         raise invalid_argument("Invalid value at 'file'", counts=False)
+    told = {"name": meta.get("name"), "mimeType": meta.get("mimeType", meta.get("mime_type"))}
     return {
         "displayName": meta.get("displayName", meta.get("display_name", "")),
-        **{name: meta[name] for name in ("name", "mimeType") if meta.get(name)},
+        **{name: value for name, value in told.items() if value},
     }

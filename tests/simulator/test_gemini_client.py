@@ -1,5 +1,7 @@
 """Google's own client against the simulator, over HTTP."""
 
+import io
+
 import pytest
 from google import genai
 from google.genai import errors, types
@@ -95,6 +97,62 @@ def test_a_503_is_a_server_error(client, sim):
     with pytest.raises(errors.ServerError):
         models.generate_content(model=FLASH, contents=ENGLISH)
     assert models.generate_content(model=FLASH, contents=ENGLISH).text
+
+
+def test_thinking_is_counted_beside_the_answer_and_shown_where_that_is_wanted(client):
+    models = client("open-1").models
+
+    def asked(**thinking):
+        config = {"thinking_config": thinking} if thinking else None
+        return models.generate_content(model=FLASH, contents=ENGLISH, config=config)
+
+    plain, off, thought, shown = (
+        asked(),
+        asked(thinking_budget=0),
+        asked(thinking_budget=100),
+        asked(include_thoughts=True),
+    )
+    assert plain.usage_metadata.thoughts_token_count is None
+    assert off.usage_metadata == plain.usage_metadata
+    thoughts = thought.usage_metadata.thoughts_token_count
+    assert thoughts > 0
+    assert thought.usage_metadata.total_token_count == (
+        plain.usage_metadata.total_token_count + thoughts
+    )
+    assert [part.thought for part in thought.candidates[0].content.parts] == [None]
+    assert [part.thought for part in shown.candidates[0].content.parts] == [True, None]
+    assert shown.text == plain.text
+
+
+def test_an_error_within_a_stream_comes_after_so_many_chunks(client, sim):
+    sim.fault("overloaded", within=2)
+    models = client("open-1").models
+    parts = iter(models.generate_content_stream(model=FLASH, contents=ENGLISH))
+    assert next(parts).text
+    assert next(parts).text
+    with pytest.raises(errors.APIError) as caught:
+        next(parts)
+    assert caught.value.code == 503
+    assert sim.project("open")["accepted"] == 1
+    assert models.generate_content(model=FLASH, contents=ENGLISH).text
+
+
+def test_an_interaction_comes_in_the_events_that_the_client_knows(client):
+    interactions = client("open-1").interactions
+    whole = interactions.create(model=FLASH, input=ENGLISH)
+    events = list(interactions.create(model=FLASH, input=ENGLISH, stream=True))
+    kinds = [each.event_type for each in events]
+    assert kinds[:2] == ["interaction.created", "step.start"]
+    assert kinds[-2:] == ["step.stop", "interaction.completed"]
+    text = "".join(each.delta.text for each in events if each.event_type == "step.delta")
+    assert text == whole.output_text
+    assert events[-1].interaction.usage.total_tokens == whole.usage.total_tokens
+
+
+def test_a_file_has_the_type_that_its_client_names(client):
+    file = io.BytesIO(b"hello")
+    made = client("open-1").files.upload(file=file, config={"mime_type": "text/plain"})
+    assert made.mime_type == "text/plain"
 
 
 def test_models_are_listed_and_described(client):

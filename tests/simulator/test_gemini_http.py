@@ -34,6 +34,25 @@ def test_a_stream_without_sse_is_one_json_array(call):
     assert grown == sorted(set(grown)), "each part tells what was used up to there"
 
 
+def test_an_error_within_a_stream_without_sse_is_an_element_of_its_array(call, sim):
+    sim.fault("internal", within=1)
+    answer = call("open-1", method="streamGenerateContent")
+    first, last = answer.json()
+    assert answer.status_code == 200
+    assert "candidates" in first
+    assert last["error"]["status"] == "INTERNAL"
+
+
+def test_openais_clients_are_told_who_owns_a_model(http):
+    bearer = {"authorization": "Bearer open-1"}
+    known = {"id": f"models/{FLASH}", "object": "model", "owned_by": "google"}
+    listed = http.get("/v1beta/openai/models", headers=bearer).json()["data"]
+    assert known in listed
+    for name in (FLASH, f"models/{FLASH}"):
+        assert http.get(f"/v1beta/openai/models/{name}", headers=bearer).json() == known
+    assert http.get("/v1beta/openai/models/no-such", headers=bearer).status_code == 404
+
+
 def test_server_sent_events_are_data_lines_without_an_end_mark(http):
     answer = http.post(
         f"/v1beta/models/{FLASH}:streamGenerateContent?alt=sse&key=open-1", json=BODY

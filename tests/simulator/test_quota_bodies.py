@@ -116,6 +116,35 @@ def test_embedding_has_names_of_its_own(limit, span):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "limit", "metric", "quota_id"),
+    [
+        (
+            "imagen-4.0-generate",
+            "rpd",
+            "predict_requests_per_model_per_day_paid_tier_1",
+            "PredictRequestsPerDayPerProjectPerModelPaidTier1",
+        ),
+        (
+            "imagen-4.0-generate",
+            "rpm",
+            "predict_requests_per_model",
+            "PredictRequestsPerMinutePerProjectPerModel",
+        ),
+        (
+            "veo-3.0-generate",
+            "rpd",
+            "predict_long_running_requests_per_model_per_day",
+            "PredictLongRunningRequestsPerDayPerProjectPerModel",
+        ),
+    ],
+)
+def test_predictions_have_names_of_their_own(model, limit, metric, quota_id):
+    err = over_quota([Excess(limit, 70)], tier="tier1", model=model, retry_ns=10**9)
+    [violation] = error_of(err)["details"][1]["violations"]
+    assert (violation["quotaMetric"], violation["quotaId"]) == (SERVICE + metric, quota_id)
+
+
 def test_several_violations_come_together_and_the_day_names_the_kind():
     err = over_quota([Excess("rpm", 5), Excess("rpd", 20)], tier="free", model="m", retry_ns=10**9)
     error = error_of(err)
