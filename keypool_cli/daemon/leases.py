@@ -7,6 +7,7 @@ import msgspec
 
 from keypool_cli.core.estimator import Estimate
 from keypool_cli.core.model import Pool
+from keypool_cli.core.usage import in_gemini_names
 from keypool_cli.daemon.auth import Caller, pool_of
 from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.hanging_up import unless_gone
@@ -154,10 +155,11 @@ class Leases:
             body = _decoded(_settle_body, data)
         finally:
             self._bodies.let_go(len(data))
-        report = Report(lease_id, caller.client, body.status, body.usage, body.error)
+        usage = None if body.usage is None else in_gemini_names(body.usage)
+        report = Report(lease_id, caller.client, body.status, usage, body.error)
         outcome = await self._settling.settle(report)
         if outcome.told is None:
-            self._estimating.settled(lease_id, body.usage)
+            self._estimating.settled(lease_id, usage)
         answer_json(proto, 200, _settle_answer(outcome))
 
     async def release(self, caller: Caller, lease_id: str, proto: Exchange) -> None:

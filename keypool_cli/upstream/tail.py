@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 
-from keypool_cli.core.usage import is_count
+from keypool_cli.core.usage import in_gemini_names
 
 KEPT = 64 * 1024
 """Bytes of an answer that are kept; usage comes last, after the text it counts."""
@@ -25,16 +25,6 @@ _BEGINS_WITH_ERROR = re.compile(
     rb'\{\s*+"(?:error"\s*+:|event_type"\s*+:\s*+"error")'
 )
 
-# Interactions and the OpenAI-compatible paths name the prompt's tokens their own way: the fields of
-# ``usage`` in the types of google-genai and of openai.
-_NAMES = (
-    (
-        "promptTokenCount",
-        ("promptTokenCount", "prompt_tokens", "total_input_tokens", "input_tokens"),
-    ),
-    ("toolUsePromptTokenCount", ("toolUsePromptTokenCount", "total_tool_use_tokens")),
-    ("cachedContentTokenCount", ("cachedContentTokenCount", "total_cached_tokens")),
-)
 # Whatever may still become that, once more of it is there.
 _MAY_BECOME_ERROR = re.compile(
     rb"[\s\[]*+(?:(?::|event:|id:|retry:)[^\n]*+(?:\n|\Z)\s*+)*+(?:[a-z]{0,5}+:?+)?+[\s\[]*+"
@@ -69,7 +59,7 @@ def usage_in(text: str) -> Mapping[str, object] | None:
         match = _USAGE.match(text, at)
         found = _object_at(text, match.end()) if match is not None else None
         if found is not None:
-            return _in_gemini_names(found)
+            return in_gemini_names(found)
         at = text.rfind('"usage', 0, at)
     return None
 
@@ -103,14 +93,3 @@ def _object_at(text: str, start: int, *, to_the_end: bool = False) -> dict[str, 
     if not isinstance(found, dict) or (to_the_end and not _NOTHING_MORE.fullmatch(text, end)):
         return None
     return found
-
-
-def _in_gemini_names(usage: Mapping[str, object]) -> Mapping[str, object]:
-    told: dict[str, object] = {}
-    for name, spellings in _NAMES:
-        for spelling in spellings:
-            count = usage.get(spelling)
-            if is_count(count):
-                told[name] = count
-                break
-    return told

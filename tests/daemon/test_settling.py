@@ -29,6 +29,13 @@ def reset_project(home, name):
         pytest.param(USAGE, 7, id="the prompt"),
         pytest.param({**USAGE, "toolUsePromptTokenCount": 5}, 12, id="the prompt and tool use"),
         pytest.param({"promptTokenCount": 0}, 0, id="nothing"),
+        pytest.param(
+            {"prompt_token_count": 7, "tool_use_prompt_token_count": 5}, 12, id="a dump of the SDK"
+        ),
+        pytest.param(
+            {"prompt_tokens": 7, "total_tokens": 9}, 7, id="the usage of OpenAI's clients"
+        ),
+        pytest.param({"total_input_tokens": 7}, 7, id="the usage of an interaction"),
         pytest.param({"promptTokenCount": 99}, 99, id="more than was reserved"),
         pytest.param(None, 10, id="no usage keeps the reservation"),
         pytest.param({}, 10, id="an empty usage keeps it"),
