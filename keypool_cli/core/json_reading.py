@@ -25,8 +25,11 @@ def text_of(value: object) -> str:
 
 def number_of(value: object) -> float | None:
     """A number, which protobuf's JSON takes as a string, too; None unless it is above zero."""
-    if isinstance(value, str) and len(value) < 16 and value.replace(".", "", 1).isdecimal():
-        value = float(value)
+    if isinstance(value, str) and len(value) < 32:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 < value <= 1000 else None

@@ -24,6 +24,11 @@ _KEPT: Final = {
     "previous_interaction_id": "interactions/",
 }
 _RESOLUTION_KEYS: Final = ("mediaResolution", "media_resolution", "resolution")
+_LEVELS: Final = ("low", "medium", "high", "ultra_high")
+# Protobuf's JSON takes an enum's number as well, also as a string.
+_RESOLUTIONS: Final[Mapping[object, str]] = {
+    said: level for number, level in enumerate(_LEVELS, 1) for said in (level, number, str(number))
+}
 _TURN_KEYS: Final = frozenset({"parts", "content", "role"})
 _SCHEMAS: Final = (
     "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema",
@@ -270,8 +275,9 @@ def _resolution(holder: Mapping[str, object]) -> str | None:
     level = first_of(holder, *_RESOLUTION_KEYS)
     if isinstance(level, dict):
         level = level.get("level")
-    name = text_of(level).lower().removeprefix("media_resolution_")
-    return name if name in ("low", "medium", "high", "ultra_high") else None
+    if isinstance(level, str):
+        level = level.lower().replace("-", "_").removeprefix("media_resolution_")
+    return _RESOLUTIONS.get(level) if isinstance(level, (str, int, float)) else None
 
 
 def _declarations(tool: Mapping[str, object]) -> Iterator[str]:

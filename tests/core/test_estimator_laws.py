@@ -113,7 +113,8 @@ def test_a_huge_frame_rate_or_a_flag_in_its_place_is_ignored():
         return estimate_request({"contents": [{"parts": [part]}]}, model="m").tokens
 
     assert tokens_of(1e9) == tokens_of(True) == tokens_of("x") == tokens_of(1)
-    assert tokens_of("2") == tokens_of(2)
+    assert tokens_of("nan") == tokens_of("1_0x") == tokens_of(1)
+    assert tokens_of("2") == tokens_of("2e0") == tokens_of(" 2.0") == tokens_of(2)
 
 
 def test_lists_too_deep_for_json_still_count_their_strings():

@@ -352,6 +352,25 @@ def test_media_is_found_in_every_form_of_part(part, model, tokens):
     assert estimate_request(body, model=model).parts["media"] == tokens
 
 
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [
+        pytest.param("MEDIA_RESOLUTION_ULTRA_HIGH", 2240, id="a name"),
+        pytest.param("media-resolution-low", 280, id="a name in another case"),
+        pytest.param(2, 560, id="a number"),
+        pytest.param(2.0, 560, id="a number with a point"),
+        pytest.param("4", 2240, id="a number as text"),
+        pytest.param(0, 1120, id="the number of no level"),
+        pytest.param(10**5000, 1120, id="a number that is none"),
+        pytest.param([2], 1120, id="no level at all"),
+    ],
+)
+def test_a_resolution_is_read_as_protobufs_json_has_it(said, tokens):
+    for held in ({"mediaResolution": {"level": said}}, {"media_resolution": said}):
+        body = {"contents": [{"parts": [{**IMAGE, **held}]}]}
+        assert estimate_request(body, model="gemini-3-pro").parts["media"] == tokens
+
+
 def test_the_resolution_of_the_request_holds_for_its_files():
     body = {
         "contents": [{"parts": [IMAGE]}],
