@@ -32,7 +32,8 @@ _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
 _WITH_AGENTS = ("interactions", "agents")
 
-_MODEL_HOLDERS = frozenset({"model", "batch", "requests"})
+_WITHIN = ("batch", "generateContentRequest", "generate_content_request")
+_MODEL_HOLDERS = frozenset({"model", "requests", *_WITHIN})
 
 _FREE = Cost.FREE  # looking it up costs 0.2 us on Python 3.11
 
@@ -121,8 +122,8 @@ def _check_models(call: Call, request: Mapping[str, object]) -> None:
     """
     if call.model is None or _MODEL_HOLDERS.isdisjoint(request):
         return
-    several = map(mapping_of, list_of(request.get("requests")))
-    for each in (request, mapping_of(request.get("batch")), *several):
+    within = [*map(request.get, _WITHIN), *list_of(request.get("requests"))]
+    for each in (request, *map(mapping_of, within)):
         said = each.get("model")
         if said and said not in (call.model, f"models/{call.model}"):
             raise UsageError(f"the path names the model {call.model}, and the body another")

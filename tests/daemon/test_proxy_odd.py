@@ -81,6 +81,8 @@ def test_a_member_that_is_there_twice_goes_nowhere(pool, upstream, path, body):
         ("generateContent", {"model": "other", "contents": []}),
         ("batchEmbedContents", {"requests": [{"model": f"models/{FLASH}"}, {"model": "models/x"}]}),
         ("batchGenerateContent", {"batch": {"model": "models/x"}}),
+        ("countTokens", {"generateContentRequest": {"model": "models/x", "contents": []}}),
+        ("countTokens", {"generate_content_request": {"model": "models/x", "contents": []}}),
     ],
 )
 def test_a_body_names_the_model_of_its_path(pool, upstream, verb, body):
