@@ -28,12 +28,24 @@ _REASONS: Mapping[str, tuple[type[KeypoolError], tuple[str, str]]] = {
     "voices": (NotFoundError, _VOICES),
 }
 
+_BASE_URLS = (
+    (
+        re.compile(r"/v1(?:beta|alpha)?/(?:chat/completions|embeddings|responses|completions)"),
+        "the base URL of OpenAI's clients ends in /v1beta/openai/ here",
+    ),
+    (
+        re.compile(r"(?:/v1(?:beta|alpha)?){2,}/.*"),
+        "the base URL of Google's clients names no version here: they add it",
+    ),
+)
+
 
 def not_forwarded(scope: Scope) -> KeypoolError:
     """The error for a call that is not forwarded."""
     found = _COLLECTION.fullmatch(scope.path)
     reason = _REASONS.get(found[1]) if found is not None else None
     if reason is None:
-        return NotFoundError(f"the proxy does not forward {scope.method} {scope.path}")
+        hint = next((told for path, told in _BASE_URLS if path.fullmatch(scope.path)), None)
+        return NotFoundError(f"the proxy does not forward {scope.method} {scope.path}", hint=hint)
     kind, (told, hint) = reason
     return kind(told, hint=hint)

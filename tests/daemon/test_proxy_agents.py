@@ -83,6 +83,12 @@ def test_googles_own_agents_work_everywhere_and_are_not_looked_for(pool):
         ("/v1beta/webhooks/w:ping", 403, "tells of all that everyone makes in one project"),
         ("/v1beta/voices", 404, "voices are not forwarded"),
         ("/v1beta/environments", 404, "the proxy does not forward POST /v1beta/environments"),
+        ("/v1/chat/completions", 404, "the base URL of OpenAI's clients ends in /v1beta/openai/"),
+        (
+            f"/v1beta/v1beta/models/{FLASH}:generateContent",
+            404,
+            "Google's clients names no version",
+        ),
     ],
 )
 def test_what_is_not_forwarded_is_told_with_its_reason(pool, path, code, told):
