@@ -106,10 +106,8 @@ def print_table(
         Column(name, [Text(row[index]) for row in cells], whole=name in whole)
         for index, name in enumerate(columns)
     ]
-    screen = console(ctx)
-    if FittedTable(filled).width > screen.width:  # first what is empty gives way
-        filled = [each for each in filled if any(cell.plain for cell in each.cells)]
-    screen.print(FittedTable(filled))
+    screen, table = console(ctx), FittedTable(filled)
+    screen.print(table if table.width <= screen.width else table.without_empty())
 
 
 def instant(text: str | None, cells: int = 16) -> str | None:

@@ -114,7 +114,8 @@ class _Rows:
         tables = ((each, self._table(each, plain=options.ascii_only)) for each in _LAYOUTS)
         fitting = ((layout, t) for layout, t in tables if t.width <= options.max_width)
         narrow = _LAYOUTS[-1]
-        layout, table = next(fitting, (narrow, self._table(narrow, plain=options.ascii_only)))
+        least = self._table(narrow, plain=options.ascii_only).without_empty()
+        layout, table = next(fitting, (narrow, least))
         yield table
         if "REASON" in layout.left_out:
             yield from self._reasons(options.max_width)

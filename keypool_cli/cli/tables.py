@@ -1,7 +1,7 @@
 """A table that fits the terminal: what is widest is shortened, and nothing wraps."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from unicodedata import bidirectional
 
@@ -18,6 +18,9 @@ GAP = 2
 
 LEAST = 4
 """Cells a column is shortened to before those that should stay whole are."""
+
+NAMES = frozenset({"PROJECT", "MODEL", "KEY"})
+"""Columns of names, which are cut in the middle: many begin alike."""
 
 NAMES_SHOWN = 3
 
@@ -58,6 +61,11 @@ class FittedTable:
         """Terminal cells it needs if nothing is shortened."""
         return sum(each.width for each in self.columns) + GAP * (len(self.columns) - 1)
 
+    def without_empty(self) -> "FittedTable":
+        """The same, without columns that say nothing."""
+        told = [each for each in self.columns if any(cell.plain for cell in each.cells)]
+        return replace(self, columns=told)
+
     def _widths(self, room: int) -> list[int]:
         kept = sum(each.width for each in self.columns if each.whole)
         others = [each.width for each in self.columns if not each.whole]
@@ -72,9 +80,10 @@ class FittedTable:
         widths = self._widths(options.max_width - gaps)
         if any(each.name for each in self.columns):
             yield _line([Text(each.name, style="bold") for each in self.columns], widths)
+        ends = [each.name in NAMES for each in self.columns]
         rows = zip(*(each.cells for each in self.columns), strict=True)
         for index, cells in enumerate(rows):
-            line = _line(cells, widths)
+            line = _line(list(map(_cut, cells, widths, ends)), widths)
             if index == self.marked:
                 line.stylize("reverse")
             yield line
@@ -89,6 +98,18 @@ def _line(cells: Sequence[Text], widths: Sequence[int]) -> Text:
         if index < len(cells) - 1:
             line.append(" " * (width - fitted.cell_len + GAP))
     return line
+
+
+def _cut(cell: Text, width: int, ends: bool) -> Text:
+    """A cell that fits, if its end tells it from others; else it is cut where it is drawn."""
+    over = cell.cell_len - width
+    if over <= 0 or not ends or width < LEAST:
+        return cell
+    begin = cell[: len(cell)]
+    begin.truncate((width - 1) // 2, overflow="crop")
+    left = width - 1 - begin.cell_len
+    at = next(i for i in range(len(cell)) if cell_len(cell.plain[i:]) <= left)
+    return begin.append("…").append_text(cell[at:])
 
 
 def some(names: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def test_a_wide_terminal_shows_bars_reasons_and_fingerprints_and_a_narrow_one_wh
     assert header.split() == [*shared, "LEASES", "KEYS"]
     assert "░░░░░░░░ 0/15 c" in "".join(lines_of(wide.text))
     header = next(line for line in lines_of(narrow.text) if line.startswith("PROJECT"))
-    assert header.split() == shared
+    assert header.split() == [each for each in shared if each != "LEFT"]
     for shown in (wide, narrow):
         assert "p1 / gemini-2.5-flash-lite: it was found in a public" in shown.text
         first = next(i for i, line in enumerate(lines_of(shown.text)) if "main: 2 of 3" in line)
@@ -322,3 +322,27 @@ def test_a_narrow_terminal_shortens_last_what_says_nothing_in_part(filled, keypo
     lines = lines_of(shown.text)
     assert max(map(cell_len, lines)) <= 80
     assert any(re.search(whole, line.rstrip()) for line in lines), lines
+
+
+def test_names_that_begin_alike_stay_apart_on_a_narrow_terminal(live_home, keypool):
+    keypool.add("k1", "p1")
+    models = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite")
+    for model in models:
+        keypool("quota", "set", "--model", model, "--rpm", "15000", "--tpm", "2500000")
+    for words, size in ((["status"], (50, 24)), (["top", "--once"], (44, 24))):
+        with terminal(live_home, *words, size=size) as shown:
+            shown.end()
+        rows = [line for line in lines_of(shown.text) if line.startswith("p1 ")]
+        assert len({row.split()[1] for row in rows}) == len(models), rows
+        assert all("…" in row.split()[1] for row in rows), rows
+        assert max(map(cell_len, rows)) <= size[0]
+
+
+def test_a_narrow_terminal_first_drops_what_is_empty(live_home, keypool):
+    keypool.add("k1", "project-1")
+    keypool("quota", "set", "--model", MODEL, "--rpm", "15", "--tpm", "250000", "--rpd", "100")
+    with terminal(live_home, "status", size=(70, 24)) as shown:
+        shown.end()
+    header, row = lines_of(shown.text)[1:3]
+    assert header.split() == ["PROJECT", "MODEL", "STATE", "RPM", "TPM", "RPD"]
+    assert row.split()[:2] == ["project-1", MODEL]
