@@ -21,11 +21,26 @@ _VOICES = (
     "voices are not forwarded: making one costs quota that cannot be reserved",
     "use Gemini's prebuilt voices, by their names",
 )
+_TRIGGERS = (
+    "triggers are not made through keypool: what they start would pass the pool's limits by",
+    "start interactions on a schedule of your own",
+)
+_CREDENTIALS = (
+    "credentials are not kept through keypool: everyone in one project could use them",
+    "give an MCP server its headers with each interaction",
+)
+_DECISIONS = (
+    "decisions are not forwarded: what one counts as is not known, so it cannot be reserved",
+    "ask for JSON with a response schema",
+)
 _REASONS: Mapping[str, tuple[type[KeypoolError], tuple[str, str]]] = {
     "auth_tokens": (NotPermittedError, _TOKENS),
     "authTokens": (NotPermittedError, _TOKENS),
     "webhooks": (NotPermittedError, _WEBHOOKS),
     "voices": (NotFoundError, _VOICES),
+    "triggers": (NotPermittedError, _TRIGGERS),
+    "credentials": (NotPermittedError, _CREDENTIALS),
+    "decisions": (NotFoundError, _DECISIONS),
 }
 
 _BASE_URLS = (

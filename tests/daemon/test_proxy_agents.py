@@ -82,6 +82,9 @@ def test_googles_own_agents_work_everywhere_and_are_not_looked_for(pool):
         ("/v1beta/webhooks", 403, "tells of all that everyone makes in one project"),
         ("/v1beta/webhooks/w:ping", 403, "tells of all that everyone makes in one project"),
         ("/v1beta/voices", 404, "voices are not forwarded"),
+        ("/v1beta/triggers", 403, "what they start would pass the pool's limits by"),
+        ("/v1beta/credentials/c", 403, "everyone in one project could use them"),
+        ("/v1beta/decisions", 404, "decisions are not forwarded"),
         ("/v1beta/environments", 404, "the proxy does not forward POST /v1beta/environments"),
         ("/v1/chat/completions", 404, "the base URL of OpenAI's clients ends in /v1beta/openai/"),
         (
