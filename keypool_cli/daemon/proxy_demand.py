@@ -30,6 +30,11 @@ BEGINNING = 64 * 1024
 
 _BATCHES = {"batchEmbedContents": "requests", "embeddings": "input"}
 
+_UNCACHED = frozenset(
+    {*_BATCHES, "embedContent", "predict", "predictLongRunning", "images/generations"}
+)
+"""Calls that no cache makes cheaper, so that each may go wherever there is room."""
+
 _WITH_AGENTS = ("interactions", "agents")
 
 _WITHIN = ("batch", "generateContentRequest", "generate_content_request")
@@ -84,7 +89,7 @@ def wanted_of(call: Call, body: bytes, estimates: Estimates) -> Wanted:
         model,
         tokens,
         requests,
-        _prefix(request, body, tokens),
+        _prefix(call, request, body, tokens),
         estimate,
         mentions=_mentions(request, body),
         passing=request.get("store") is False,
@@ -133,18 +138,18 @@ def _mentions(request: Mapping[str, object], body: bytes) -> tuple[str, ...]:
     return tuple(mentioned(request)) if may_mention(body) else ()
 
 
-def _prefix(request: Mapping[str, object], body: bytes, tokens: int) -> str:
+def _prefix(call: Call, request: Mapping[str, object], body: bytes, tokens: int) -> str:
     """A name for the prompt's beginning, which the project that saw it last may hold in its cache.
 
     What is cached begins with tools and system instruction. A large body is named by how it begins
     itself: what would be copied of it may be most of it.
     """
-    if tokens < SHORTEST_CACHED:
+    if tokens < SHORTEST_CACHED or call.verb in _UNCACHED:
         return ""
     if len(body) >= LARGE:
         return sha256(body[:BEGINNING]).hexdigest()
-    spoken = request.get("contents") or request.get("messages")
-    first = spoken[0] if isinstance(spoken, list) and spoken else None
+    spoken = request.get("contents") or request.get("messages") or request.get("input")
+    first = spoken[0] if isinstance(spoken, list) and spoken else spoken
     system = request.get("systemInstruction") or request.get("system_instruction")
     begins = json_text([request.get("tools"), system, first])
     return sha256(begins.encode(errors="replace")).hexdigest()

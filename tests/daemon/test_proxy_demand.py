@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keypool_cli.daemon.proxy_demand import wanted_of
+from keypool_cli.daemon.proxy_demand import SHORTEST_CACHED, wanted_of
 from keypool_cli.errors import UsageError
 from keypool_cli.service.estimating import LARGE
 from keypool_cli.upstream.calls import Call, Cost, read_call
@@ -16,6 +16,7 @@ PREDICT = read_call("POST", "/v1beta/models/m:predict")
 CHAT = read_call("POST", "/v1beta/openai/chat/completions")
 EMBEDDINGS = read_call("POST", "/v1beta/openai/embeddings")
 INTERACT = read_call("POST", "/v1beta/interactions")
+LONG = {"parts": [{"text": "a long text " * 1000}]}
 
 
 def wanted(call, body, estimates=None):
@@ -87,6 +88,30 @@ def test_only_a_long_prompt_has_a_prefix_and_later_turns_do_not_change_it():
     assert wanted(GENERATE, turns("short")).prefix == ""
     assert wanted(GENERATE, turns(first)).prefix == wanted(GENERATE, turns(first, "more")).prefix
     assert wanted(GENERATE, turns(first)).prefix != wanted(GENERATE, turns(first + "!")).prefix
+
+
+def test_an_interaction_begins_with_its_input():
+    def prefix(given):
+        return wanted(INTERACT, {"model": "m", "input": given}).prefix
+
+    first = {"type": "text", "text": "a long beginning " * 1000}
+    more = {"type": "text", "text": "more"}
+    assert prefix([first]) == prefix([first, more]) != prefix([more, first])
+    assert prefix(first["text"]) != prefix(first["text"] + "!")
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        pytest.param(BATCH, {"requests": [{"content": LONG}]}, id="a batch of embeddings"),
+        pytest.param(EMBEDDINGS, {"model": "m", "input": ["a long text " * 1000]}, id="OpenAI's"),
+        pytest.param(PREDICT, {"instances": [LONG]}, id="a prediction"),
+    ],
+)
+def test_what_no_cache_makes_cheaper_has_no_prefix(call, body):
+    found = wanted(call, body)
+    assert found.tokens > SHORTEST_CACHED
+    assert found.prefix == ""
 
 
 def test_large_prompts_that_begin_alike_have_one_prefix():
