@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from keypool_cli.cli.guide import text_of
 from tests.support import bodies
 from tests.support.daemon import API, FLASH, a_home, eventually, unique
 from tests.support.serving import serving
@@ -54,6 +55,18 @@ def test_leases_and_settlements_are_counted_by_project_client_and_key(daemon, ho
     assert value(seen, "limit", **model, dimension="tpm") == 1000
     assert value(seen, "used", **model, dimension="in_flight") == 1
     assert value(seen, "cooldown_seconds", **model) == 0
+
+
+def test_the_alerts_in_the_guide_ask_for_metrics_and_labels_that_there_are(daemon, pool):
+    pool.add(rpm=1)
+    lease = daemon.granted(pool=pool.name)
+    daemon.lease(pool=pool.name)
+    daemon.settled(lease, status=402, error=bodies.NO_CREDIT)
+    told = re.findall(r"\b(keypool_\w+)(?:\{(\w+))?", text_of("operating"))
+    seen = [(name, dict(labels)) for name, labels in scraped(daemon)]
+    assert len(told) >= 6
+    for name, label in told:
+        assert any(name == other and (not label or label in labels) for other, labels in seen), name
 
 
 def test_a_repeated_settlement_is_counted_once(daemon, pool):
