@@ -36,6 +36,7 @@ class Form(StrEnum):
     GEMINI = "gemini"
     ARRAY = "array"  # Gemini's streams without SSE: the error is the array's only element
     OPENAI = "openai"
+    INTERACTIONS = "interactions"  # a word for the code, and no details
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,29 @@ def _openai(meaning: Meaning, err: KeypoolError, _wait_s: float | None) -> Json:
     return {"error": {"message": err.told, "type": kind, "param": None, "code": code}}
 
 
-_BODIES = {Form.GEMINI: _gemini, Form.ARRAY: _array, Form.OPENAI: _openai}
+def _interactions(meaning: Meaning, err: KeypoolError, wait_s: float | None) -> Json:
+    """As the Interactions API tells errors, but for those of credentials, which come before it."""
+    if meaning.code == 401:
+        return _gemini(meaning, err, wait_s)
+    return {"error": {"message": err.told, "code": _WORDS.get(meaning.code, "invalid_request")}}
+
+
+_BODIES = {
+    Form.GEMINI: _gemini,
+    Form.ARRAY: _array,
+    Form.OPENAI: _openai,
+    Form.INTERACTIONS: _interactions,
+}
+
+_WORDS: Mapping[int, str] = {
+    403: "permission_denied",
+    404: "not_found",
+    409: "aborted",
+    429: "too_many_requests",
+    500: "api_error",
+    503: "service_unavailable",
+    504: "deadline_exceeded",
+}
 
 _OPENAI_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",

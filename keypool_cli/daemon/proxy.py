@@ -34,7 +34,10 @@ SHORT_ENDINGS = (":generateContent", ":streamGenerateContent", ":embedContent", 
 # Each time an enum's member is looked up costs 0.2 us on Python 3.11.
 _UPLOAD, _LIST = Touch.UPLOAD, Touch.LIST
 
-_OPENAI = re.compile(r"/[^/]+/openai(?:/|$)")
+_FORMS = (
+    (re.compile(r"/[^/]+/openai(?:/|$)"), Form.OPENAI),
+    (re.compile(r"/[^/]+/interactions(?:/|$)"), Form.INTERACTIONS),
+)
 
 Tickets = Mapping[Cost, Ticketing]
 """Where attempts come from, by what a call costs."""
@@ -135,4 +138,4 @@ def answer_fault(scope: Scope, proto: Exchange) -> None:
 def _form(call: Call | None, scope: Scope) -> Form:
     if call is not None and call.in_array and not wants_sse(scope):
         return Form.ARRAY
-    return Form.OPENAI if _OPENAI.match(scope.path) else Form.GEMINI
+    return next((form for path, form in _FORMS if path.match(scope.path)), Form.GEMINI)

@@ -110,6 +110,27 @@ def test_our_errors_on_openais_paths_have_openais_shape(pool):
     assert pool.post(CHAT, {"messages": []}).json()["error"]["type"] == "invalid_request_error"
 
 
+def test_our_errors_of_interactions_have_their_shape(pool):
+    pool.add(limits={"rpm": 1})
+    body = {"model": FLASH, "input": "hello"}
+    assert pool.post(INTERACTIONS, body).status_code == 200
+    exhausted = pool.post(INTERACTIONS, body)
+    foreign = pool.http.get(f"{INTERACTIONS}/v1_nothing")
+    wrong = pool.post(INTERACTIONS, {"input": "hello"})
+    for answer, status, code in (
+        (exhausted, 429, "too_many_requests"),
+        (foreign, 403, "permission_denied"),
+        (wrong, 400, "invalid_request"),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert answer.json()["error"].keys() == {"message", "code"}
+        assert "x-keypool-error" in answer.headers
+    assert "retry-after" in exhausted.headers
+    stranger = {"x-goog-api-key": "kp_wrong"}
+    refused = pool.http.post(INTERACTIONS, json=body, headers=stranger).json()["error"]
+    assert refused["status"] == "UNAUTHENTICATED"
+
+
 def test_openais_models_are_listed_without_quota(pool):
     pool.add(limits={"rpm": 0})
     assert pool.http.get("/v1beta/openai/models").json()["data"]
