@@ -5,6 +5,7 @@ import shlex
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import pytest
 import typer.main
 
@@ -14,6 +15,7 @@ from keypool_cli.core.model import Secret
 from keypool_cli.errors import ExitCode
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import NewClient, NewKey
+from keypool_cli.simulator.faults import Fault, Kind
 from tests.support.command_line import Keypool, secret_of, terminal
 from tests.support.examples import DECLARATION, LIMITS
 from tests.support.registry import BY
@@ -21,7 +23,7 @@ from tests.support.simulator import simulator
 
 FLASH = "gemini-2.5-flash"
 
-NOT_RUN = {"serve", "demo", "probe"}
+NOT_RUN = {"serve", "simulate", "demo", "probe"}
 """Verbs that run long; here it is only seen that their lines are understood."""
 
 
@@ -164,3 +166,10 @@ def test_the_exit_codes_are_told_as_they_are():
     text = " ".join(text_of("operating").partition("## Exit codes")[2].split())
     for code in ExitCode:
         assert re.search(rf"\b{code.value} \w", text), code
+
+
+def test_every_fault_of_the_simulator_is_told_with_its_fields():
+    text = text_of("recipes").partition("## Testing")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", text))
+    assert {each.value for each in Kind} <= named
+    assert {each.name for each in msgspec.structs.fields(Fault)} - {"kind"} <= named
