@@ -10,17 +10,12 @@ from keypool_cli.simulator.caller import Caller, take_faults, unknown_model, wan
 from keypool_cli.simulator.faults import Fault
 from keypool_cli.simulator.refusals import GeminiError, Json, invalid_argument
 from keypool_cli.simulator.reply import THOUGHT, answers, in_chunks, reply_to, usage
-from keypool_cli.simulator.request import (
-    Thinking,
-    read_body,
-    read_json,
-    read_prompt,
-    thinking_of,
-)
+from keypool_cli.simulator.request import read_body, read_json, read_prompt, thinking_of
 from keypool_cli.simulator.scripted import refusal_of, shape_of
 from keypool_cli.simulator.sending import array_frames, send_stream, send_whole, sse_frames
 from keypool_cli.simulator.shelf import cached_tokens, check_mentions
 from keypool_cli.simulator.state import Project, State
+from keypool_cli.simulator.structured import wanted_call, wanted_json
 from keypool_cli.simulator.tokens import Counted, count_prompt
 
 MOST_TOKENS = 1_048_576
@@ -39,7 +34,7 @@ async def generate(state: State, caller: Caller) -> None:
     state.accepted(caller.project, caller.key, model=caller.model, tokens=counted.tokens)
     if shape.drop_after is not None:
         state.dropped(caller.project, caller.model)
-    chunks = _chunks(state, caller, counted, thinking=thinking_of(asked), streams=streams)
+    chunks = _chunks(state, caller, counted, asked)
     if not streams:
         await send_whole(caller.scope, caller.exchange, chunks[0], shape=shape)
         return
@@ -52,7 +47,7 @@ async def generate(state: State, caller: Caller) -> None:
 def _admitted(
     state: State, caller: Caller, body: bytes, faults: list[Fault]
 ) -> tuple[Json, Counted]:
-    """The body and its prompt, once it is booked. Calls that fail with 400 or 500 are booked as well."""
+    """The body and its prompt, once booked. Calls that fail with 400 or 500 are booked as well."""
     project, model = caller.project, caller.model
     scripted = refusal_of(state, faults, project=project, key=caller.key, model=model)
     if scripted is not None and not scripted.counts:
@@ -83,19 +78,23 @@ def _counted(state: State, project: Project, asked: Json) -> Counted:
     return counted
 
 
-def _chunks(
-    state: State, caller: Caller, counted: Counted, *, thinking: Thinking, streams: bool
-) -> list[Json]:
-    text = reply_to(counted.prompt)
+def _chunks(state: State, caller: Caller, counted: Counted, asked: Json) -> list[Json]:
+    call = wanted_call(asked)
+    text = "" if call else wanted_json(asked) or reply_to(counted.prompt)
+    streams = caller.call.method == "streamGenerateContent"
     texts = in_chunks(text) if streams else [text]
+    thinking = thinking_of(asked)
     thoughts = state.count_text(THOUGHT) if thinking.on else 0
-    return answers(
+    chunks = answers(
         texts,
         model=caller.model,
         usages=[usage(counted, state.count_text(each), thoughts) for each in accumulate(texts)],
         response_id=f"{zlib.crc32(text.encode()):08x}{state.now_ms():x}",
         thought=THOUGHT if thinking.shown else "",
     )
+    if call is not None:
+        chunks[-1]["candidates"][0]["content"]["parts"][-1] = call
+    return chunks
 
 
 def _broken_off(

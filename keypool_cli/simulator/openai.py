@@ -13,6 +13,7 @@ from keypool_cli.simulator.refusals import Json, invalid_argument, model_unknown
 from keypool_cli.simulator.reply import in_chunks, reply_to
 from keypool_cli.simulator.sending import send_stream, send_whole
 from keypool_cli.simulator.state import State
+from keypool_cli.simulator.structured import json_text
 from keypool_cli.simulator.tokens import Prompt, count_prompt
 
 _ID = "chatcmpl-simulated"
@@ -26,23 +27,30 @@ async def chat(state: State, caller: Caller) -> None:
     if body.get("stream") is True:
         asked = body.get("stream_options")
         told = isinstance(asked, dict) and asked.get("include_usage") is True
-        text = reply_to(prompt)
+        text = _text(body, prompt)
         usage = _usage(counted.tokens, state.count_text(text))
         frames = _frames(model, text, usage if told else None)
         await send_stream(caller.scope, caller.exchange, frames, sse=True, shape=shape)
         return
-    answer = _completion(state, model, prompt, counted.tokens)
+    answer = _completion(state, model, _text(body, prompt), counted.tokens)
     await send_whole(caller.scope, caller.exchange, answer, shape=shape)
 
 
 def completion(state: State, body: Mapping[str, Any]) -> Json:
     """The answer to a chat that a batch holds; it books nothing."""
     model, prompt = _model(body), _prompt(body)
-    return _completion(state, model, prompt, count_prompt(prompt, state.count_text).tokens)
+    tokens = count_prompt(prompt, state.count_text).tokens
+    return _completion(state, model, _text(body, prompt), tokens)
 
 
-def _completion(state: State, model: str, prompt: Prompt, tokens: int) -> Json:
-    text = reply_to(prompt)
+def _text(body: Mapping[str, Any], prompt: Prompt) -> str:
+    """The answer: JSON where a schema is given for it."""
+    wanted = body.get("response_format")
+    given = wanted.get("json_schema") if isinstance(wanted, dict) else None
+    return json_text(given.get("schema")) if isinstance(given, dict) else reply_to(prompt)
+
+
+def _completion(state: State, model: str, text: str, tokens: int) -> Json:
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     usage = _usage(tokens, state.count_text(text))

@@ -1,7 +1,9 @@
 """Read Gemini's requests: who calls, what, and the prompt to count."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -22,16 +24,7 @@ from keypool_cli.simulator.tokens import Prompt
 _BODY_LIMIT = 100 * 2**20
 _VERSIONS = ("v1beta", "v1", "v1alpha")
 _ROLES = (None, "", "user", "model", "function", "tool")
-_SNAKE = {
-    "systemInstruction": "system_instruction",
-    "generateContentRequest": "generate_content_request",
-    "inlineData": "inline_data",
-    "fileData": "file_data",
-    "generationConfig": "generation_config",
-    "thinkingConfig": "thinking_config",
-    "thinkingBudget": "thinking_budget",
-    "includeThoughts": "include_thoughts",
-}
+_HUMP = re.compile(r"(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +189,12 @@ def read_counted(body: dict[str, Any]) -> Prompt:
 
 def field_of(value: dict[str, Any], name: str) -> object:
     """A field by its JSON name or its proto name, which Gemini takes alike."""
-    return value.get(name, value.get(_SNAKE[name]))
+    return value.get(name, value.get(_snake(name)))
+
+
+@cache
+def _snake(name: str) -> str:
+    return _HUMP.sub("_", name).lower()
 
 
 def _parts(content: dict[str, Any]) -> list[dict[str, Any]]:

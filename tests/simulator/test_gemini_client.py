@@ -1,10 +1,12 @@
 """Google's own client against the simulator, over HTTP."""
 
 import io
+from typing import Literal
 
 import pytest
 from google import genai
 from google.genai import errors, types
+from pydantic import BaseModel
 
 pytestmark = pytest.mark.e2e
 
@@ -122,6 +124,47 @@ def test_thinking_is_counted_beside_the_answer_and_shown_where_that_is_wanted(cl
     assert [part.thought for part in thought.candidates[0].content.parts] == [None]
     assert [part.thought for part in shown.candidates[0].content.parts] == [True, None]
     assert shown.text == plain.text
+
+
+class Dish(BaseModel):
+    name: str
+    steps: list[str]
+    kind: Literal["cold", "warm"]
+    beside: "Dish | None" = None
+
+
+@pytest.mark.parametrize("schema", [Dish, list[Dish], int])
+def test_an_answer_has_the_shape_that_its_request_wants(client, schema):
+    models = client("open-1").models
+    config = {"response_mime_type": "application/json", "response_schema": schema}
+    whole = models.generate_content(model=FLASH, contents=ENGLISH, config=config)
+    assert isinstance(whole.parsed, list if schema == list[Dish] else schema)
+    stream = models.generate_content_stream(model=FLASH, contents=ENGLISH, config=config)
+    assert "".join(part.text for part in stream) == whole.text
+
+
+def test_a_function_is_called_where_a_request_insists_on_it(client):
+    def weather(city: str, days: int) -> str:
+        """The weather of a city."""
+        raise NotImplementedError
+
+    def time(city: str) -> str:
+        """The time in a city."""
+        raise NotImplementedError
+
+    calling = {"mode": "ANY", "allowed_function_names": ["time"]}
+    config = {
+        "tools": [weather, time],
+        "tool_config": {"function_calling_config": calling},
+        "automatic_function_calling": {"disable": True},
+    }
+    models = client("open-1").models
+    whole = models.generate_content(model=FLASH, contents=ENGLISH, config=config)
+    (called,) = whole.function_calls
+    assert (called.name, called.args) == ("time", {"city": "text"})
+    *_, last = models.generate_content_stream(model=FLASH, contents=ENGLISH, config=config)
+    assert last.function_calls == [called]
+    assert last.usage_metadata.prompt_token_count > 9
 
 
 def test_an_error_within_a_stream_comes_after_so_many_chunks(client, sim):

@@ -43,6 +43,25 @@ def test_an_error_within_a_stream_without_sse_is_an_element_of_its_array(call, s
     assert last["error"]["status"] == "INTERNAL"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_openais_clients_get_json_of_the_schema_they_give(http, stream):
+    schema = {
+        "type": "object",
+        "properties": {"n": {"$ref": "#/$defs/n"}, "more": {"type": "string"}},
+        "required": ["n"],
+        "$defs": {"n": {"type": ["integer", "null"]}},
+    }
+    body = {
+        "model": FLASH,
+        "messages": [{"role": "user", "content": "hello"}],
+        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
+        "stream": stream,
+    }
+    bearer = {"authorization": "Bearer open-1"}
+    answer = http.post("/v1beta/openai/chat/completions", headers=bearer, json=body)
+    assert r'"content":"{\"n\":1}"' in answer.text
+
+
 def test_openais_clients_are_told_who_owns_a_model(http):
     bearer = {"authorization": "Bearer open-1"}
     known = {"id": f"models/{FLASH}", "object": "model", "owned_by": "google"}
