@@ -163,6 +163,8 @@ def test_a_broken_file_is_named_with_the_place_but_not_its_text(settings, user_f
         ("upstream_url", "https://h:port"),
         ("upstream_url", "https://user:hunter2@h"),
         ("upstream_url", "https://h?key=hunter2"),
+        ("upstream_url", "https://h/v1beta/"),
+        ("upstream_url", "https://h/gateway/v1beta/openai"),
         ("host", " "),
         ("host", 7),
     ],

@@ -130,7 +130,7 @@ def database_url(value: object) -> str:
 
 
 def upstream_url(value: object) -> str:
-    """An http or https URL without credentials, query or trailing slash."""
+    """An http or https URL without credentials, query, version or trailing slash."""
     url = text(value).rstrip("/")
     parts = urls.split(url)
     if (
@@ -142,6 +142,8 @@ def upstream_url(value: object) -> str:
         or parts.fragment
     ):
         raise ValueError("an http:// or https:// URL without credentials or query")
+    if parts.path.rpartition("/")[2] in {"v1", "v1alpha", "v1beta", "openai"}:
+        raise ValueError("a URL without v1beta and the like, which each call adds")
     return url
 
 
