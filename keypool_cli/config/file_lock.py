@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from keypool_cli.errors import UnreachableError
@@ -28,11 +29,11 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def shared(path: Path, *, within_s: float) -> int:
-    """A handle that holds the lock file together with others. Raises what :func:`alone` raises."""
+def shared(path: Path, *, within_s: float, unless: Event | None = None) -> int:
+    """A handle that holds the lock file together with others. As :func:`alone` in all else."""
     handle = open_lock(path)
     try:
-        _wait(handle, path, fcntl.LOCK_SH, within_s)
+        _wait(handle, path, fcntl.LOCK_SH, within_s, unless)
     except BaseException:
         let_go(handle)
         raise
@@ -62,14 +63,15 @@ def let_go(handle: int) -> None:
 
 
 @contextmanager
-def alone(path: Path, *, within_s: float) -> Iterator[None]:
+def alone(path: Path, *, within_s: float, unless: Event | None = None) -> Iterator[None]:
     """Hold the lock file at ``path``; a wait of over a second is told.
 
+    unless: ends the wait, for whoever does not need it any more.
     Raises UnreachableError, which names the holder, if another holds it too long.
     """
     handle = open_lock(path)
     try:
-        _wait(handle, path, fcntl.LOCK_EX, within_s)
+        _wait(handle, path, fcntl.LOCK_EX, within_s, unless)
         yield
     finally:
         let_go(handle)
@@ -83,12 +85,12 @@ def _take(handle: int, how: int) -> bool:
     return True
 
 
-def _wait(handle: int, path: Path, how: int, within_s: float) -> None:
+def _wait(handle: int, path: Path, how: int, within_s: float, unless: Event | None) -> None:
     begun = time.monotonic()
     tell_after_s = TOLD_AFTER_S
     while not _take(handle, how):
         waited_s = time.monotonic() - begun
-        if waited_s > within_s:
+        if waited_s > within_s or (unless is not None and unless.is_set()):
             raise UnreachableError(
                 f"{_holder(path)} holds {path}",
                 hint="it hangs: end that process and run again",

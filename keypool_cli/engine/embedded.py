@@ -41,12 +41,12 @@ class EmbeddedServer:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home.resolve()
-        self._folder = self._home / FOLDER
+        self._folder = home.resolve() / FOLDER
         self._socket = socket_path(self._folder)
         self._users: int | None = None
         self._line: Line | None = None
         self._guard = threading.RLock()
+        self._leaving = threading.Event()
 
     def join(self) -> str:
         """Become a user, starting the server if none runs; its ``unix://`` URL.
@@ -86,8 +86,10 @@ class EmbeddedServer:
         return line is not None
 
     def leave(self) -> None:
-        """Stop being a user; the last one shuts the server down, its state stays on disk."""
+        """Stop being a user, or waiting to be one; the last one ends the server, not its state."""
+        self._leaving.set()
         with self._guard:
+            self._leaving.clear()
             if self._users is None:
                 return
             try:
@@ -107,10 +109,11 @@ class EmbeddedServer:
                 os._exit(code)
 
     def _enter(self) -> None:
-        private_folder(ensure_home(self._home) / FOLDER)
+        private_folder(ensure_home(self._folder.parent) / FOLDER)
         private_folder(self._socket.parent)
-        with self._turn():
-            users = file_lock.shared(self._folder / "users.lock", within_s=START_S)
+        with self._turn(unless=self._leaving):
+            path = self._folder / "users.lock"
+            users = file_lock.shared(path, within_s=START_S, unless=self._leaving)
             try:
                 self._bring_up()
             except BaseException:
@@ -118,10 +121,10 @@ class EmbeddedServer:
                 raise
             self._users = users
 
-    def _turn(self) -> AbstractContextManager[None]:
+    def _turn(self, *, unless: threading.Event | None = None) -> AbstractContextManager[None]:
         """The right to start or shut down the server."""
         longest_s = valkey_process.LOADING_S + START_S
-        return file_lock.alone(self._folder / "start.lock", within_s=longest_s)
+        return file_lock.alone(self._folder / "start.lock", within_s=longest_s, unless=unless)
 
     def _bring_up(self) -> None:
         """Have a line to a server of this folder. Called with start.lock held."""

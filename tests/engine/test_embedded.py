@@ -18,6 +18,7 @@ from keypool_cli.engine import embedded, power_cut, valkey_process
 from keypool_cli.engine.embedded import EmbeddedServer, private_folder, socket_path
 from keypool_cli.engine.valkey_process import Line, server_binary
 from keypool_cli.errors import NotPermittedError, UnreachableError
+from tests.support.running import eventually
 from tests.support.timing import quickly
 from tests.support.valkey import private_valkey
 
@@ -658,10 +659,10 @@ def test_finding_the_server_does_not_import_its_package():
 def test_a_stranger_that_holds_the_users_lock_is_named_and_waited_for_no_longer_than_a_start(
     home, server, monkeypatch, caplog
 ):
-    monkeypatch.setattr(embedded, "START_S", 0.3)
-    monkeypatch.setattr(file_lock, "TOLD_AFTER_S", 0.1)
     server.join()
     server.leave()
+    monkeypatch.setattr(embedded, "START_S", 0.3)
+    monkeypatch.setattr(file_lock, "TOLD_AFTER_S", 0.1)
     lock = home / "valkey" / "users.lock"
     with file_lock.alone(lock, within_s=0), pytest.raises(UnreachableError) as refused:
         server.join()
@@ -671,5 +672,30 @@ def test_a_stranger_that_holds_the_users_lock_is_named_and_waited_for_no_longer_
     ]
     if sys.platform == "linux":
         assert f"process {os.getpid()} (" in str(refused.value)
+    monkeypatch.undo()
     server.join()
     assert server.running()
+
+
+@pytest.mark.parametrize("name", ["users.lock", "start.lock"])
+def test_whoever_leaves_waits_for_no_lock_any_more(home, server, monkeypatch, caplog, name):
+    monkeypatch.setattr(file_lock, "TOLD_AFTER_S", 0.0)
+    server.join()
+    server.leave()
+    failed = []
+
+    def join():
+        with pytest.raises(UnreachableError) as refused:
+            server.join()
+        failed.append(refused)
+
+    joining = threading.Thread(target=join)
+    with file_lock.alone(home / "valkey" / name, within_s=0):
+        joining.start()
+        eventually(lambda: name in caplog.text)
+        begun = time.monotonic()
+        server.leave()
+        joining.join()
+        assert time.monotonic() - begun < embedded.START_S / 2
+    assert failed
+    server.join()
