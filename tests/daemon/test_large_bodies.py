@@ -5,15 +5,17 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
+from keypool_cli.cli.guide import text_of
 from keypool_cli.daemon.bodies import LARGE_ROOM, LARGEST_BODY, WAIT_S
-from tests.support.daemon import API, FLASH, a_home
+from keypool_cli.http.stalling import IDLE_S
+from tests.support.daemon import API, FLASH, a_home, with_constants
 from tests.support.proxy import GENERATE
 from tests.support.raw_upstream import raw_upstream
 
@@ -117,27 +119,23 @@ def a_file(size):
     return json.dumps({"contents": [{"parts": [part]}]}).encode()
 
 
-@pytest.fixture
-def crowded(home, upstream):
+@contextmanager
+def crowded(home, **env):
     """A daemon whose room for large bodies is full, and those who hold it."""
-    upstream.play = answer
-    with home.daemon() as daemon, ExitStack() as held:
+    with home.daemon(**env) as daemon, ExitStack() as held:
         head = f"content-length: {LARGEST_BODY}"
         count = LARGE_ROOM // LARGEST_BODY
-        yield (
-            daemon,
-            [held.enter_context(hold(daemon, home.token, head)) for _ in range(count)],
-        )
+        yield daemon, [held.enter_context(hold(daemon, home.token, head)) for _ in range(count)]
 
 
 def in_chunks(body):
     yield from (body[begin : begin + MB] for begin in range(0, len(body), MB))
 
 
-def test_a_large_body_waits_for_room_and_smaller_ones_do_not(crowded, home):
-    daemon, held = crowded
+def test_a_large_body_waits_for_room_and_smaller_ones_do_not(home, upstream):
+    upstream.play = answer
     large, asked = a_file(2 * MB), {"model": FLASH, "request": {"contents": ["x" * 2 * MB]}}
-    with ThreadPoolExecutor(4) as threads:
+    with crowded(home) as (daemon, held), ThreadPoolExecutor(4) as threads:
         bodies = [
             (GENERATE, large),
             (GENERATE, in_chunks(large)),
@@ -155,18 +153,19 @@ def test_a_large_body_waits_for_room_and_smaller_ones_do_not(crowded, home):
             assert after_s < WAIT_S
 
 
-def test_a_large_body_that_finds_no_room_in_time_is_told_when_to_come_again(crowded, home):
-    daemon, held = crowded
-    asked = {"model": FLASH, "request": {"contents": ["x" * 2 * MB]}}
+def test_a_large_body_that_finds_no_room_in_time_is_told_when_to_come_again(home, tmp_path):
+    wait_s, asked = 5.0, {"model": FLASH, "request": {"contents": ["x" * 2 * MB]}}
     bodies = [
         (GENERATE, a_file(2 * MB)),
         ("/v1beta/openai/chat/completions", a_file(2 * MB)),
         (f"{API}/leases", json.dumps(asked).encode()),
     ]
-    with ThreadPoolExecutor(4) as threads:
+    shorter = with_constants(tmp_path / "shorter", {"daemon.bodies.WAIT_S": wait_s})
+    full = crowded(home, PYTHONPATH=shorter)
+    with full as (daemon, held), ThreadPoolExecutor(4) as threads:
         late = [threads.submit(timed, daemon.url, *each, home.token) for each in bodies]
         while not all(each.done() for each in late):
-            time.sleep(1)
+            time.sleep(0.5)
             for sock in held:  # what keeps moving keeps its room
                 sock.sendall(b" " * 4096)
         found = [each.result() for each in late]
@@ -174,7 +173,7 @@ def test_a_large_body_that_finds_no_room_in_time_is_told_when_to_come_again(crow
         assert told.status_code == 503
         assert int(told.headers["retry-after"]) >= 1
         assert "too many large bodies" in told.text
-        assert WAIT_S - 1 < after_s < WAIT_S + 15
+        assert wait_s - 1 < after_s < wait_s + 15
     gemini, openai, lease = (told for told, _ in found)
     assert gemini.json()["error"]["status"] == "UNAVAILABLE"
     assert gemini.headers["x-keypool-error"] == "too-many-bodies"
@@ -198,3 +197,9 @@ def test_the_room_of_every_body_is_free_again_however_it_ended(home, upstream):
             held.enter_context(hold(daemon, home.token, head))
         found, after_s = timed(daemon.url, GENERATE, large, home.token)
         assert (found.status_code, after_s < WAIT_S / 2) == (200, True)
+
+
+def test_the_guide_says_how_long_a_body_and_its_room_are_waited_for():
+    told = " ".join(text_of("http").split())
+    for each in (f"none within {WAIT_S:g} s", f"nothing comes for {IDLE_S:g} s"):
+        assert each in told
