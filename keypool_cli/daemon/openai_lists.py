@@ -5,14 +5,18 @@ Several projects' collections are shown one after another, and each client sees 
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from urllib.parse import quote, unquote_plus
 
 import msgspec
 
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
-from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError, left_out
+from keypool_cli.daemon.resources_pages import (
+    MOST_PAGES,
+    ListPages,
+    RefusedPageError,
+    left_out,
+    page_target,
+)
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
 from keypool_cli.http.rsgi import Exchange, Scope
@@ -24,6 +28,7 @@ from keypool_cli.upstream.names import named
 
 _LIMITS = {"files": 10_000, "batches": 20}  # where none is said, as OpenAI has them
 _LONGEST_LIMIT = 5
+_PAGING = frozenset({"limit", "after"})
 _PAGE = 100
 """Items asked of upstream at once."""
 
@@ -88,7 +93,7 @@ class OpenAiLists:
         """What the client may see of one project's."""
         collection = asked.call.resource
         for _ in range(MOST_PAGES):
-            target = _target(asked.scope, after)
+            target = page_target(asked.scope, _PAGING, {"limit": _PAGE, "after": after})
             page = _decoded(await self._pages.read(order, place.project, target))
             # An upstream that does not know the word sends what was there before, too.
             ids = [_id(each) for each in page.data]
@@ -134,14 +139,3 @@ def _decoded(body: bytes) -> _Page:
 
 def _id(item: msgspec.Raw) -> str:
     return _item.decode(item).id
-
-
-def _target(scope: Scope, after: str) -> str:
-    path, _, query = target_of(scope).partition("?")
-    kept = [
-        each
-        for each in query.split("&")
-        if each and unquote_plus(each.partition("=")[0]) not in {"limit", "after"}
-    ]
-    paged = [*kept, f"limit={_PAGE}", *([f"after={quote(after, safe='')}"] if after else [])]
-    return f"{path}?{'&'.join(paged)}"

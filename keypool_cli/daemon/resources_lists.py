@@ -1,18 +1,22 @@
 """Lists over HTTP: several projects' collections as one, of which each client sees its own."""
 
 from collections.abc import Sequence
-from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
 from keypool_cli.daemon.openai_lists import OpenAiLists
 from keypool_cli.daemon.proxy_demand import Wanted
 from keypool_cli.daemon.proxy_ordering import Asked, Ordering
-from keypool_cli.daemon.proxy_request import target_of
-from keypool_cli.daemon.resources_pages import MOST_PAGES, ListPages, RefusedPageError, left_out
+from keypool_cli.daemon.resources_pages import (
+    MOST_PAGES,
+    ListPages,
+    RefusedPageError,
+    left_out,
+    page_target,
+)
 from keypool_cli.errors import UsageError
 from keypool_cli.http.message import UNREADABLE, answer_json, query_pairs
-from keypool_cli.http.rsgi import Exchange, Scope
+from keypool_cli.http.rsgi import Exchange
 from keypool_cli.service.proxying import Order, Proxying, Ticketing
 from keypool_cli.service.resources_places import Place, Places
 from keypool_cli.upstream.calls import Family
@@ -20,6 +24,7 @@ from keypool_cli.upstream.forward import UpstreamError
 from keypool_cli.upstream.names import named, root_of
 
 _PAGE = 50
+_PAGING = frozenset({"pageSize", "page_size", "pageToken", "page_token"})
 _MEMBERS = {"batches": "operations"}  # where upstream lists them under another name
 
 _page = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -79,7 +84,8 @@ class Lists:
         return items, self._places.token(place) if place is not None else None
 
     async def _page(self, asked: Asked, order: Order, place: Place, size: int) -> bytes:
-        target = _target(asked.scope, size, place.token)
+        paging: dict[str, str | int] = {"pageSize": size, "pageToken": place.token}
+        target = page_target(asked.scope, _PAGING, paging)
         return await self._pages.read(order, place.project, target)
 
 
@@ -121,11 +127,3 @@ def _size(query: dict[str, str]) -> int:
     if not said.isdecimal() or len(said) > 6:
         raise UsageError("pageSize is a whole number")
     return int(said) or _PAGE
-
-
-def _target(scope: Scope, size: int, token: str) -> str:
-    path, _, query = target_of(scope).partition("?")
-    ours = {"pageSize", "page_size", "pageToken", "page_token"}
-    kept = [e for e in query.split("&") if e and unquote_plus(e.partition("=")[0]) not in ours]
-    paged = [*kept, f"pageSize={size}", *([f"pageToken={quote_plus(token)}"] if token else [])]
-    return f"{path}?{'&'.join(paged)}"
