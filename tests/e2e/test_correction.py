@@ -3,7 +3,9 @@
 from contextlib import ExitStack
 
 import pytest
+import redis
 
+from keypool_cli.engine.keyspace import RATIOS
 from tests.support.daemon import FLASH, a_home, eventually, secret_of
 from tests.support.simulator import simulator
 
@@ -66,6 +68,16 @@ def events(home):
         return [each for each in registry.events.read() if each.kind == "estimate.drift"]
 
 
+def requests_learned(home, name):
+    """From how many requests of a client something was learned, as the store has it."""
+    with home.registry() as registry:
+        client = registry.clients.find(name).id
+    with redis.Redis(unix_socket_path=str(home.socket), decode_responses=True) as live:
+        names = live.scan_iter(f"{RATIOS}*", _type="hash")
+        found = [live.hscan_iter(each, f"{client}:*:n") for each in names]
+        return sum(int(count) for fields in found for _, count in fields)
+
+
 def test_what_one_daemon_learns_corrects_all_of_them_and_is_told(home, daemons):
     one, other = daemons
     token = home.add_client("newsroom")
@@ -89,6 +101,7 @@ def test_traffic_as_estimated_changes_nothing(home, daemons):
     http = one.known(home.add_client("steady"))
     for _ in range(15):
         send(one, http, ENGLISH, factor=1.0)
+    eventually(lambda: requests_learned(home, "steady") == 15)
     eventually(lambda: estimate(one, http, ENGLISH) == COST[ENGLISH])
     assert "steady" not in {each.detail["client"] for each in events(home)}
 
@@ -103,6 +116,7 @@ def test_a_refused_or_absurd_usage_teaches_nothing(home, daemons):
             lease, http, status=400, error={"error": {"code": 400}}, usage={"promptTokenCount": 1}
         )
     send(one, http, ENGLISH, factor=1.0)
+    assert eventually(lambda: requests_learned(home, "odd")) == 1
     eventually(lambda: estimate(one, http, ENGLISH) == COST[ENGLISH])
 
 
