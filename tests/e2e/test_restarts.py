@@ -34,6 +34,14 @@ def home(tmp_path):
         yield made
 
 
+@pytest.fixture
+def store(tmp_path):
+    """A folder for a live store that is not the home's own."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
 def midnight():
     return iso(day_end_ms(time.time_ns() // 1_000_000))
 
@@ -265,9 +273,7 @@ def test_workers_stop_when_their_parent_is_told_to(home):
     assert home.valkey_pid() is None
 
 
-def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
+def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tmp_path, store):
     with a_home(tmp_path / "home") as home:
         with private_valkey(store, aof=True) as url:
             home.env["KEYPOOL_REDIS_URL"] = url
@@ -295,12 +301,12 @@ def test_without_its_store_a_daemon_grants_nothing_and_says_when_to_come_back(tm
             daemon.__exit__(None, None, None)
 
 
-def test_a_store_that_takes_no_writes_is_not_ready_and_says_why(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
+def test_a_store_that_takes_no_writes_is_not_ready_and_says_why(tmp_path, store):
     full = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}
-    with private_valkey(store, options=full) as url, a_home(tmp_path / "home") as home:
-        home.env["KEYPOOL_REDIS_URL"] = url
+    with (
+        private_valkey(store, options=full) as url,
+        a_home(tmp_path / "home", redis_url=url) as home,
+    ):
         home.add_project("p")
         with home.daemon() as daemon, redis.Redis.from_url(url) as live:
             assert "forgets windows and cooldowns" in daemon.log.read_text()
@@ -317,9 +323,7 @@ def test_a_store_that_takes_no_writes_is_not_ready_and_says_why(tmp_path):
             assert daemon.model("p")["rpm"]["used"] == 1
 
 
-def test_a_store_that_restarts_is_waited_for(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
+def test_a_store_that_restarts_is_waited_for(tmp_path, store):
     with a_home(tmp_path / "home") as home, ExitStack() as first:
         url = first.enter_context(private_valkey(store, aof=True))
         home.env["KEYPOOL_REDIS_URL"] = url
@@ -337,11 +341,8 @@ def test_a_store_that_restarts_is_waited_for(tmp_path):
                 assert daemon.stop() == 0
 
 
-def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
-    with private_valkey(store) as url, a_home(tmp_path / "home") as home:
-        home.env["KEYPOOL_REDIS_URL"] = url
+def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path, store):
+    with private_valkey(store) as url, a_home(tmp_path / "home", redis_url=url) as home:
         home.add_project("p")
         with home.daemon() as daemon, redis.Redis.from_url(url) as live:
             daemon.granted()
@@ -358,8 +359,10 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path):
 
 
 def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
-    with sentinel(tmp_path / "store") as (url, primary, _), a_home(tmp_path / "home") as home:
-        home.env["KEYPOOL_REDIS_URL"] = url
+    with (
+        sentinel(tmp_path / "store") as (url, primary, _),
+        a_home(tmp_path / "home", redis_url=url) as home,
+    ):
         home.add_project("p", rpm=500)
         with home.daemon() as daemon:
             daemon.granted()
@@ -370,11 +373,8 @@ def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
             assert daemon.model("p")["rpm"]["used"] == 2
 
 
-def test_a_lease_whose_answer_came_too_late_is_not_counted_twice(tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
-    with private_valkey(store) as url, a_home(tmp_path / "home") as home:
-        home.env["KEYPOOL_REDIS_URL"] = url
+def test_a_lease_whose_answer_came_too_late_is_not_counted_twice(tmp_path, store):
+    with private_valkey(store) as url, a_home(tmp_path / "home", redis_url=url) as home:
         home.add_project("p")
         with home.daemon() as daemon, redis.Redis.from_url(url) as live:
             daemon.granted()
