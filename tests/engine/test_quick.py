@@ -33,6 +33,8 @@ THE_LONG_WAY = (
 A_SHORT_TAIL = ("ENTRY_SIZE, TAIL = '<I6I3I6', 15, 8", "ENTRY_SIZE, TAIL = '<I6I3I6', 15, 1")
 """So short that walks write the ring, which mostly few grants do."""
 STEPS = 150
+SEEDS = sorted(range(70, 110), key=lambda seed: seed not in {78, 81, 98, 106, 108})
+"""Those first on which everything overlooked is noticed: mostly the others need not be tried."""
 DAY_MS = 86_400_000
 STARTS = (
     NOON,
@@ -160,7 +162,7 @@ def alike(live: LiveEngine, long_way: Callable[[int], Sequence[object]]) -> None
     On these no batch goes the long way from where two projects are equally roomy: then it may
     take the other one.
     """
-    for seed in range(70, 110):
+    for seed in SEEDS:
         for mine, its in zip(Walk(live, seed).take(), long_way(seed), strict=True):
             assert mine == its, seed
 
