@@ -118,7 +118,7 @@ def test_workers_whose_parent_was_killed_leave_the_store(home):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["int", "hup"])
 def test_an_interrupt_from_the_terminal_lets_calls_under_way_end(tmp_path, workers, number):
     """A terminal sends it to the daemon and to its workers alike."""
-    with a_home(tmp_path / "home", window_s=2) as home:
+    with a_home(tmp_path / "home", window_s=1) as home:
         home.add_project("p", rpm=1)
         with home.daemon(workers=int(workers)) as daemon:
             daemon.granted()
