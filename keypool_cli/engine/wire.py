@@ -17,13 +17,13 @@ from keypool_cli.engine.types import (
     Waits,
 )
 
-_DEMAND = Struct("<HqqIIqqHBBH")
+_DEMAND = Struct("<HddIIqqHBBH")
 _RESULT = Struct("<BIqB")
 _ANSWER = Struct("<Bqq")
-_ITEM = Struct("<qIBBqqqdH")
+_ITEM = Struct("<dIBBqqqdH")
 _SIZE = Struct("<I")
 LEASE = Struct("<cqIIIHdqqdBq")
-"""A lease as it is stored."""
+"""A lease as it is stored, but for the name of its project behind it."""
 _GRANT = Struct("<9xII14xqq17x")
 """What it tells whoever asked for it: project, key, granted at, expires at."""
 
@@ -67,11 +67,16 @@ def read_acquired(answer: bytes, demands: Sequence[Demand]) -> Acquired | Stale:
     for demand in demands:
         if answer[at] == _OPEN:
             results.append(Grant(demand.lease_id, *_GRANT.unpack_from(answer, at)))
-            at += _GRANT.size
+            at = _behind_name(answer, at + _GRANT.size)
         else:
             result, at = _read_result(answer, at)
             results.append(result)
     return Acquired(now, results)
+
+
+def _behind_name(answer: bytes, start: int) -> int:
+    """Where the name of a project, which starts there, and its zero end."""
+    return answer.index(0, start) + 1
 
 
 def _read_result(answer: bytes, start: int) -> tuple[Refused | Waits, int]:
@@ -86,7 +91,8 @@ def _read_result(answer: bytes, start: int) -> tuple[Refused | Waits, int]:
 
 def read_grant(row: bytes) -> Grant:
     """A grant of pump."""
-    return Grant(row[_GRANT.size :].decode(), *_GRANT.unpack_from(row))
+    lease_id = row[_behind_name(row, _GRANT.size) :].decode()
+    return Grant(lease_id, *_GRANT.unpack_from(row))
 
 
 def pack_settlement(item: Settlement) -> bytes:
@@ -131,7 +137,7 @@ def _read_outcome(answer: bytes) -> Settled | LeaseEnd:
         tokens=tokens,
         applied=bool(applied),
         until_ms=until_at,
-        answer=answer[1 + LEASE.size :].decode(),
+        answer=answer[_behind_name(answer, 1 + LEASE.size) :].decode(),
         project_id=project,
         key_id=key,
         granted_at_ms=granted_at,

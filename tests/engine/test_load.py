@@ -238,7 +238,7 @@ def test_leases_that_ended_while_nothing_limited_them_fill_no_limit_set_anew(liv
 def test_a_state_that_another_layout_wrote_is_not_read(own_live):
     own_live.load(a_project())
     own_live.grant()
-    own_live.mutate(("{ 'tokens', 'd' }", "{ 'tokens', 'I7' }"))
+    own_live.mutate(("{ 'oldest_at', 'd' }", "{ 'oldest_at', 'I7' }"))
     own_live.engine._library = own_live.engine._library.replace(
         "local LAYOUT = ", "local LAYOUT = 1 + "
     )

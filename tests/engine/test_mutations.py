@@ -237,7 +237,7 @@ MUTATIONS = [
     Mutation("leases older than the limit overlooked", "    if ended == 0 then ended = sweep(ctx, 64) end\n", "", choose.test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others),
     Mutation("ended leases overlooked behind many others", "if ctx.landed >= MOST_DUE then", "if ctx.landed >= 64 then", choose.test_leases_older_than_the_in_flight_limit_are_noticed_behind_many_others),
     Mutation("leases left to end taken for open", "      ctx.tired = true\n      return\n", "      return\n", choose.test_with_too_many_leases_to_end_the_answer_is_to_ask_again),
-    Mutation("a place lost with its lease's record", "or { status = 'o', project = tonumber(project), client_seq = 0 }", "or { status = 'x', project = 0, client_seq = 0 }", choose.test_a_lease_whose_record_is_gone_still_frees_its_place),
+    Mutation("a place lost with its lease's record", "or { status = 'o', name = project, client_seq = 0 }", "or { status = 'x', name = '0', client_seq = 0 }", choose.test_a_lease_whose_record_is_gone_still_frees_its_place),
     Mutation("a settlement that keeps its place in flight", "  close_lease(ctx, lease, state)\n  local applied", "  local applied", on_project(settle.test_a_settlement_replaces_the_reservation), long_way=True),
     # how leases end
     Mutation("a settlement repeated", "if lease.status == 'r' or lease.status == 's' then", "if lease.status == 'r' then", on_project(settle.test_the_first_settlement_wins_and_its_answer_is_repeated)),

@@ -70,8 +70,8 @@ local function client_refusal(ctx, client, demand)
   return window_fits_at(ctx, client, demand) or false
 end
 
--- The fields of a LEASE up to client_seq, and the others: no client's window, not settled.
-local LEASE_HEAD = '<c1i8I4I4I4I2di8i8c17'
+-- The fields of a LEASE up to client_seq, the others as one (no client's window, not settled), and the name.
+local LEASE_HEAD = '<c1i8I4I4I4I2di8i8c17s'
 local NO_REST = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
 -- writes what has become of a lease, with the caller's answer
@@ -100,7 +100,7 @@ end
 -- takes a lease out of those in flight
 local function close_lease(ctx, lease, state)
   if lease.status ~= 'o' then return end
-  local name = open_name(integer(lease.project), lease.id)
+  local name = open_name(lease.name, lease.id)
   call('ZREM', key(ctx, 'leases'), name)
   if not state then return end
   if state.in_flight > 0 then state.in_flight = state.in_flight - 1 end
@@ -109,7 +109,7 @@ end
 
 -- the records a lease was booked on, at the present; the project may be gone
 local function lease_states(ctx, lease)
-  local state = get_state(ctx, integer(lease.project))
+  local state = get_state(ctx, lease.name)
   if state then advance(ctx, state) end
   local client = lease.client_seq > 0 and get_state(ctx, 'c' .. lease.client) or nil
   if client then
@@ -125,7 +125,7 @@ local function end_due(ctx, set, limit)
   for i = 1, #due, 2 do
     local project, lease_id = string.match(due[i], '^(%d+):(.*)$')
     local bytes = read_lease(ctx, lease_id, tonumber(due[i + 1]))
-    local lease = bytes and LEASE.decode(bytes) or { status = 'o', project = tonumber(project), client_seq = 0 }
+    local lease = bytes and LEASE.decode(bytes) or { status = 'o', name = project, client_seq = 0 }
     lease.id = lease_id
     local state = lease_states(ctx, lease)
     close_lease(ctx, lease, state)
@@ -166,7 +166,7 @@ end
 local function open_lease(ctx, id, key_id, lease_id, client, ttl_ms, requests, tokens, seq, rest)
   local now = ctx.now
   local expires_at, member = now + ttl_ms, id .. ':' .. lease_id
-  local bytes = pack_bytes(LEASE_HEAD, 'o', tokens, id, key_id, client, requests, seq, now, expires_at, rest)
+  local bytes = pack_bytes(LEASE_HEAD, 'o', tokens, id, key_id, client, requests, seq, now, expires_at, rest, id)
   put_lease(ctx, lease_id, expires_at, bytes)
   if ctx.sets then
     add(ctx, 'ZADD', ctx.leases_key, expires_at, member)

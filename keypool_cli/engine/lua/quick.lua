@@ -80,19 +80,24 @@ local function read_terms(bytes)
   asks_usually = asks_as_usual(demand)
 end
 
--- Grants the one demand of a call; answers the lease as stored, or nil.
-function quick_grant(ctx, bytes)
+-- Requests, tokens, lease id and the project preferred (or nil) of a demand; nil where it is unusual.
+local function read_demand(bytes)
   if #bytes < asked_size then read_terms(bytes) end
   local requests, tokens, _, terms, lease_id = unpack_bytes(asked_layout, bytes)
   if terms ~= known_terms then
     read_terms(bytes)
-    return quick_grant(ctx, bytes)
+    return read_demand(bytes)
   end
   if not asks_usually then return nil end
-  local id, pool_id = nil, nil
-  if affinity_from then
-    id, pool_id = sub(bytes, affinity_from, affinity_to), ctx.pool.id
-  else
+  return requests, tokens, lease_id, affinity_from and sub(bytes, affinity_from, affinity_to)
+end
+
+-- Grants the one demand of a call; answers the lease as stored, or nil.
+function quick_grant(ctx, bytes)
+  local requests, tokens, lease_id, id = read_demand(bytes)
+  if not requests then return nil end
+  local pool_id = id and ctx.pool.id
+  if not id then
     for i = 1, #ctx.tops do
       id = call('ZREVRANGE', ctx.tops[i], 0, 0)[1]
       if id then break end
@@ -117,31 +122,26 @@ function expect(ctx, pool, meta_bytes)
   ctx.usual_end = min(ctx.both_end - ctx.guard_ms, ctx.opens_at)
 end
 
-local demand_before -- its table is the next one's
-
 -- Grants the first demands of a call, as far as all is usual; answers how many.
 function quick_grants(ctx, pool, argv, results)
   if not may_be_quick(ctx, pool) then return 0 end
   local count, tops = ctx.chunk, nil
   for i = 1, count do
-    local demand = demand_of(argv[i + 2], demand_before)
-    demand_before = demand
-    if not asks_as_usual(demand) then return i - 1 end
+    local requests, tokens, lease_id, id = read_demand(argv[i + 2])
+    if not requests then return i - 1 end
     tops = tops or read_tops(ctx, pool, count)
-    local id = demand.affinity
-    if id == '' then id = roomiest_of(tops) else tops.mixed = true end
+    local pool_id = id and pool.id
+    if id then tops.mixed = true else id = roomiest_of(tops) end
     local name = id and (tops.names[id] or key(ctx, 'state', id))
     local bytes = id and (tops.records[id] or call('GET', name))
     if not bytes then return i - 1 end
     local before = tops.written[id] -- none but the first of a call closes an entry, nor looks at the tail
     if before then bytes = before .. sub(bytes, #before + 1) end
-    local key_id, number, written, score = try(ctx, id, name, bytes, demand.requests, demand.tokens,
-      demand.affinity ~= '' and pool.id)
+    local key_id, number, written, score = try(ctx, id, name, bytes, requests, tokens, pool_id)
     if not written then return i - 1 end
-    results[i + 1] = open_lease(ctx, id, key_id, demand.lease_id, demand.client, demand.ttl_ms, demand.requests,
-      demand.tokens, number, NO_REST)
+    results[i + 1] = open_lease(ctx, id, key_id, lease_id, client, ttl_ms, requests, tokens, number, NO_REST)
     tops.written[id], tops.scores[id] = written, score
-    tops.best = max(tops.best, score)
+    if score > tops.best then tops.best = score end
   end
   return count
 end
@@ -155,20 +155,19 @@ local function read_ending(ending)
   known_ending, id_size, settler, ends_usually = ending, found.lease_size, found.client, found.mark == 0
 end
 
--- Closes a lease; answers it as stored. Nil, with nothing written, when something is unusual. Asked
--- only where nobody waits.
-function quick_settle(ctx, bytes)
+-- Closes a lease, whose id may be given; answers it as stored. Nil, with nothing written, when something
+-- is unusual. Asked only where nobody waits.
+function quick_settle(ctx, bytes, lease_id)
   item_layout = item_layout or ITEM.layout .. 'c' .. ENDING.size
   local actual, ending, from = unpack_bytes(item_layout, bytes)
   if ending ~= known_ending then read_ending(ending) end
   if not ends_usually then return nil end
-  local lease_id = sub(bytes, from, from + id_size - 1)
+  lease_id = lease_id or sub(bytes, from, from + id_size - 1)
   local lease = read_lease(ctx, lease_id)
   if not lease then return nil end
-  local status, tokens, project, _, client, _, seq, _, expires_at, rest = unpack_bytes(LEASE_HEAD, lease)
+  local status, tokens, _, _, client, _, seq, _, expires_at, rest, id = unpack_bytes(LEASE_HEAD, lease)
   if status ~= 'o' or client ~= settler or rest ~= NO_REST or expires_at + KEEP_ANSWER_MS <= ctx.now then return nil end
   if actual < 0 then actual = tokens end
-  local id = integer(project)
   if ctx.states[id] then return nil end -- one that this call has changed is not stored yet
   local name = ctx.state_prefix .. id
   local state_bytes = call('GET', name)

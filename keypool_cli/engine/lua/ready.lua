@@ -167,8 +167,8 @@ function add(ctx, command, name, one, other)
     adds = { command = command }
     ctx.sets[name] = adds
   end
-  adds[#adds + 1] = one
-  adds[#adds + 1] = other
+  local count = #adds
+  adds[count + 1], adds[count + 2] = one, other
 end
 
 -- to another place in a set, or out of it

@@ -84,12 +84,13 @@ FIELDS.lease = {
   { 'client_seq', 'd' },      -- entry in the client's own window; 0: it has none
   { 'applied', 'I1' },        -- once settled: 1 when its mark took effect
   { 'until_at', 'i8' },       --   and until when, 0: none
+  { 'name', 's' },            -- the project as text and a zero: to make text of a number is dear
 }
 -- What calls carry and answer, besides.
 FIELDS.demand = {
   { 'requests', 'I2' },
-  { 'tokens', 'i8' },
-  { 'deadline', 'i8' },       -- 0: it does not wait
+  { 'tokens', 'd' },
+  { 'deadline', 'd' },        -- 0: it does not wait
 }                             -- then its TERMS
 FIELDS.terms = {              -- the same for many demands
   { 'ttl_ms', 'I4' },
@@ -119,7 +120,7 @@ FIELDS.answer = {
   { 'revision', 'i8' },
 }                             -- then for each demand its LEASE, or a RESULT
 FIELDS.item = {
-  { 'tokens', 'i8' },         -- -1: the reservation
+  { 'tokens', 'd' },          -- -1: the reservation
 }                             -- then its ENDING
 FIELDS.ending = {             -- the same for many items
   { 'client', 'I4' },         -- 0: none
@@ -153,7 +154,7 @@ local function codec(fields)
     .. ', next = unpack(f, bytes) return next end'
   local encode = 'local pack, f = ... return function(r) return pack(f,' .. got .. ') end'
   return {
-    layout = layout, size = struct.size(layout), zeros = table.concat(names, '=0,') .. '=0',
+    layout = layout, size = not find(layout, 's') and struct.size(layout), zeros = table.concat(names, '=0,') .. '=0',
     -- a record by field name, and where the bytes after it begin
     decode = loadstring(decode)(struct.unpack, layout),
     -- the same into a table that was one before

@@ -103,17 +103,16 @@ end
 
 local this_item, lease_before = {}, {} -- their tables are the next ones'
 
--- The outcome, and the project where that may now have room for those who wait.
-local function settle_item(ctx, bytes)
-  local quick = ctx.waiting == 0 and quick_settle(ctx, bytes)
-  if quick then return '1' .. quick end
+-- The outcome in two pieces, and the project where that may now have room for those who wait.
+local function settle_item(ctx, bytes, lease_id)
+  local quick = ctx.waiting == 0 and quick_settle(ctx, bytes, lease_id)
+  if quick then return '1', quick end
   read_item(bytes, this_item)
   local lease = find_lease(ctx, this_item.lease_id, this_item.client, lease_before)
-  if not lease then return '' end
-  if lease.status == 'r' or lease.status == 's' then return '0' .. lease.bytes end
+  if not lease then return '', '' end
+  if lease.status == 'r' or lease.status == 's' then return '0', lease.bytes end
   write_gathered(ctx) -- the places of those settled quickly: this one may leave them
-  local settled, state = settle_lease(ctx, lease, this_item)
-  return '1' .. settled, state
+  return '1', settle_lease(ctx, lease, this_item)
 end
 
 local function settle_items(ctx, argv)
@@ -121,9 +120,10 @@ local function settle_items(ctx, argv)
   for i = 3, #argv do lease_ids[i - 2] = lease_id_of(argv[i]) end
   ctx.sets, ctx.closed = {}, {}
   if lease_ids[1] then read_leases(ctx, lease_ids) end
-  for i = 3, #argv do
-    local outcome, state = settle_item(ctx, argv[i])
-    outcomes[i - 2], touched[#touched + 1] = pack_bytes('<I4', #outcome) .. outcome, state
+  for i, lease_id in ipairs(lease_ids) do
+    local first, outcome, state = settle_item(ctx, argv[i + 2], lease_id)
+    outcomes[2 * i - 1], outcomes[2 * i] = pack_bytes('<I4', #first + #outcome) .. first, outcome
+    touched[#touched + 1] = state
   end
   serve_pools_of(ctx, touched)
   commit(ctx)
@@ -131,10 +131,10 @@ local function settle_items(ctx, argv)
 end
 
 local function settle_only(ctx, bytes)
-  local outcome, state = settle_item(ctx, bytes)
+  local first, outcome, state = settle_item(ctx, bytes)
   if state then serve_pools_of(ctx, { state }) end
   if ctx.order[1] then commit(ctx) else ctx.clean = true end
-  return outcome
+  return first .. outcome
 end
 
 local function settle_anew(ctx, argv, meta_bytes)
@@ -183,7 +183,7 @@ local function renew_one(ctx, lease_id, ttl_ms)
   local bytes = read_lease(ctx, lease_id)
   local lease = bytes and LEASE.decode(bytes)
   if not lease or lease.status ~= 'o' or lease.expires_at <= ctx.now then return 0 end
-  local was, expires_at, project = lease.expires_at, ctx.now + ttl_ms, integer(lease.project)
+  local was, expires_at, project = lease.expires_at, ctx.now + ttl_ms, lease.name
   if expires_at > was then
     lease.expires_at = expires_at
     move_lease(ctx, lease_id, was, expires_at, LEASE.encode(lease))

@@ -111,7 +111,7 @@ function try(ctx, id, name, bytes, asked, wanted, pool_id, number)
       entry_at, entry_requests, entry_tokens = unpack_bytes(ENTRY, tail, 2 + slot * ENTRY_SIZE)
       entry_tokens = entry_tokens + wanted
     end
-    in_flight = max(in_flight - 1, 0)
+    if in_flight > 0 then in_flight = in_flight - 1 end
   end
   if ring_count == 0 and ring_head > 0 then
     ring_head = 0
