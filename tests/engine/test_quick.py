@@ -353,6 +353,9 @@ OVERLOOKED = [
     pytest.param("  if ctx.tidy then\n    go_on", "  if false then\n    go_on", id="leases that are over by then"),
     pytest.param("    call('ZREM', key(ctx, 'leases'), unpack(ctx.closed))\n", "", id="leases that are closed together"),
     pytest.param("    if in_flight > 0 then in_flight = in_flight - 1 end\n", "", id="a lease that has ended"),
+    pytest.param("window.requests, window.tokens, true\n", "window.requests, window.tokens, more\n", id="closed entries that leave with a settlement"),
+    pytest.param("    open_requests, open_tokens, more = 0, 0, true\n", "    open_requests, open_tokens = 0, 0\n", id="an open entry that leaves with a settlement"),
+    pytest.param("local SETTLED = 5 ", "local SETTLED = 4 ", id="a field that a settlement changes"),
     pytest.param("  write_gathered(ctx) -- the places", "  -- the places", id="places of those settled before"),
 ]  # fmt: skip
 

@@ -5,9 +5,14 @@ local FIELDS = {} -- of each record, in its order
 -- grant, STANDING seldom, and then by set() only. Many projects have the same one. A double ('d')
 -- holds whole numbers to 2^53 and is read in two thirds of an I6's time.
 FIELDS.state = {
-  -- the sliding window
+  -- all that a settlement changes where nothing has left the window, see SETTLED in try.lua
+  { 'tokens', 'd' },          -- booked in the sliding window: settled + reserved
+  { 'open_tokens', 'd' },     -- of its open entry
+  { 'touched_at', 'd' },      -- last advanced to this instant; time never runs back before it
+  { 'in_flight', 'I4' },      -- open leases
+  { 'score', 'd' },           -- in its ready sets; 0: it is in none
+  -- the window besides
   { 'requests', 'I4' },       -- booked in it
-  { 'tokens', 'd' },          -- booked in it: settled + reserved
   { 'seq', 'd' },             -- number of its oldest entry
   { 'ring_head', 'I2' },      -- slot of the oldest entry in the ring
   { 'ring_count', 'I2' },     -- entries in it: the oldest of those closed
@@ -15,15 +20,11 @@ FIELDS.state = {
   { 'oldest_at', 'd' },       -- last booking of the oldest closed entry
   { 'open_from', 'd' },       -- the open entry: first booking,
   { 'open_at', 'd' },         --   last booking,
-  { 'open_requests', 'I4' },  --   requests (0: there is no open entry),
-  { 'open_tokens', 'd' },     --   tokens
-  { 'touched_at', 'd' },      -- last advanced to this instant; time never runs back before it
+  { 'open_requests', 'I4' },  --   requests; 0: there is no open entry
   { 'day_requests', 'I4' },   -- since the start of the Pacific day
   { 'utc_requests', 'I4' },   -- since the start of the UTC day
-  { 'in_flight', 'I4' },      -- open leases
   { 'picks', 'I4' },          -- leases ever, modulo 2^32: rotates the keys
-  -- its places in the sorted sets; 0: not in it
-  { 'score', 'd' },
+  -- its places in the other sorted sets; 0: not in it
   { 'blocked_at', 'd' },
   { 'stale_at', 'd' },
 }

@@ -10,13 +10,17 @@ local standing_bytes, pools, ready_names, names, layout, keys_at, STANDING_FIELD
 local least = FAR -- bytes of a record whose standing is as long, to its first key
 local layouts = {} -- by the bytes of what stands: of a record to its first key
 local writes = {} -- by slot: of STATE and tail to the entry in it
+local SETTLED = 5 -- of STATE's fields, the first so many; what a settlement mostly writes
+local settled_layout
 local window = {} -- what drop_expired(), flush_tail() and add_to_entry() work on
 
 local function lay_out(size)
   keys_at = STATE.size + TAIL_BYTES + size + 1
   layouts[size] = layouts[size] or STATE.layout .. 'c' .. TAIL_BYTES .. 'c' .. size .. 'I4'
   layout, least = layouts[size], keys_at + 3
-  if writes[0] then return end
+  if settled_layout then return end
+  settled_layout = '<'
+  for i = 1, SETTLED do settled_layout = settled_layout .. FIELDS.state[i][2] end
   for slot = 0, TAIL - 1 do writes[slot] = STATE.layout .. 'c' .. 1 + slot * ENTRY_SIZE .. sub(ENTRY, 2) end
 end
 
@@ -53,17 +57,18 @@ function try(ctx, id, name, bytes, asked, wanted, pool_id, number)
   end
 
   local left_at = now - ctx.window_ms -- what was booked before has left the window
+  local more = asked -- than SETTLED changes
   if closed > 0 and oldest_at < left_at then
     window.id, window.ring_slots, window.ring_head, window.ring_count = id, ring_slots, ring_head, ring_count
     window.seq, window.oldest_at, window.requests, window.tokens = seq, oldest_at, requests, tokens
     window.closed, window.tail = closed, tail
     drop_expired(ctx, window, left_at)
     ring_head, ring_count, seq, closed = window.ring_head, window.ring_count, window.seq, window.closed
-    oldest_at, requests, tokens = window.oldest_at, window.requests, window.tokens
+    oldest_at, requests, tokens, more = window.oldest_at, window.requests, window.tokens, true
   end
   if open_requests > 0 and open_at < left_at then
     requests, tokens, seq = requests - open_requests, tokens - open_tokens, seq + 1
-    open_requests, open_tokens = 0, 0
+    open_requests, open_tokens, more = 0, 0, true
   end
 
   local index = asked and closed or number - seq
@@ -130,8 +135,14 @@ function try(ctx, id, name, bytes, asked, wanted, pool_id, number)
   for i = 1, score ~= was and #ready_names or 0 do
     if ctx.sets then add(ctx, 'ZADD', ready_names[i], score, id) else call('ZADD', ready_names[i], score, id) end
   end
-  local written = slot and pack_bytes(writes[slot], STATE_FIELDS, tail, entry_at, entry_requests, entry_tokens)
-    or pack_bytes(STATE.layout, STATE_FIELDS)
+  local written
+  if slot then
+    written = pack_bytes(writes[slot], STATE_FIELDS, tail, entry_at, entry_requests, entry_tokens)
+  elseif more then
+    written = pack_bytes(STATE.layout, STATE_FIELDS)
+  else
+    written = pack_bytes(settled_layout, tokens, open_tokens, touched_at, in_flight, score)
+  end
   call('SETRANGE', name, 0, written)
   return key_id, number, written, score
 end
