@@ -28,7 +28,10 @@ from tests.support.oracle_project import BOTH_DAYS, pacific_midnights
 THE_LONG_WAY = (
     ("if not is_usual(ctx, pool) then return false end", "do return false end"),
     ("  if bytes ~= ctx.usual_meta or", "  if true or"),
-    ("local quick = ctx.waiting == 0 and quick_settle(ctx, bytes, lease_id)", "local quick = false"),
+    (
+        "local quick = ctx.waiting == 0 and quick_settle(ctx, bytes, lease_id)",
+        "local quick = false",
+    ),
 )
 A_SHORT_TAIL = ("ENTRY_SIZE, TAIL = '<I6I3I6', 15, 8", "ENTRY_SIZE, TAIL = '<I6I3I6', 15, 1")
 """So short that walks write the ring, which mostly few grants do."""
@@ -321,11 +324,11 @@ OVERLOOKED = [
     pytest.param("(demand.client == 0 or demand.client_rpm < 0 and demand.client_tpm < 0)", "true", id="a client's own requests"),
     pytest.param("or demand.client_rpm < 0 and demand.client_tpm < 0)\nend", "or demand.client_rpm < 0)\nend", id="a client's own tokens"),
     pytest.param("  if ctx.order[1] then ctx.states, ctx.order = {}, {} end -- what that has read changes in the store now\n", "", id="records read before"),
-    pytest.param("if id then tops.mixed = true else id", "if not id then id", id="a preferred project that is no longer the roomiest"),
-    pytest.param("tops.scores[id] <= tops.best then", "tops.scores[id] < tops.best then", id="a tie"),
-    pytest.param("if not id or tops.scores[id] <= tops.best then", "if false then", id="one project far roomier than all"),
-    pytest.param("tops.written[id], tops.scores[id] = written, score", "tops.scores[id] = score", id="two grants on one project"),
-    pytest.param("tops.written[id], tops.scores[id] = written, score", "tops.written[id] = written", id="a score that has changed"),
+    pytest.param("  tops.mixed = true\n", "", id="a preferred project that is no longer the roomiest"),
+    pytest.param("scores[at] <= tops.best then", "scores[at] < tops.best then", id="a tie"),
+    pytest.param("if at > tops.count or scores[at] <= tops.best then", "if false then", id="one project far roomier than all"),
+    pytest.param("tops.written[at], tops.scores[at] = written, score", "tops.scores[at] = score", id="two grants on one project"),
+    pytest.param("tops.written[at], tops.scores[at] = written, score", "tops.written[at] = written", id="a score that has changed"),
     pytest.param("    if score > tops.best then tops.best = score end\n", "", id="the best of those granted"),
     pytest.param("  unblock_once(ctx)\n  if ctx.order[1]", "  if ctx.order[1]", id="projects that are due"),
     pytest.param("  if granted > 0 and granted < ctx.chunk then commit(ctx) end\n", "", id="what a batch has changed"),

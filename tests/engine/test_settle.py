@@ -3,7 +3,7 @@
 import pytest
 
 from keypool_cli.engine.types import LeaseEnd, LiveMark, MarkAction, Settled, Settlement
-from tests.support.live_engine import NOON, LiveEngine, a_project
+from tests.support.live_engine import NOON, LiveEngine, a_demand, a_project
 
 WINDOW_MS = 60_501
 """When a booking has left the window."""
@@ -154,6 +154,19 @@ def test_one_lease_settled_twice_in_a_call_is_settled_once(project):
     items = [Settlement(lease.lease_id, 0, tokens, success=True) for tokens in (5, 7)]
     ends = project.run(project.engine.settle(project.model, items))
     assert [(each.tokens, each.first) for each in ends] == [(5, True), (5, False)]
+
+
+def test_a_batchs_answers_are_told_apart_however_long_its_projects_ids(live):
+    live.load(a_project(7, keys=[1]), a_project(4_000_000_000, keys=[2]))
+    granted = live.acquire_all(*(a_demand() for _ in range(4)))
+    expected = {(7, 1), (4_000_000_000, 2)}
+    assert {(each.project_id, each.key_id) for each in granted[:2]} == expected
+    assert {(each.project_id, each.key_id) for each in granted[2:]} == expected
+    items = [Settlement(each.lease_id, 0, 5, success=True, answer="é") for each in granted]
+    ends = live.run(live.engine.settle(live.model, items))
+    assert [(e.project_id, e.key_id, e.answer) for e in ends] == [
+        (each.project_id, each.key_id, "é") for each in granted
+    ]
 
 
 def test_a_release_returns_everything(project):

@@ -24,39 +24,46 @@ local function top(ctx, pool, count)
   return {}
 end
 
--- What a batch has read of the ready set: ids, roomiest first, their scores and records. Of those
--- before `left` none has a higher score than `best`; mixed: some of the others were granted something.
+-- What a batch has read of the ready set, by place: ids, roomiest first, names, scores and records.
+-- Of those before `left` none has a higher score than `best`; mixed: some of the others were granted
+-- something. A preferred project that is not among the `count` comes behind them.
 local function read_tops(ctx, pool, count)
   local found = top(ctx, pool, count)
-  local tops, names = { scores = {}, names = {}, records = {}, written = {}, left = 1, best = 0 }, {}
-  for i = 1, #found, 2 do
-    local id = found[i]
-    local name = key(ctx, 'state', id)
-    tops[#tops + 1], tops.scores[id], tops.names[id], names[#names + 1] = id, tonumber(found[i + 1]), name, name
+  local ids, names, scores = {}, {}, {}
+  for i = 1, #found / 2 do
+    local id = found[2 * i - 1]
+    ids[i], names[i], scores[i] = id, key(ctx, 'state', id), tonumber(found[2 * i])
   end
-  if names[1] then
-    local records = call('MGET', unpack(names))
-    for i, id in ipairs(tops) do tops.records[id] = records[i] end
-  end
-  return tops
+  local records = names[1] and call('MGET', unpack(names)) or {}
+  return { ids = ids, names = names, scores = scores, records = records, written = {}, count = #ids, left = 1, best = 0 }
 end
 
--- the roomiest of all that were read
+-- the place of the roomiest of all that were read
 local function roomiest_of(tops)
-  local id = tops[tops.left]
-  if not id or tops.scores[id] <= tops.best then
-    local best = 0
-    for i = 1, tops.mixed and #tops or min(tops.left, #tops) do
-      local score = tops.scores[tops[i]]
-      if score > best then id, best = tops[i], score end
+  local at, scores = tops.left, tops.scores
+  if at > tops.count or scores[at] <= tops.best then
+    local found, best = nil, 0
+    for i = 1, tops.mixed and tops.count or min(at, tops.count) do
+      if scores[i] > best then found, best = i, scores[i] end
     end
-    if id ~= tops[tops.left] then
+    if found ~= at then
       tops.best = best
-      return id
+      return found
     end
   end
-  tops.left = tops.left + 1
-  return id
+  tops.left = at + 1
+  return at
+end
+
+-- the place of a project that a demand prefers
+local function place_of(ctx, tops, id)
+  tops.mixed = true
+  for at, each in ipairs(tops.ids) do
+    if each == id then return at end
+  end
+  local at = #tops.ids + 1
+  tops.ids[at], tops.names[at] = id, key(ctx, 'state', id)
+  return at
 end
 
 function may_be_quick(ctx, pool)
@@ -130,17 +137,17 @@ function quick_grants(ctx, pool, argv, results)
     local requests, tokens, lease_id, id = read_demand(argv[i + 2])
     if not requests then return i - 1 end
     tops = tops or read_tops(ctx, pool, count)
-    local pool_id = id and pool.id
-    if id then tops.mixed = true else id = roomiest_of(tops) end
-    local name = id and (tops.names[id] or key(ctx, 'state', id))
-    local bytes = id and (tops.records[id] or call('GET', name))
+    local pool_id, at = id and pool.id, id and place_of(ctx, tops, id) or roomiest_of(tops)
+    local name = tops.names[at]
+    local bytes = at and (tops.records[at] or call('GET', name))
     if not bytes then return i - 1 end
-    local before = tops.written[id] -- none but the first of a call closes an entry, nor looks at the tail
+    local before = tops.written[at] -- none but the first of a call closes an entry, nor looks at the tail
     if before then bytes = before .. sub(bytes, #before + 1) end
+    id = tops.ids[at]
     local key_id, number, written, score = try(ctx, id, name, bytes, requests, tokens, pool_id)
     if not written then return i - 1 end
     results[i + 1] = open_lease(ctx, id, key_id, lease_id, client, ttl_ms, requests, tokens, number, NO_REST)
-    tops.written[id], tops.scores[id] = written, score
+    tops.written[at], tops.scores[at] = written, score
     if score > tops.best then tops.best = score end
   end
   return count
