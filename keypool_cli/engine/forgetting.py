@@ -7,7 +7,7 @@ from keypool_cli.engine.keyspace import MODELS, tag
 
 _PLAIN = (
     "epoch", "blocked", "stale", "leases", "waiter", "ticket", "members", "rebuilt", "used_at",
-    "vouched", "expired", "clock",
+    "vouched", "clock",
 )  # fmt: skip
 _OF_A_POOL = ("members", "line", "sizes", "turns", "holder")
 _OF_A_CLIENT = ("state:c", "ring:c")

@@ -135,10 +135,7 @@ local function end_due(ctx, set, limit)
       save_lease(ctx, lease)
     end
   end
-  if #due > 0 then
-    call('INCRBY', key(ctx, 'expired'), #due / 2)
-    commit(ctx)
-  end
+  if #due > 0 then commit(ctx) end
   return #due / 2
 end
 

@@ -34,7 +34,6 @@
 --   T:rebuilt         string   end of the cooldown set when lost state was rebuilt
 --   T:used_at         string   when it was in use, to a few seconds; SQL knows it too
 --   T:vouched         string   the server's run id when this state was last compared with SQL
---   T:expired         string   leases that ran out unused, a running total
 --   T:clock           string   dies at CLOCK_ENDS; where it is gone, the time is read otherwise
 --
 -- A window is a log of entries numbered from STATE.seq; the newest is open and lives in STATE. Of the
