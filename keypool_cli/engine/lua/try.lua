@@ -125,7 +125,7 @@ function try(ctx, id, name, bytes, asked, wanted, pool_id, number)
 
   local grows = (closed > 0 and oldest_at or open_at) + ctx.window_ms + 1
   if (closed > 0 or open_requests > 0) and (stale_at == 0 or grows < stale_at) then
-    stale_at = grows
+    stale_at, more = grows, true
     add(ctx, 'ZADD', key(ctx, 'stale'), grows, id)
   end
   local was, tokens_left, requests_left = score, limit_tokens - tokens, limit_requests - requests
