@@ -9,7 +9,7 @@ import typer
 
 from keypool_cli.cli import output, wiring
 from keypool_cli.cli.options import Json, Labels, examples, pairs
-from keypool_cli.errors import UsageError
+from keypool_cli.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from keypool_cli.cli.status_filter import Shown, Thresholds
@@ -139,10 +139,20 @@ async def _show(
     models = frozenset(map((await look.configured()).bucket, shown.models))
     if asked is not None:
         check(whole, replace(asked, models=models))
-    for pool, model in () if as_json else unserved(whole, models):
+    unread = {each.model for each in whole.unread}
+    for pool, model in () if as_json else unserved(whole, models - unread):
         # The headline speaks of every model; whoever names one asks about that.
         output.say(ctx, f"pool {pool!r}: no project is able to serve on {model}")
         output.hint(ctx, f"to see why: keypool explain --pool {quote(pool)} --model {quote(model)}")
+    refuse_unread(chosen)
+
+
+def refuse_unread(found: "Status") -> None:
+    """Raise UnreachableError where models could not be shown, when all others have been."""
+    from keypool_cli.service.standing import told_unread
+
+    if found.unread:
+        raise UnreachableError(told_unread(found), hint="bring that node back: keypool doctor")
 
 
 def _models_meant(whole: "Status", shown: "Shown") -> list[str]:
@@ -164,7 +174,8 @@ async def ask(look: "Look", pools: Sequence[str], shown: "Shown") -> "tuple[Stat
     await find_pools(look, configured, pools)
     for name in shown.projects - configured.projects.keys():
         await asyncio.to_thread((await look.registry()).projects.find, name)
-    whole = await stand(look.engine, configured, pools=pools)
+    models = await look.models()
+    whole = await stand(look.engine, configured, pools=pools, models=models)
     return whole, filtered(whole, shown.among(configured))
 
 
@@ -216,12 +227,16 @@ async def _watch(
     """Show the status again and again, until interrupted. how: seconds between, and whether JSON."""
     import asyncio
 
+    from keypool_cli.service.standing import told_unread
+
     every_s, as_json = how
     terminal = output.console(ctx) if output.on_terminal() and not as_json else None
     if terminal is None or terminal.is_dumb_terminal:
         while True:
             _, chosen = await ask(look, pools, shown)
             _print(ctx, chosen, shown.sort, as_json=as_json)
+            if chosen.unread:
+                output.say(ctx, told_unread(chosen))
             await asyncio.sleep(every_s)
             if terminal is not None:
                 output.line("")  # pictures that follow one another are told apart

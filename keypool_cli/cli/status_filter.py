@@ -68,7 +68,9 @@ def filtered(found: "Status", shown: Shown) -> "Status":
     """The status with the chosen rows only."""
     if not (shown.projects or shown.models or shown.states):
         return found
-    return structs.replace(found, pools=[_filtered_pool(each, shown) for each in found.pools])
+    pools = [_filtered_pool(each, shown) for each in found.pools]
+    unread = [each for each in found.unread if not shown.models or each.model in shown.models]
+    return structs.replace(found, pools=pools, unread=unread)
 
 
 def hides_all(found: "Status") -> bool:

@@ -10,7 +10,7 @@ from keypool_cli.cli import status_text
 from keypool_cli.cli.durations import in_words
 from keypool_cli.cli.output import clean
 from keypool_cli.cli.tables import Column, FittedTable, folded, some
-from keypool_cli.service.standing import PoolStatus, Status, Use
+from keypool_cli.service.standing import PoolStatus, Status, Use, told_unread
 
 MOST_ROWS = 200
 """Rows of a pool that a person is shown."""
@@ -53,7 +53,9 @@ def picture(status: Status, *, with_advice: bool = False, sort: str = "problems"
     # Answers first: a screen that is too short for every row still has them.
     pools = status_text.worst_first(status.pools) if sort == "problems" else status.pools
     parts: list[object] = [_Headline(pool, status.at) for pool in pools]
-    parts += map(_Hint, status_text.advice(status) if with_advice else ())
+    if with_advice:
+        parts += [Text(clean(told_unread(status)), style="bold red")] if status.unread else []
+        parts += map(_Hint, status_text.advice(status))
     for pool in pools:
         if pool.projects:
             parts += [Text(clean(pool.pool), style="bold")] if len(pools) > 1 else []

@@ -8,7 +8,7 @@ import typer
 
 from keypool_cli.cli import output, wiring
 from keypool_cli.cli.options import Json, examples
-from keypool_cli.cli.status import Some, away_text
+from keypool_cli.cli.status import Some, away_text, refuse_unread
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +81,7 @@ async def _print(look: "Look", how: How, terminal: "Console") -> None:
         found = await read(look, how)
         _print_one(found, how, terminal)
         if how.once:
+            refuse_unread(found.status)
             return
         await asyncio.sleep(how.every_s)
 
@@ -107,7 +108,7 @@ async def read(look: "Look", how: How) -> "Top":
 
     configured = await look.configured()
     await find_pools(look, configured, how.pools)
-    return await read_top(look.engine, configured, pools=how.pools)
+    return await read_top(look.engine, configured, models=await look.models(), pools=how.pools)
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from keypool_cli.cli import status_text
 from keypool_cli.cli.status_text import Row
 from keypool_cli.service.instances import InstanceView
-from keypool_cli.service.standing import Use
+from keypool_cli.service.standing import Unread, Use
 from keypool_cli.service.top import Top
 
 
@@ -41,7 +41,7 @@ class RowLine(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str | None = None
 
 
-class TopLine(msgspec.Struct, frozen=True):
+class TopLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One moment of ``top``. more: rows that the limit left out; see ``service.top`` for the rest."""
 
     schema: int
@@ -55,6 +55,8 @@ class TopLine(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     refused: dict[str, int]
     instances: list[InstanceView]
+    unread: list[Unread] = []
+    unreported: str | None = None
 
 
 def json_line(top: Top, rows: Sequence[Row], limit: int) -> TopLine:
@@ -71,6 +73,8 @@ def json_line(top: Top, rows: Sequence[Row], limit: int) -> TopLine:
         errors=dict(top.errors),
         refused=dict(top.refused),
         instances=list(top.instances),
+        unread=top.status.unread,
+        unreported=top.unreported,
     )
 
 

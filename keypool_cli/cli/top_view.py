@@ -14,8 +14,7 @@ from keypool_cli.cli.status_view import COLORS, cell, headline_cell, use_cell
 from keypool_cli.cli.tables import Column, FittedTable, folded
 from keypool_cli.cli.top_history import History
 from keypool_cli.cli.top_state import State, place, row_id
-from keypool_cli.service.instances import InstanceView
-from keypool_cli.service.standing import ProjectStatus
+from keypool_cli.service.standing import ProjectStatus, told_unread
 from keypool_cli.service.top import Top
 
 MOST_POOLS = 3
@@ -61,7 +60,15 @@ def summary(top: Top) -> Iterator[Text]:
         yield cell(f"+{more} more pools: choose with --pool")
     yield cell(_activity(top))
     yield cell(f"last minute: refused {_counts(top.refused)}; upstream {_counts(top.errors)}")
-    yield _reporting(top.instances)
+    yield _reporting(top)
+    if top.status.unread:
+        yield _alarm(told_unread(top.status))
+
+
+def _alarm(text: str) -> Text:
+    line = cell(text)
+    line.stylize("bold red")
+    return line
 
 
 def _activity(top: Top) -> str:
@@ -75,10 +82,12 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(told) or "none"
 
 
-def _reporting(instances: Sequence[InstanceView]) -> Text:
-    alive = [each for each in instances if each.reporting]
-    silent = [each for each in instances if not each.reporting]
-    if not instances:
+def _reporting(top: Top) -> Text:
+    alive = [each for each in top.instances if each.reporting]
+    silent = [each for each in top.instances if not each.reporting]
+    if top.unreported:
+        return _alarm(f"daemons: cannot be read: {top.unreported}")
+    if not top.instances:
         return cell("daemons: none reports; to start one: keypool serve")
     oldest = max((each.age_s for each in alive), default=0.0)
     line = cell(f"daemons: {len(alive)} reporting, data at most {oldest:.1f} s old")

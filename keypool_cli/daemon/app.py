@@ -15,6 +15,7 @@ from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy, answer_fault
 from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
+from keypool_cli.engine.readiness import serves
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
 from keypool_cli.http.connection import stop_reading
@@ -29,17 +30,19 @@ from keypool_cli.http.message import (
 from keypool_cli.http.rsgi import ClientGone, Exchange, Headers, Scope
 from keypool_cli.http.websocket import Handshake
 from keypool_cli.service.explaining import Question, explain
+from keypool_cli.service.loaded import loaded_models
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.status import status
+from keypool_cli.service.standing import promised, told_unread
+from keypool_cli.service.status import stand
 from keypool_cli.service.watch import Watch
 
-READY_WITHIN_S = 2.0
+READY_WITHIN_S = 3.0
 
 _API = "/keypool/v1/"
 _LEASES = "/keypool/v1/leases"
 
 _AWAY = "x-keypool-away"
-"""Why the database cannot be used, where what is told is as last heard of."""
+"""Which store is away, where what is told is as last heard of, or not all."""
 
 _Handler = Callable[[Caller, Scope, Exchange], Awaitable[None]]
 
@@ -163,7 +166,7 @@ class App:
         asked = "the live store"
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await self._ports.engine.serves()
+                whole = await serves(self._ports.engine)
                 asked = "the database"
                 await self._ports.call(self._ports.registry.revision)
         except (KeypoolError, TimeoutError) as err:
@@ -171,7 +174,7 @@ class App:
             log.warning("not ready: %s %s: %s", asked, told, err)
             answer_error(proto, UnreachableError(f"{asked} {told}", hint="run: keypool doctor"))
         else:
-            answer_json(proto, 200, Healthy("ok"))
+            answer_json(proto, 200, Healthy("ok" if whole else "partly"))
 
     async def _status(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         configured, away = await self._watch.newest()
@@ -181,9 +184,12 @@ class App:
         pools = asked or caller.known_pools(configured)
         if pools == []:
             raise NotFoundError("none of this client's pools exists any more")
-        told = [(_AWAY, str(away).encode("ascii", "replace").decode())] if away else []
-        found = await status(self._ports.engine, configured, pools=pools)
-        answer_json(proto, 200, found, headers=told)
+        models = await loaded_models(self._ports)
+        found = await stand(self._ports.engine, configured, pools=pools, models=models)
+        troubles = [*([str(away)] if away else []), *([told_unread(found)] if found.unread else [])]
+        told = "; ".join(troubles).encode("ascii", "replace").decode()
+        headers = [(_AWAY, told)] if troubles else []
+        answer_json(proto, 200, promised(found), headers=headers)
 
     async def _explain(self, caller: Caller, scope: Scope, proto: Exchange) -> None:
         await self._watch.refresh()

@@ -172,7 +172,12 @@ def _reads() -> Json:
 def _plain() -> Json:
     healthy = {200: _json("It is.", "Healthy")}
     live = _operation("healthz", "Whether the daemon lives.", healthy, ())
-    ready = _operation("readyz", "Whether both stores answer.", healthy, (503,))
+    ready = _operation(
+        "readyz",
+        "Whether leases are granted: both stores answer, the live one at least in part.",
+        healthy,
+        (503,),
+    )
     told = {"description": "Prometheus text.", "content": {"text/plain": {}}}
     metrics = _operation("metrics", "Counters and gauges.", {200: told}, (401, 403))
     itself = {"description": "This document.", "content": {"application/json": {}}}
@@ -201,7 +206,7 @@ def _json(words: str, struct: str) -> Json:
 
 
 def _status() -> Json:
-    away = "why the database cannot be used, where this is as last heard of"
+    away = "which store is away, where this is as last heard of, or not all"
     header = {"description": away, "required": False, "schema": {"type": "string"}}
     return {**_json("Now.", "Status"), "headers": {"X-Keypool-Away": header}}
 

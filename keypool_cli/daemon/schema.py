@@ -88,9 +88,12 @@ class SettleAnswer(msgspec.Struct, frozen=True):
 
 
 class Healthy(msgspec.Struct, frozen=True):
-    """Health tells its state and nothing else."""
+    """Health tells its state and nothing else.
 
-    status: Literal["ok"]
+    partly: a node of the live store's cluster is away, and the models on it with it.
+    """
+
+    status: Literal["ok", "partly"]
 
 
 class EventsAnswer(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from time import time_ns
 from typing import Any
 
 import msgspec
+from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from keypool_cli.core.day import day_starts
@@ -80,12 +81,17 @@ class Engine(Notes):
             except ResponseError as err:
                 if "Function not found" not in str(err):
                     raise
-                await self.load_library()
+                await self._load_library(model)
                 return await self.store.call("FCALL", name, 1, tag(model), now, *words)
 
-    async def load_library(self) -> None:
-        """Put the scripts on the server; a cluster needs them on every primary."""
-        await self.store.client.function_load(self._library, replace=True)
+    async def _load_library(self, model: str) -> None:
+        """Put the scripts on the server that has the model: others of a cluster may be away."""
+        words, client = ("FUNCTION LOAD", "REPLACE", self._library), self.store.client
+        if isinstance(client, RedisCluster):
+            node = client.get_node_from_key(tag(model))
+            await client.execute_command(*words, target_nodes=node)
+        else:
+            await client.function_load(self._library, replace=True)
 
     def _days(self) -> tuple[int, ...]:
         return day_starts(self._now() or time_ns() // 1_000_000)
@@ -198,8 +204,9 @@ class Engine(Notes):
     ) -> bool:
         """Say that the model is loaded as of a revision; False when something else changed too."""
         # Where the list's own node of a cluster is away, the models of others go on without it.
-        with suppress(UnreachableError), self.store.errors():
-            await self.store.client.sadd(MODELS, model)
+        if await self.lists_models():
+            with suppress(UnreachableError), self.store.errors():
+                await self.store.client.sadd(MODELS, model)
         row = await self._call(
             "seal", model, self._days(), revision, only_from, self.times.wire, pools, epoch
         )
@@ -246,11 +253,6 @@ class Engine(Notes):
         head = _pack((self._days(), daemon, pool_ids))
         now, next_at, waiting, *grants = await self._send("pump", model, head)
         return Pumped(now, [*map(read_grant, grants)], next_at, waiting)
-
-    async def serves(self) -> None:
-        """Raise UnreachableError unless the store takes writes, and its clock is about ours."""
-        await self.takes_writes()
-        await self.snapshot("probe", ())
 
     async def snapshot(
         self, model: str, project_ids: Sequence[int], *, busy_only: bool = False

@@ -17,9 +17,6 @@ RATIOS = "kp:ratios:"
 script: ``<client>:<script>:`` and ``e`` (tokens expected), ``a`` (actual), ``n`` (requests) or
 ``t`` (the ratio told last, in 1/1000)."""
 
-PROBE = "kp:probe"
-"""Written, for a moment, by whoever wants to know whether the store takes writes."""
-
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError as LostError
 
-from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, PROBE, WAKE, tag
+from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, WAKE, tag
+from keypool_cli.engine.parts import Parts
 from keypool_cli.engine.store import Store
 from keypool_cli.engine.store_client import ANSWER_S
 from keypool_cli.engine.store_errors import is_over
+from keypool_cli.errors import UnreachableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Notes:
 
     def __init__(self, store: Store, times: Times, now: Callable[[], int]) -> None:
         self.store = store
+        self.parts = Parts(store)
         self.times = times
         self._now = now
 
@@ -105,11 +108,6 @@ class Notes:
             seconds, micros = await self.store.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def takes_writes(self) -> None:
-        """Raise UnreachableError unless the store can be written to."""
-        with self.store.errors():
-            await self.store.call("SET", PROBE, 1, "PX", 1)
-
     async def hears(self) -> None:
         """Raise UnreachableError unless we may listen to what is published."""
         with self.store.errors():
@@ -134,13 +132,12 @@ class Notes:
     async def announce(self, revision: int) -> None:
         """Tell every daemon that the registry changed."""
         with self.store.errors():
-            await self.store.client.publish(CHANGES, revision)
+            await self.store.publish(CHANGES, revision)
 
     async def listen(self, channels: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
         """Yield what is published on channels, as channel and text, until the connection is lost."""
         with self.store.errors():
-            # Any node of a cluster hears what is published on any other.
-            async with self.store.client.pubsub(ignore_subscribe_messages=True) as heard:
+            async with self.store.pubsub() as heard:
                 await heard.subscribe(*channels)
                 while True:
                     message = await heard.get_message(timeout=60.0)
@@ -165,6 +162,15 @@ class Notes:
                 for name, value in values.items():
                     pipe.set(f"{AFFINITY}{name}", value, ex=kept_s)
                 await pipe.execute()
+
+    async def away(self, models: Sequence[str]) -> dict[str, UnreachableError]:
+        """Return the models whose node of a cluster does not answer, with the reason."""
+        found = await self.parts.away(map(tag, models))
+        return {model: found[tag(model)] for model in models if tag(model) in found}
+
+    async def lists_models(self) -> bool:
+        """Whether :meth:`models` can be asked: not while its own node of a cluster is away."""
+        return not await self.parts.away([MODELS])
 
     async def models(self) -> list[str]:
         """Return the bucket models that have been loaded, sorted."""

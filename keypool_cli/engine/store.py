@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, suppress
 from types import MappingProxyType
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterPubSub
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ConnectionError as LostError
 
@@ -71,6 +73,22 @@ class Store:
         if self._following is not None and self._following.cut_off:
             raise LostError("most of its Sentinels do not answer, and may have chosen another")
         return await self._lane.call(*words)
+
+    async def publish(self, channel: str, text: str | int) -> None:
+        """Tell all who listen. Any node of a cluster does: not the one that the name leads to."""
+        client = self.client
+        if isinstance(client, RedisCluster):
+            node = client.get_default_node()
+            await client.execute_command("PUBLISH", channel, text, target_nodes=node)
+        else:
+            await client.publish(channel, text)
+
+    def pubsub(self) -> PubSub | ClusterPubSub:
+        """A connection to listen on, to any node as above."""
+        client = self.client
+        if isinstance(client, RedisCluster):
+            return client.pubsub(node=client.get_default_node(), ignore_subscribe_messages=True)
+        return client.pubsub(ignore_subscribe_messages=True)
 
     async def follow(self) -> None:
         """Keep to the primary that most of the Sentinels name, until cancelled.

@@ -1,13 +1,16 @@
 """The client that a store's URL asks for: of one server, of a cluster, or of what sentinels name."""
 
+import asyncio
 import socket
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Self, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from keypool_cli.config import masked_url
 from keypool_cli.engine.sentinels import Sentinels
@@ -46,12 +49,73 @@ class _Cluster(RedisCluster):
     dies, no call gets far enough to find out who took over.
     """
 
-    __slots__ = ()
+    __slots__ = ("_turn",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as the client has it
+        super().__init__(*args, **options)
+        self._turn = asyncio.Lock()
+
+    async def initialize(self, *args: Any, **words: Any) -> Self:  # noqa: ANN401  # as the client has it
+        """Learn which node has what, from those that answer first.
+
+        Its own way asks them in turn, and one for all: a node that stands still then holds up all
+        calls, of every model.
+        """
+        async with self._turn:
+            if self._initialize:
+                await self._learn(self.nodes_manager, *args, **words)
+        return self
+
+    async def _learn(self, manager: NodesManager, *args: Any, **words: Any) -> None:  # noqa: ANN401  # as above
+        silent = dict(manager.startup_nodes)
+        for name in await _first_answering(manager.startup_nodes):
+            del silent[name]
+        for name in silent:
+            del manager.startup_nodes[name]
+        try:
+            # When it is done, every node of the cluster is among them again.
+            await manager.initialize(*args, **words)
+            primaries = {each.name: each for each in self.get_primaries()}
+            self.set_default_node(primaries[(await _first_answering(primaries))[0]])
+            await self.commands_parser.initialize(self.get_default_node())
+        except BaseException:
+            manager.startup_nodes.update(silent)
+            await manager.aclose()
+            await manager.aclose("startup_nodes")
+            raise
+        self._initialize = False
+        # The first time, those of the URL are replaced by what the cluster calls its nodes.
+        kept = {id(each) for each in manager.startup_nodes.values()}
+        gone = [each for each in silent.values() if id(each) not in kept]
+        await asyncio.gather(*(each.disconnect() for each in gone))
 
     async def _determine_slot(self, command: str, *args: Any) -> int:  # noqa: ANN401  # as the client has it
         if command == "FCALL":
             return int(self.keyslot(args[2]))
         return await super()._determine_slot(command, *args)
+
+
+async def _first_answering(nodes: Mapping[str, ClusterNode]) -> list[str]:
+    """Who answers first, by name; several when they come together. Raises what all meet."""
+    asked = {
+        asyncio.create_task(node.execute_command("PING")): name for name, node in nodes.items()
+    }
+    pending = set(asked)
+    try:
+        while True:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            errors = {asked[each]: each.exception() for each in done}
+            # Whoever refuses a command, for want of permission, is there.
+            found = [
+                n for n, err in errors.items() if err is None or isinstance(err, ResponseError)
+            ]
+            if found:
+                return found
+            if not pending:
+                raise next(filter(None, errors.values()))
+    finally:
+        for each in pending:
+            each.cancel()
 
 
 def client_of(url: str) -> Client:

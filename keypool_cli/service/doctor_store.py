@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from keypool_cli.config import Settings
 from keypool_cli.engine import store
 from keypool_cli.engine.engine import Engine
+from keypool_cli.engine.readiness import serves
 from keypool_cli.engine.store_client import Client
-from keypool_cli.errors import ExitCode, KeypoolError
+from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError
 from keypool_cli.service.doctor_failover import failover
 from keypool_cli.service.doctor_finding import Finding, failed, ok, problem, warning
 from keypool_cli.service.instants import now_ms
@@ -56,16 +56,22 @@ async def store_findings(settings: Settings) -> list[Finding]:
 async def _usable(opened: store.Store) -> list[Finding]:
     """What a daemon does with the store, tried: it may answer, and yet allow too little of it."""
     engine = Engine(opened)
+    away = await engine.away(engine.parts.one_model_each())
+    found = [_failed_node(err) for err in away.values()]
     try:
-        if isinstance(opened.client, RedisCluster):
-            with opened.errors():
-                await opened.client.ping(target_nodes=RedisCluster.PRIMARIES)
-        await engine.serves()
-        await engine.models()
+        await serves(engine)
+        if await engine.lists_models():
+            await engine.models()
         await engine.hears()
     except KeypoolError as err:
-        return [failed("live store", err)]
-    return []
+        found = found or [failed("live store", err)]
+    return found
+
+
+def _failed_node(err: UnreachableError) -> Finding:
+    """One of a cluster's; the others serve their models meanwhile."""
+    hint = "bring it back, or let a replica take over: keypool guide operating"
+    return failed("live store", UnreachableError(str(err), hint=hint))
 
 
 async def _information(client: Client) -> Mapping[str, object]:

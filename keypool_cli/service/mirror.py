@@ -7,7 +7,7 @@ believe it: its stamp is compared with the registry's own revision at each readi
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.glance import Glance, glance
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.loaded import models_from
 from keypool_cli.service.ports import Ports, open_registry, times
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ async def write_mirror(ports: Ports, configured: Configured) -> None:
     seen = await asyncio.to_thread(glance, ports.settings.database_url)
     if seen is None or seen.revision != configured.revision:
         return
+    if await ports.engine.parts.away([MIRROR]):
+        return
     value = await asyncio.to_thread(_pack, seen.stamp, configured.catalog)
     with suppress(UnreachableError), ports.engine.store.errors():
         await ports.engine.store.client.set(MIRROR, value)
@@ -56,6 +59,8 @@ async def renew_mirror(ports: Ports, configured: Configured) -> None:
 
 
 async def _read_mirror(engine: Engine) -> _Mirrored | None:
+    if await engine.parts.away([MIRROR]):
+        return None
     with engine.store.errors():
         value = await engine.store.client.get(MIRROR)
     try:
@@ -100,6 +105,14 @@ class Look:
         if self._known is None or self._known[0] != seen.stamp:
             self._known = (seen.stamp, await self._mirrored(seen) or await self._from_sql())
         return self._known[1].with_marks(seen.marks)
+
+    async def models(self) -> list[str]:
+        """The models in use, sorted."""
+
+        async def from_sql() -> Iterable[str]:
+            return await asyncio.to_thread((await self.registry()).live_epochs.all)
+
+        return await models_from(self.engine, from_sql)
 
     async def _mirrored(self, seen: Glance) -> Configured | None:
         found = await _read_mirror(self.engine)

@@ -1,5 +1,6 @@
 """What ``status`` answers: pools, their projects, models and keys at one instant."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -74,12 +75,34 @@ class PoolStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     next_ready_s: float | None = None
 
 
-class Status(msgspec.Struct, frozen=True):
-    """Every pool at one instant of the store's clock."""
+class Unread(msgspec.Struct, frozen=True):
+    """A model whose part of the live store is away: it can be neither read nor leased."""
+
+    model: str
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Every pool at one instant of the store's clock. unread: models that are shown nowhere."""
 
     schema: int
     at: str
     pools: list[PoolStatus]
+    unread: list[Unread] = []
+
+
+def told_away(reasons: Mapping[str, object]) -> str:
+    """Which models cannot be had, and why. reasons: by model."""
+    models: dict[str, list[str]] = {}
+    for model, why in sorted(reasons.items()):
+        models.setdefault(str(why), []).append(model)
+    told = "; ".join(f"{', '.join(names)} ({why})" for why, names in models.items())
+    return f"out of reach: {told}"
+
+
+def told_unread(found: Status) -> str:
+    """Which models are shown nowhere, and why."""
+    return told_away({each.model: each.reason for each in found.unread})
 
 
 _FOR_PEOPLE = frozenset({"reason", "until", "remaining_s", "rule"})

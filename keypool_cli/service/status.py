@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ from keypool_cli.service.standing import (
     PoolStatus,
     ProjectStatus,
     Status,
+    Unread,
     Use,
-    promised,
 )
 
 _READY = KeyState.READY
@@ -43,27 +43,30 @@ class _Live:
     rebuilt: Mapping[str, int]
 
 
-async def status(
-    engine: Engine, configured: Configured, *, pools: Sequence[str] | None = None
-) -> Status:
-    """:func:`stand`, as programs are promised it."""
-    return promised(await stand(engine, configured, pools=pools))
-
-
 async def stand(
-    engine: Engine, configured: Configured, *, pools: Sequence[str] | None = None
+    engine: Engine,
+    configured: Configured,
+    *,
+    pools: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
 ) -> Status:
     """How the named pools (all when none is named) stand now. Raises NotFoundError.
 
-    configured: with the newest marks, wherever it was read from.
+    configured: with the newest marks, wherever it was read from. models: those in use; None asks
+    the live store. Those of them on a node of a cluster that is away are told as unread.
     """
     chosen = [configured.pool(name) for name in pools or sorted(configured.pools, key=natural)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
+    known = await engine.models() if models is None else models
+    away = await engine.away(known)
     now_ms, shown = await engine.now_ms(), dict[int, ProjectStatus]()
-    async for part, live in _read_live(engine, ids, now_ms):
+    async for part, live in _read_live(engine, ids, now_ms, [m for m in known if m not in away]):
         for each in part:
-            shown[each] = _project_status(configured, live, configured.catalog.projects[each])
-    return Status(1, iso(now_ms), [_pool_status(each, shown, now_ms) for each in chosen])
+            status = _project_status(configured, live, configured.catalog.projects[each], away)
+            shown[each] = status
+    stands = [_pool_status(each, shown, now_ms) for each in chosen]
+    unread = [Unread(model, str(err)) for model, err in sorted(away.items())]
+    return Status(1, iso(now_ms), stands, unread)
 
 
 async def stands_on(
@@ -82,10 +85,10 @@ async def stands_on(
 
 
 async def _read_live(
-    engine: Engine, ids: Sequence[int], now_ms: int
+    engine: Engine, ids: Sequence[int], now_ms: int, models: Sequence[str]
 ) -> AsyncIterator[tuple[Sequence[int], _Live]]:
     """Live state of the projects, part by part; the store reads the next one meanwhile."""
-    rebuilt = await engine.rebuilds(await engine.models())
+    rebuilt = await engine.rebuilds(models)
     parts = [ids[at : at + SKIM_CHUNK] for at in range(0, len(ids), SKIM_CHUNK)]
     reading = [asyncio.ensure_future(_views(engine, list(rebuilt), each)) for each in parts[:1]]
     try:
@@ -154,10 +157,14 @@ def _owner(configured: Configured, project: Project) -> _Owner:
     return _Owner(project, keys, configured.marks_of.get(project.id, ()), _keyless(keys))
 
 
-def _project_status(configured: Configured, live: _Live, project: Project) -> ProjectStatus:
+def _project_status(
+    configured: Configured, live: _Live, project: Project, away: Collection[str]
+) -> ProjectStatus:
     owner = _owner(configured, project)
     models = [
-        _model_status(configured, live, owner, model) for model in _models(configured, live, owner)
+        _model_status(configured, live, owner, model)
+        for model in _models(configured, live, owner)
+        if model not in away
     ]
     keys = [KeyStatus(each.name, each.fingerprint, each.state, each.reason) for each in owner.keys]
     state, reason, until, rule = _project_stand(live, owner, models)

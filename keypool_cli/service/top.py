@@ -7,7 +7,7 @@ import msgspec
 
 from keypool_cli.engine.engine import Engine
 from keypool_cli.service.configured import Configured
-from keypool_cli.service.instances import InstanceView, read_instances
+from keypool_cli.service.instances import INSTANCES, InstanceView, read_instances
 from keypool_cli.service.standing import ProjectStatus, Status
 from keypool_cli.service.status import stand
 
@@ -17,6 +17,7 @@ class Top(msgspec.Struct, frozen=True):
 
     queue: demands that wait, by model. errors: upstream's of the last minute, by the rule that
     explains them. refused: demands without room in the last minute, by the limit that lacked it.
+    unreported: why what the daemons say of themselves cannot be read.
     """
 
     status: Status
@@ -27,16 +28,26 @@ class Top(msgspec.Struct, frozen=True):
     errors: Mapping[str, int]
     refused: Mapping[str, int]
     instances: Sequence[InstanceView]
+    unreported: str | None = None
 
 
 async def read_top(
-    engine: Engine, configured: Configured, *, pools: Sequence[str] | None = None
+    engine: Engine,
+    configured: Configured,
+    *,
+    models: Sequence[str],
+    pools: Sequence[str] | None = None,
 ) -> Top:
-    """How the named pools (all when none is named) stand now. Raises NotFoundError."""
-    status = await stand(engine, configured, pools=pools)
-    instances = await read_instances(engine)
+    """How the named pools (all when none is named) stand now. Raises NotFoundError.
+
+    models: those in use.
+    """
+    status = await stand(engine, configured, pools=pools, models=models)
+    silenced = [str(err) for err in (await engine.parts.away([INSTANCES])).values()]
+    instances = [] if silenced else await read_instances(engine)
     alive = [each for each in instances if each.reporting]
-    queue = {model: await engine.queued(model) for model in await engine.models()}
+    unread = {each.model for each in status.unread}
+    queue = {model: await engine.queued(model) for model in models if model not in unread}
     # A project in several pools is shown once.
     projects = {each.project: each for pool in status.pools for each in pool.projects}
     return Top(
@@ -48,6 +59,7 @@ async def read_top(
         errors=_sum(each.errors for each in alive),
         refused=_sum(each.refused for each in alive),
         instances=instances,
+        unreported=next(iter(silenced), None),
     )
 
 

@@ -15,6 +15,7 @@ from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.keyspace import CHANGES, WAKE, tag
 from keypool_cli.engine.keyspace import MODELS as MODELS_KEY
 from keypool_cli.engine.store import connect
+from keypool_cli.engine.store_client import ANSWER_S
 from keypool_cli.engine.types import (
     Acquired,
     Demand,
@@ -120,6 +121,42 @@ async def test_a_model_is_loaded_anew_though_the_node_that_lists_all_is_away(tmp
             while not await loads(engine, other):
                 assert time.monotonic() < deadline, "the model needs the other node"
             assert isinstance(await lease(engine, other), Grant)
+
+
+async def test_functions_are_loaded_on_the_nodes_that_are_there(tmp_path):
+    """As after an upgrade: otherwise one node that is away would stop every model."""
+    with cluster(tmp_path, whole=False) as url:
+        async with an_engine(url, tmp_path) as engine:
+            client = engine.store.client
+            away = client.get_node_from_key(tag(MODELS[0]))
+            [there, *_] = (each for each in MODELS if client.get_node_from_key(tag(each)) != away)
+            with redis.Redis(port=away.port) as node:
+                pid = node.info("server")["process_id"]
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                await fill(engine, there)
+                assert isinstance(await lease(engine, there), Grant)
+                assert time.monotonic() - began < ANSWER_S
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("silent", range(3))
+async def test_a_node_that_stands_still_keeps_nobody_from_the_cluster(tmp_path, silent):
+    with cluster(tmp_path, whole=False) as url:
+        async with an_engine(url, tmp_path) as engine:
+            ports = [each.port for each in engine.store.client.get_primaries()]
+            with redis.Redis(port=ports[silent]) as node:
+                pid = node.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            nodes = ",".join(f"127.0.0.1:{port}" for port in ports)
+            async with an_engine(f"redis+cluster://{nodes}", tmp_path) as engine:
+                assert await engine.now_ms()
+                assert len(await engine.away(MODELS)) in {1, 2}
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def loads(engine, model):

@@ -28,6 +28,7 @@ from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.following import CUT_OFF_S
 from keypool_cli.engine.keyspace import CHANGES
+from keypool_cli.engine.readiness import serves
 from keypool_cli.engine.store import connect
 from keypool_cli.engine.store_errors import errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
@@ -691,6 +692,6 @@ def _pour(source, target):
 def test_a_store_whose_clock_is_days_off_is_told(live, monkeypatch):
     live.load(a_project())
     monkeypatch.setattr(live.engine, "_days", lambda: day_starts(live.now + 5 * 86_400_000))
-    for work in (live.grant, lambda: live.run(live.engine.serves())):
+    for work in (live.grant, lambda: live.run(serves(live.engine))):
         with pytest.raises(UnreachableError, match="differ by more than a day"):
             work()

@@ -1,0 +1,20 @@
+"""The models in use, also while the node of a cluster that lists them is away."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from keypool_cli.engine.engine import Engine
+from keypool_cli.service.ports import Ports
+
+
+async def models_from(
+    engine: Engine, otherwise: Callable[[], Awaitable[Iterable[str]]]
+) -> list[str]:
+    """The bucket models that have been loaded, sorted. otherwise: how SQL is asked for them."""
+    if await engine.lists_models():
+        return await engine.models()
+    return sorted(await otherwise())
+
+
+async def loaded_models(ports: Ports) -> list[str]:
+    """The same for who has the registry at hand."""
+    return await models_from(ports.engine, lambda: ports.call(ports.registry.live_epochs.all))
