@@ -36,6 +36,10 @@ _NO_WRITES = {
     "MISCONF": "if its disk is full, make room (df -h); else see the server's log",
     "NOREPLICAS": "bring replicas back, which min-replicas-to-write asks for",
 }
+_REFUSED_WRITES = {
+    redis.exceptions.ReadOnlyError: "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://",
+    redis.exceptions.OutOfMemoryError: "raise the server's maxmemory, or take other data out of it",
+}
 _NOT_NOW = (*_NO_WRITES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
 
 _RENEW = "renew the server's certificate; if it is in date, set this machine's clock right"
@@ -62,11 +66,10 @@ def _trouble(err: BaseException) -> tuple[str, str]:
         case redis.exceptions.NoPermissionError():
             needed = "~kp:* ~{kp:* &kp:* +@all -@dangerous +info"
             return "permits this user too little", f"keypool's user needs the rules {needed}"
-        case redis.exceptions.ReadOnlyError():
-            hint = "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://"
-            return "takes no writes", hint
-        case redis.exceptions.OutOfMemoryError():
-            return "takes no writes", "raise the server's maxmemory, or take other data out of it"
+        case redis.exceptions.ReadOnlyError() | redis.exceptions.OutOfMemoryError():
+            return "takes no writes", _REFUSED_WRITES[type(err)]
+        case redis.exceptions.ConnectionError() if "max number of clients" in str(err):
+            return "takes no more connections", "raise the server's maxclients, or end others'"
         case redis.exceptions.ResponseError() if str(err).startswith(tuple(_NO_WRITES)):
             return "takes no writes", _NO_WRITES[str(err).partition(" ")[0]]
     cause = _cause(err)

@@ -615,6 +615,12 @@ def test_what_is_said_of_an_error_is_one_line_without_the_password():
             id="nor one whose replicas are away",
         ),
         pytest.param(
+            redis.exceptions.ConnectionError("max number of clients reached"),
+            "takes no more connections: max number of clients reached",
+            "maxclients",
+            id="nor one with all the clients it wants",
+        ),
+        pytest.param(
             redis.exceptions.AuthenticationError("WRONGPASS invalid"),
             "refuses these credentials",
             "user and password",
