@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keypool_cli.registry.values import Actor
     from keypool_cli.service.configured import Configured
     from keypool_cli.service.ports import Ports
-    from keypool_cli.service.resetting import Cleared, Held, ResetOutcome, ResetRequest
+    from keypool_cli.service.resetting_values import Cleared, Held, ResetOutcome, ResetRequest
 
 
 def reset(
@@ -49,7 +49,7 @@ def reset(
     are cleared too; not with --model, which lifts nothing that stops other models as well. What
     stays is told, with the command that lifts it. Counters stay unless --counters empties them.
     """
-    from keypool_cli.service.resetting import ResetRequest
+    from keypool_cli.service.resetting_values import ResetRequest
 
     if (bool(key) + (project is not None) + (pool is not None) + everything) != 1:
         raise UsageError(
@@ -104,13 +104,14 @@ async def _reset(
 ) -> "tuple[ResetOutcome, list[Key], list[str]]":
     """What the reset did, the keys that are dead still, and what else may hold the projects."""
     from keypool_cli.service import resetting
+    from keypool_cli.service.loaded import loaded_models
     from keypool_cli.service.sync import read_configured
 
     configured = await read_configured(ports)
     outcome = await resetting.reset(ports, configured, request, by=by)
     dead = resetting.dead_keys(configured, resetting.targets(configured, request))
     limited = {row.model for row in configured.catalog.quotas if row.model is not None}
-    models = limited | {*await ports.engine.models()} | configured.catalog.aliases.keys()
+    models = limited | {*await loaded_models(ports)} | configured.catalog.aliases.keys()
     hints = [] if outcome.cleared or outcome.held else _hints(configured, outcome, request, models)
     return outcome, [] if request.failures else dead, hints
 

@@ -58,7 +58,8 @@ class Bookkeeping:
 
     async def write(self) -> None:
         """Write the counts that may have grown."""
-        for model in list(self._granted):
+        away = await self._ports.engine.away(list(self._granted))
+        for model in self._granted.keys() - away:
             granted = self._granted.pop(model)
             try:
                 await self._write(model, granted)

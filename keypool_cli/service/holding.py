@@ -60,6 +60,8 @@ class Holding:
             elif lasted_s >= self._every_s:
                 of_models[model_of(lease_id)].append(lease_id)
         ttl_ms = int(self.ttl_s * 1000)
+        for model in await self._engine.away(list(of_models)):
+            del of_models[model]  # the others are not to miss theirs
         for model, ids in of_models.items():
             for start in range(0, len(ids), _AT_ONCE):
                 await self._engine.renew(model, ids[start : start + _AT_ONCE], ttl_ms=ttl_ms)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from keypool_cli.engine.engine import Engine
+from keypool_cli.errors import UnreachableError
 from keypool_cli.service.ports import Ports
 
 
@@ -13,6 +14,13 @@ async def models_from(
     if await engine.lists_models():
         return await engine.models()
     return sorted(await otherwise())
+
+
+async def models_in_reach(ports: Ports) -> tuple[list[str], dict[str, UnreachableError]]:
+    """The models in use whose node answers, and why those of the others do not."""
+    models = await loaded_models(ports)
+    away = await ports.engine.away(models)
+    return [each for each in models if each not in away], away
 
 
 async def loaded_models(ports: Ports) -> list[str]:

@@ -1,7 +1,7 @@
 """``reset``: forget what refusals did to projects, in SQL and live, and tell exactly what changed."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from keypool_cli.core.day import day_of
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, Project
@@ -12,69 +12,12 @@ from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Reset
 from keypool_cli.service.changing import telling
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.loaded import models_in_reach
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.resetting_values import Cleared, Held, ResetOutcome, ResetRequest
+from keypool_cli.service.standing import told_away
 from keypool_cli.service.status import REBUILT
 from keypool_cli.service.sync import read_configured, sync_projects
-
-
-@dataclass(frozen=True, slots=True)
-class ResetRequest:
-    """What to reset: named keys' projects, a project, a pool, or everything.
-
-    counters: also the minute windows and day counts. failures: also back-off growth and what
-    refusals excluded, disabled or declared dead. dry_run: tell, and change nothing.
-    """
-
-    keys: tuple[str, ...] = ()
-    project: str | None = None
-    pool: str | None = None
-    everything: bool = False
-    model: str | None = None
-    counters: bool = False
-    failures: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """One thing that was reset, as it was before.
-
-    what: cooldown, exclusion, disabled, dead key, failures, minute window, or day count.
-    subject: project, billing account or key. until_at_ms: of a cooldown. was: of a count.
-    """
-
-    what: str
-    subject: str
-    model: str | None = None
-    rule: str | None = None
-    until_at_ms: int | None = None
-    was: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A mark that a reset leaves, and that still stops what the reset was to free.
-
-    project: whose reset lifts it. needs_failures: whether that takes ``--failures``.
-    """
-
-    mark: Mark
-    project: str
-
-    @property
-    def needs_failures(self) -> bool:
-        """Whether it is more than a cooldown."""
-        return self.mark.kind is not MarkKind.COOL
-
-
-@dataclass(frozen=True, slots=True)
-class ResetOutcome:
-    """What a reset did. freed: names of the keys that nothing holds any more. held: what stays."""
-
-    cleared: tuple[Cleared, ...]
-    projects: tuple[str, ...]
-    freed: tuple[str, ...]
-    held: tuple[Held, ...] = ()
 
 
 def targets(configured: Configured, request: ResetRequest) -> list[Project]:
@@ -121,10 +64,12 @@ async def reset(
     ids = [each.id for each in projects if not _stays(configured, request, each, stopping)]
     if held and not ids:
         return ResetOutcome((), tuple(each.name for each in projects), (), tuple(held))
-    before = await _live_before(ports, request, ids)
+    there, away = await models_in_reach(ports)
+    before = await _live_before(ports, request, ids, there)
     asked = Reset(project_ids=ids, model=request.model, failures=request.failures, at_ms=at_ms)
     with noting_revisions() as made:
         report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
+    ports.unheard.extend(_left_out(away, request))
     if not request.dry_run:
         await _empty_days(ports, before, request, ids, at_ms)
         await telling(ports, _spread(ports, ids, made))
@@ -196,13 +141,30 @@ def _freed(
     ]
 
 
+def _left_out(
+    away: Mapping[str, UnreachableError], request: ResetRequest
+) -> Iterator[UnreachableError]:
+    """What will not be so when the models out of reach are loaded again."""
+    concerned = {each: err for each, err in away.items() if request.model in {None, each}}
+    told = told_away(concerned)
+    if not concerned:
+        return
+    if request.dry_run:
+        yield UnreachableError(told, hint="what is in the way: keypool doctor")
+    elif request.counters:
+        yield UnreachableError(
+            f"their counters were not emptied: {told}",
+            hint="run it again when that node is back; cooldowns end there by themselves then",
+        )
+
+
 async def _live_before(
-    ports: Ports, request: ResetRequest, ids: Collection[int]
+    ports: Ports, request: ResetRequest, ids: Collection[int], models: Iterable[str]
 ) -> dict[str, list[View]]:
     """Reset live state (or look at it, in a dry run); answers how it was, by model."""
     found: dict[str, list[View]] = {}
-    for model in await ports.engine.models():
-        if request.model is not None and request.model != model:
+    for model in models:
+        if request.model not in {None, model}:
             continue
         if request.dry_run:
             snapshot = await ports.engine.snapshot(model, list(ids))

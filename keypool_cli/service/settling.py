@@ -7,6 +7,7 @@ lost store forgets it; then acknowledged. Refusals that arrive together share on
 import random
 from asyncio import Future
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from socket import gethostname
 from time import perf_counter
 
@@ -18,13 +19,14 @@ from keypool_cli.core.redact import redact, redact_json
 from keypool_cli.core.refusal import Scope, Verdict, classify
 from keypool_cli.core.usage import input_tokens
 from keypool_cli.engine.types import LeaseEnd, LiveMark, Settled, Settlement
-from keypool_cli.errors import ConflictError, NotFoundError
+from keypool_cli.errors import ConflictError, NotFoundError, UnreachableError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import Actor, Refusal
 from keypool_cli.service.aliases import adopt_aliases
 from keypool_cli.service.batching import Batcher, Batchers
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.lease_ids import model_of
+from keypool_cli.service.loaded import models_in_reach
 from keypool_cli.service.old_secrets import is_about_old_secret
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.riding_out import RidingOut
@@ -222,9 +224,9 @@ class Settling:
         mark = live_mark(verdict, jitter=0.0)
         if mark is None or verdict.scope is Scope.PROJECT_MODEL:
             return
-        if settled.until_ms:
-            mark = LiveMark(mark.action, settled.until_ms)
-        for model in await self._ports.engine.models():
+        mark = LiveMark(mark.action, settled.until_ms) if settled.until_ms else mark
+        # The others are loaded anew, with what SQL has, before they grant again.
+        for model in (await models_in_reach(self._ports))[0]:
             if model != evidence.model:
                 await self._ports.engine.mark(
                     model,
@@ -270,9 +272,10 @@ class Settling:
         if made:
             known = self._watch.configured.catalog.aliases
             await self._watch.refresh()
-            configured = self._watch.configured
-            await sync_projects(self._ports, configured, self._touched(refusals), made)
-            await adopt_aliases(self._ports, known, configured)
+            ports, configured = self._ports, self._watch.configured
+            with suppress(UnreachableError):  # those out of reach are loaded anew, as above
+                await sync_projects(ports, configured, self._touched(refusals), made)
+            await adopt_aliases(ports, known, configured)
         return [None] * len(refusals)
 
     def _touched(self, refusals: Sequence[Refusal]) -> set[int]:

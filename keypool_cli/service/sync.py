@@ -23,8 +23,10 @@ from keypool_cli.engine.types import LiveProject
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import LiveEpoch
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.loaded import models_in_reach
 from keypool_cli.service.mirror import write_mirror
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.standing import told_away
 
 BEHIND_MS = 10_000
 """A store that forgot less than this is taken for whole: its last second may not have been kept."""
@@ -189,9 +191,11 @@ async def sync_projects(
 
     Ids that are no longer configured are unloaded. Where a model has missed another's change as
     well, it is loaded whole: whoever made that one may have died before writing it here.
+    Raises UnreachableError for models out of reach when all others are written.
     """
+    there, away = await models_in_reach(ports)
     for revisions in _runs(made):
-        for model in await _amend(ports, configured, project_ids, revisions):
+        for model in await _amend(ports, configured, project_ids, revisions, there):
             async with _lock(ports, model):
                 if await _is_older(ports, model, configured):
                     # Someone newer was here first: what we read must not overwrite theirs.
@@ -199,6 +203,8 @@ async def sync_projects(
                 await _sync_some(ports, model, configured, project_ids, revisions)
     await write_mirror(ports, configured)
     await ports.engine.announce(configured.revision)
+    if away:
+        raise UnreachableError(told_away(away), hint="bring that node back")
 
 
 def _runs(made: Sequence[int]) -> list[tuple[int, int]]:
@@ -217,9 +223,10 @@ async def _amend(
     configured: Configured,
     project_ids: Collection[int],
     revisions: tuple[int, int],
+    models: list[str],
 ) -> list[str]:
     """Write changed projects with one call a model, many under way; the models that need more."""
-    models, left = await ports.engine.models(), list[str]()
+    left = list[str]()
     step = LOAD_CHUNK // (len(project_ids) + 1)
     if not step:
         return models

@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from keypool_cli.service.keys import disable_keys
-from keypool_cli.service.resetting import ResetRequest, reset
+from keypool_cli.service.resetting import reset
+from keypool_cli.service.resetting_values import ResetRequest
 from keypool_cli.service.sync import read_configured
 from tests.support import bodies, bodies_faults
 from tests.support.daemon import API, BY, FLASH, unique

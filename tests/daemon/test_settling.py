@@ -4,7 +4,8 @@ import secrets
 
 import pytest
 
-from keypool_cli.service.resetting import ResetRequest, reset
+from keypool_cli.service.resetting import reset
+from keypool_cli.service.resetting_values import ResetRequest
 from keypool_cli.service.sync import read_configured
 from tests.support import bodies, bodies_faults
 from tests.support.daemon import API, BY, FLASH, secret_of, unique

@@ -12,7 +12,8 @@ from keypool_cli.core.model import Secret
 from keypool_cli.registry.values import NewKey
 from keypool_cli.service.keys import add_key, disable_keys, enable_keys, rotate_key
 from keypool_cli.service.projects import remove_project
-from keypool_cli.service.resetting import ResetRequest, reset
+from keypool_cli.service.resetting import reset
+from keypool_cli.service.resetting_values import ResetRequest
 from keypool_cli.service.sync import read_configured
 from tests.support import bodies
 from tests.support.daemon import API, BY, FLASH, eventually, unique

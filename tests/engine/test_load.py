@@ -128,6 +128,26 @@ def test_a_live_cooldown_later_than_the_restored_one_stays(live):
     assert live.view().cool_until_ms == NOON + 9000
 
 
+@pytest.mark.parametrize("action", [MarkAction.COOL, MarkAction.WIDE])
+def test_a_reset_that_was_not_heard_of_is_made_up_for(live, action):
+    """As where the node of a cluster was away when an operator reset the project."""
+    live.load(a_project())
+    mark = LiveMark(action, NOON + 9000)
+    live.run(live.engine.mark(live.model, [1], mark, granted_at_ms=NOON))
+    live.load(a_project(reset_at_ms=NOON + 1))
+    live.grant()
+    live.run(live.engine.mark(live.model, [1], mark, granted_at_ms=NOON + 2))
+    live.load(a_project(reset_at_ms=NOON + 1))
+    assert live.refusal().limit == "cooldown", "of a call after it"
+
+
+def test_the_wait_after_a_loss_outlasts_a_reset_that_was_not_heard_of(live):
+    until = live.run(live.engine.rebuilding(live.model))
+    live.load(a_project(cool_until_ms=until, cool_granted_at_ms=until))
+    live.load(a_project(reset_at_ms=NOON + 1))
+    assert live.view().cool_until_ms == until
+
+
 def test_seals_only_go_forward(live):
     async def seal(revision, only_from=-1):
         pools = [LivePool(1, 0, [0])]

@@ -97,6 +97,10 @@ def a_reset_at_the_same_instant(live: LiveEngine) -> None:
     )
 
 
+def an_unheard_reset(live: LiveEngine) -> None:
+    load.test_a_reset_that_was_not_heard_of_is_made_up_for(live, MarkAction.COOL)
+
+
 def a_restored_cooldown(live: LiveEngine) -> None:
     load.test_a_restored_cooldown_holds_unless_a_reset_covers_its_call(live, "cool")
 
@@ -261,6 +265,8 @@ MUTATIONS = [
     Mutation("an old lease that corrects an emptied window", "state.seq = state.seq + state.closed + 1", "state.seq = state.seq + state.closed", settle.test_a_reset_of_counters_empties_windows_and_days_but_not_what_is_in_flight),
     Mutation("a reset of counters that keeps the days", "  state.day_requests, state.utc_requests = 0, 0\n", "", settle.test_a_reset_of_counters_empties_windows_and_days_but_not_what_is_in_flight),
     # loading
+    Mutation("a cooldown that outlives a reset elsewhere", "if project[14] > state.reset_at then", "if false then", an_unheard_reset),
+    Mutation("a wait after a loss ended by a reset elsewhere", "min(state.cool_until, rebuilt)", "0", load.test_the_wait_after_a_loss_outlasts_a_reset_that_was_not_heard_of),
     Mutation("a cooldown restored past a reset", "if project[11] > state.reset_at then", "if true then", a_restored_cooldown),
     Mutation("a shorter cooldown restored over a longer one", "'cool_until', max(state.cool_until, project[10])", "'cool_until', project[10]", load.test_a_live_cooldown_later_than_the_restored_one_stays),
     Mutation("a project left in its old sets", "if moves or state.priority ~= priority then leave_ready_sets(ctx, state) end", "", load.test_a_project_moves_between_priorities_and_pools),

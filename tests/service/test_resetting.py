@@ -16,7 +16,8 @@ from keypool_cli.registry.values import (
 )
 from keypool_cli.service.changing import spread
 from keypool_cli.service.lease_ids import new_lease_id
-from keypool_cli.service.resetting import ResetRequest, dead_keys, reset, targets
+from keypool_cli.service.resetting import dead_keys, reset, targets
+from keypool_cli.service.resetting_values import ResetRequest
 from keypool_cli.service.sync import read_configured, sync_model
 from tests.support.daemon import BY
 from tests.support.registry import teach

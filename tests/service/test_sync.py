@@ -21,7 +21,8 @@ from keypool_cli.registry.database import now_ms
 from keypool_cli.registry.values import DayCount, NewKey, QuotaScope, Refusal
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
-from keypool_cli.service.resetting import ResetRequest, reset
+from keypool_cli.service.resetting import reset
+from keypool_cli.service.resetting_values import ResetRequest
 from keypool_cli.service.sync import (
     BEHIND_MS,
     read_configured,

@@ -203,6 +203,8 @@ class ProjectModel:
     def configure(self, config: LiveProject) -> None:
         self.config, self.keys, self.flags = config, list(config.keys), config.flags
         self.log.rpm, self.log.tpm = config.rpm, config.tpm
+        if config.reset_at_ms > self.reset_at:  # it was not heard of here
+            self.cool_until, self.wide_until = 0, 0
         self.reset_at = max(self.reset_at, config.reset_at_ms)
         if config.cool_granted_at_ms > self.reset_at:
             self.cool_until = max(self.cool_until, config.cool_until_ms)

@@ -51,8 +51,14 @@ local function configure(ctx, state, project)
   size_ring(ctx, state)
 end
 
--- a cooldown that a later reset cleared does not come back
-local function restore_cooldowns(state, project)
+-- A cooldown that a later reset cleared does not come back. A reset that was not heard of here, as
+-- while this node was away, leaves what SQL still knows, and the wait after a loss, which it does not.
+local function restore_cooldowns(ctx, state, project)
+  if project[14] > state.reset_at then
+    local rebuilt = tonumber(call('GET', key(ctx, 'rebuilt')) or 0)
+    set(state, 'cool_until', min(state.cool_until, rebuilt))
+    set(state, 'wide_until', 0)
+  end
   set(state, 'reset_at', max(state.reset_at, project[14]))
   if project[11] > state.reset_at then set(state, 'cool_until', max(state.cool_until, project[10])) end
   if project[13] > state.reset_at then set(state, 'wide_until', max(state.wide_until, project[12])) end
@@ -75,7 +81,7 @@ local function configure_all(ctx, projects)
     local state = ctx.states[ids[i]] or new_state(ctx, ids[i], project)
     advance(ctx, state)
     configure(ctx, state, project)
-    restore_cooldowns(state, project)
+    restore_cooldowns(ctx, state, project)
     place(ctx, state)
   end
   commit(ctx)
