@@ -17,7 +17,7 @@ from keypool_cli.service.explaining import see_why, why_unusable
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.reserving import Reserving
-from keypool_cli.service.waiting import Waiting
+from keypool_cli.service.waiting import Waiting, at_last
 from keypool_cli.service.watch import Watch
 
 _ROUNDS = 100
@@ -184,7 +184,7 @@ class Leasing:
             answer = await self._wait(model, pool_id, demand)
         if isinstance(answer, Waits):
             # One last try tells when there will be room, and takes what has just come free.
-            answer = await self._ask(model, pool_id, self._demand(model, request, 0))
+            answer = await at_last(self._ask(model, pool_id, self._demand(model, request, 0)))
         return answer
 
     async def _wait(

@@ -6,6 +6,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.keyspace import tag
@@ -23,8 +24,23 @@ IDLE_S = 1.0
 SILENT_MS = 5000
 """A daemon silent for longer is taken for dead: the engine's own bound."""
 
+LEFT_S = 1.0
+"""How long, once a demand's time is over, the store is waited for at each thing left to do."""
+
 GRACE_S = 0.25
 """How long past its deadline a grant may still be on its way."""
+
+
+T = TypeVar("T")
+
+
+async def at_last(work: Awaitable[T]) -> T:
+    """What a store answers when a demand's time is over. Raises UnreachableError for none soon."""
+    try:
+        async with asyncio.timeout(LEFT_S):
+            return await work
+    except TimeoutError:
+        raise UnreachableError("the live store does not answer", hint="try again") from None
 
 
 async def _nothing(_model: str) -> None:
@@ -51,6 +67,7 @@ class Waiting:
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._wake: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._seen_ms: dict[str, int] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self.on_step: Callable[[str], Awaitable[object]] = _nothing
 
     @property
@@ -128,7 +145,10 @@ class Waiting:
         try:
             return await asyncio.wait_for(asyncio.shield(grant), left_s + GRACE_S)
         except TimeoutError:
-            await self.withdraw(model, demand)
+            leaving = asyncio.create_task(self.withdraw(model, demand))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.wait({leaving}, timeout=LEFT_S)
             raise
         except asyncio.CancelledError:
             await asyncio.shield(self.withdraw(model, demand))
@@ -207,4 +227,4 @@ class Waiting:
 
     async def close(self) -> None:
         """Stop looking after models."""
-        await stop(self._pumps.values())
+        await stop([*self._pumps.values(), *self._leaving])

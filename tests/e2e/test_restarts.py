@@ -14,11 +14,13 @@ import pytest
 import redis
 
 from keypool_cli.core.day import day_end_ms
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.store_client import ANSWER_S
 from keypool_cli.service.instants import iso
 from keypool_cli.service.riding_out import RIDE_OUT_S
+from keypool_cli.service.waiting import LEFT_S
 from tests.support import bodies
-from tests.support.daemon import API, APool, a_home, eventually
+from tests.support.daemon import API, FLASH, APool, a_home, eventually
 from tests.support.running import START_S
 from tests.support.servers import sentinel
 from tests.support.valkey import private_valkey
@@ -356,6 +358,29 @@ def test_many_who_ask_a_store_that_hangs_are_told_so_together(tmp_path, store):
             assert said == "the live store does not answer; run: keypool doctor"
             assert set(codes) == {503}
             assert time.monotonic() - began < 2 * ANSWER_S + RIDE_OUT_S + 7
+
+
+def test_a_wait_ends_when_it_was_to_although_the_store_hangs(tmp_path):
+    store, wait_s = tmp_path / "store", 3
+    store.mkdir()
+    with private_valkey(store) as url, a_home(tmp_path / "home") as home:
+        home.env["KEYPOOL_REDIS_URL"] = url
+        home.add_project("p", rpm=1)
+        with home.daemon() as daemon, redis.Redis.from_url(url) as live:
+            daemon.granted()
+            pid = live.info("server")["process_id"]
+            with ThreadPoolExecutor(1) as threads:
+                began = time.monotonic()
+                asked = threads.submit(daemon.lease, wait_s=wait_s)
+                eventually(lambda: daemon.waiting() == 1)
+                os.kill(pid, signal.SIGSTOP)
+                answer = asked.result()
+            took_s = time.monotonic() - began
+            os.kill(pid, signal.SIGCONT)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert wait_s < took_s < wait_s + 2 * LEFT_S + 1
+            eventually(lambda: live.hlen(f"{tag(FLASH)}:waiter") == 0)
+            assert daemon.model("p")["rpm"]["used"] == 1
 
 
 def test_a_daemon_goes_on_with_the_replica_after_a_failover(tmp_path):
