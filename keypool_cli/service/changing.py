@@ -34,6 +34,8 @@ async def changing(
     with noting_revisions() as made:
         work = ports.call(change)
         result = await (work if stoppable else _to_its_end(work))
+    if ports.away is not None and made and not ports.unheard:
+        ports.unheard.append(_unheard(ports.away))
     if ports.live and not ports.unheard:
         await telling(ports, spread(ports, touched(result), made))
     return result

@@ -46,6 +46,8 @@ async def begin(ports: Ports, names: tuple[str, ...], project: str | None, *, by
 
 async def left(ports: Ports, drained: Drained) -> int:
     """How many leases are open on what is drained; those past their end do not count."""
+    if ports.away is not None:
+        raise ports.away
     if not ports.live:  # an embedded store that does not run has nobody with a lease
         return 0
     now_ms = await ports.engine.now_ms()

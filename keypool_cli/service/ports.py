@@ -11,7 +11,7 @@ from keypool_cli.engine import store
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.notes import Times
-from keypool_cli.errors import KeypoolError
+from keypool_cli.errors import KeypoolError, UnreachableError
 
 if TYPE_CHECKING:
     from keypool_cli.registry.repository import Registry
@@ -27,6 +27,8 @@ class Ports:
     settings: Settings
     registry: "Registry"
     _engine: Engine | None
+    away: UnreachableError | None = None
+    """Why the live store is not open although it is in use: it does not answer."""
     unheard: list[KeypoolError] = field(default_factory=list)
     """Why daemons may not have heard yet of a change that is made; whoever opened it tells."""
 
@@ -75,20 +77,35 @@ async def opened(
     """Both adapters, closed at the end. Raises UnreachableError when either cannot be reached.
 
     start: an embedded server that does not run is started; without it, a change of the registry
-    waits in SQL, where whoever starts the server finds it. embedded: see ``store.connect``.
+    waits in SQL, where whoever starts the server finds it, and daemons when a store that is away
+    answers again. embedded: see ``store.connect``.
     """
     registry = await asyncio.to_thread(open_registry, settings)
     try:
-        if not start and settings.redis_url is None and not _embedded_runs(settings):
-            yield Ports(settings, registry, None)
+        live, away = await _connected(settings, embedded, start=start)
+        if live is None:
+            yield Ports(settings, registry, None, away)
             return
-        live = await store.connect(settings, embedded)
         try:
             yield Ports(settings, registry, Engine(live, times=times(settings)))
         finally:
             await live.close()
     finally:
         registry.close()
+
+
+async def _connected(
+    settings: Settings, embedded: EmbeddedServer | None, *, start: bool
+) -> tuple[store.Store | None, UnreachableError | None]:
+    """The live store; None where it may be done without, and why if it is away."""
+    if not start and settings.redis_url is None and not _embedded_runs(settings):
+        return None, None
+    try:
+        return await store.connect(settings, embedded), None
+    except UnreachableError as err:
+        if start:
+            raise
+        return None, err
 
 
 def _embedded_runs(settings: Settings) -> bool:

@@ -76,15 +76,24 @@ def test_with_json_an_error_is_one_line_of_json_on_stderr(keypool):
     }
 
 
-@pytest.mark.parametrize("words", [["status"], ["disable", "k1"], ["reset", "k1"]])
-def test_a_store_that_is_away_is_exit_6_within_3_s_in_one_line(keypool, monkeypatch, words):
+@pytest.mark.parametrize(
+    ("words", "says", "remedy"),
+    [
+        (["status"], "", "KEYPOOL_REDIS_URL"),
+        (["disable", "k1"], "k1 is disabled\n", "keypool doctor"),
+        (["reset", "k1"], "", "KEYPOOL_REDIS_URL"),
+    ],
+)
+def test_a_store_that_is_away_is_exit_6_within_3_s_in_one_line(
+    keypool, monkeypatch, words, says, remedy
+):
     keypool.add("k1", "p1")
     monkeypatch.setenv("KEYPOOL_REDIS_URL", f"redis://:hunter2@127.0.0.1:{free_port()}")
     result = quickly(lambda: keypool(*words), within_s=3)
-    assert (result.code, result.out) == (ExitCode.UNREACHABLE, "")
+    assert (result.code, result.out) == (ExitCode.UNREACHABLE, says)
     message, hint = result.err.splitlines()
     assert "cannot be reached: Connection refused" in message
-    assert "KEYPOOL_REDIS_URL" in hint
+    assert remedy in hint
     assert "hunter2" not in result.err
     assert keypool("show", "k1").code == 0, "reading the registry needs no live store"
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -55,6 +56,25 @@ def test_what_was_done_is_told_although_it_could_not_be_announced(deaf, words, s
     assert says in result.out
     if result.code:
         assert "the change is made, but daemons have not all heard of it" in result.err
+
+
+def test_a_change_is_made_while_the_store_does_not_answer_and_holds_when_it_does(
+    keypool, tmp_path, monkeypatch
+):
+    keypool.add("k1", "p1")
+    with private_valkey(tmp_path) as url, redis.Redis.from_url(url) as live:
+        monkeypatch.setenv("KEYPOOL_REDIS_URL", url)
+        assert keypool(*ASK).code == 0
+        pid = live.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        unknown, result = keypool("disable", "k2"), keypool("disable", "k1")
+        drained = keypool("drain", "k1")
+        os.kill(pid, signal.SIGCONT)
+        assert (unknown.code, unknown.out) == (ExitCode.NOT_FOUND, "")
+        assert (result.code, result.out) == (ExitCode.UNREACHABLE, "k1 is disabled\n")
+        assert "the change is made, but daemons have not all heard of it" in result.err
+        assert (drained.code, drained.out) == (ExitCode.UNREACHABLE, "")
+        assert keypool(*ASK).code == ExitCode.NO_CAPACITY
 
 
 def test_a_reset_that_cannot_be_announced_is_whole_and_told(deaf, registry):
