@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import update
+
 from keypool_cli.core.model import Catalog
 from keypool_cli.errors import KeypoolError
-from keypool_cli.registry import catalog, database, schema
+from keypool_cli.registry import catalog, database, schema, tables
 from keypool_cli.registry.calibrations import Calibrations
 from keypool_cli.registry.clients import Clients
 from keypool_cli.registry.day_counts import DayCounts
@@ -88,6 +90,14 @@ class Registry:
         """The number of the newest change of the catalog; one cheap query."""
         with self._database.read() as connection:
             return catalog.revision(connection)
+
+    def try_writing(self) -> None:
+        """Raise UnreachableError unless the database takes writes; what it holds stays."""
+        with self._database.write() as connection:
+            # SQLite writes nothing where a row stays as it is.
+            for step in (1, -1):
+                revision = tables.registry.c.revision + step
+                connection.execute(update(tables.registry).values(revision=revision))
 
     def catalog(self) -> Catalog:
         """Everything configured, as of one revision; 100,000 keys take about a second."""

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from keypool_cli.config import KEY_FILE, Settings, has_master_key, master_key
 from keypool_cli.core.model import Catalog, Key, Secret
 from keypool_cli.core.natural import natural
-from keypool_cli.errors import ExitCode, KeypoolError, NotPermittedError
+from keypool_cli.errors import ExitCode, KeypoolError, NotPermittedError, UnreachableError
 from keypool_cli.registry import database, schema
 from keypool_cli.registry.repository import Registry
 from keypool_cli.service.doctor_finding import Finding, failed, note, ok, problem, some, warning
@@ -71,8 +71,12 @@ def _opened(settings: Settings, db: database.Database) -> Examined:
     version = schema.version(db)
     if version != schema.HEAD:
         return Examined([reached, _other_schema(db, version)])
-    found = [reached, ok("schema", f"version {version}, as this keypool wants it")]
     registry = Registry(db, None)
+    try:
+        registry.try_writing()
+    except UnreachableError as err:  # all that can be read is looked at
+        reached = failed("database", err)
+    found = [reached, ok("schema", f"version {version}, as this keypool wants it")]
     catalog = registry.catalog()
     if not catalog.keys:
         found.append(note("keys", "no keys yet", "store one: keypool add NAME --project P"))

@@ -1,6 +1,8 @@
 """``doctor``: what it finds, what it advises, and how it ends."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from keypool_cli.registry.values import LearnedLimits
 from keypool_cli.service.doctor_failover import failover
 from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
 from keypool_cli.service.doctor_store import clock, persistence
-from tests.support.command_line import terminal
+from tests.support.command_line import COMMAND, environment, terminal
 from tests.support.raw_upstream import raw_upstream
 from tests.support.registry import teach
 from tests.support.simulator import simulator
@@ -49,6 +51,30 @@ def test_a_home_in_order_is_well(two):
     assert {"files", "database", "schema", "master key", "live store", "persistence", "clock"} <= {
         *levels(result)
     }
+
+
+@pytest.mark.usefixtures("two")
+def test_a_database_that_takes_no_writes_is_a_problem(registry, home):
+    """Without room for a byte more, as on a full disk; it can be read all the same."""
+    assert registry.revision()
+    limited = [
+        "sh",
+        "-c",
+        'ulimit -f 0; exec "$@"',
+        "sh",
+        *COMMAND,
+        "doctor",
+        "--offline",
+        "--json",
+    ]
+    done = subprocess.run(
+        limited, env=environment(home), capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout)["findings"]
+    [told] = [each for each in found if each["check"] == "database"]
+    assert told["level"] == "problem"
+    assert "cannot be used" in told["text"]
+    assert "df -h" in told["remedy"]
 
 
 def test_an_empty_home_is_no_problem_and_stays_empty(keypool, tmp_path):
