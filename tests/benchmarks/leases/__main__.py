@@ -20,7 +20,9 @@ from statistics import median
 
 from keypool_cli.core.model import Secret
 from keypool_cli.registry.values import NewKey, QuotaScope
+from tests.benchmarks.leases.floors import PATH
 from tests.support.daemon import BY, ROOT, Daemon, Home, a_home, secret_of
+from tests.support.valkey import private_valkey
 
 HERE = Path(__file__).parent
 KEYS, CONNECTIONS, SECONDS, ROUNDS = 1_000, 64, 4, 3
@@ -74,12 +76,13 @@ def cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def constant_server() -> Iterator[str]:
-    words = [sys.executable, "-m", "tests.benchmarks.leases.constant"]
+def floor(*args: str) -> Iterator[str]:
+    """The URL of one of the floors, in a process of its own."""
+    words = [sys.executable, "-m", "tests.benchmarks.leases.floors", *args]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip() + PATH
     finally:
         process.kill()
         process.wait()
@@ -100,7 +103,7 @@ def leases(home: Home, daemons: Sequence[Daemon], *, rate: float = 0.0) -> tuple
     assert store is not None
     pids = [store, *(each.process.pid for each in daemons)]
     before = sum(map(cpu_s, pids))
-    load = wrk([f"{each.url}/keypool/v1/leases" for each in daemons], home.token, rate=rate)
+    load = wrk([f"{each.url}{PATH}" for each in daemons], home.token, rate=rate)
     return load, (sum(map(cpu_s, pids)) - before) / load.count * 1e6
 
 
@@ -109,25 +112,28 @@ def show(name: str, load: Load, cpu_us: float | None = None) -> None:
     print(f"{name:<44}{load.rate:9.0f}{load.p50:8.1f}{load.p99:8.1f}{cpu}", flush=True)
 
 
-def measure(home: Home) -> tuple[list[float], list[float], float]:
+def measure(home: Home, folder: Path) -> tuple[list[float], list[float], float]:
     """Ratios to the constant answer, processor ratios of two workers to one, p99 at half load."""
     ratios, cpus, one = [], [], Load(0, 0, 0, 0)
     with ExitStack() as stack:
-        constant = stack.enter_context(constant_server())
+        constant = stack.enter_context(floor())
+        store = stack.enter_context(private_valkey(folder, aof=True))
+        least = stack.enter_context(floor(store, home.token))
         single = [stack.enter_context(home.daemon())]
         more = [*single, *(stack.enter_context(home.daemon()) for _ in range(3))]
         double = [stack.enter_context(home.daemon(workers=2))]
         for each in (*more, *double):
-            wrk([f"{each.url}/keypool/v1/leases"], home.token, rate=500.0)
+            wrk([f"{each.url}{PATH}"], home.token, rate=500.0)
         print(f"{'':<44}{'calls/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'cpu µs':>8}")
         for _ in range(ROUNDS):
-            floor = wrk([constant], home.token)
-            show("constant answer", floor)
+            nothing = wrk([constant], home.token)
+            show("constant answer", nothing)
+            show("the least that grants leases", wrk([least], home.token))
             one, cpu_one = leases(home, single)
             show("leases, 1 daemon", one, cpu_one)
             two, cpu_two = leases(home, double)
             show("leases, 1 daemon of 2 workers", two, cpu_two)
-            ratios.append(one.rate / floor.rate)
+            ratios.append(one.rate / nothing.rate)
             cpus.append(cpu_two / cpu_one)
         for count in (2, 4):
             show(f"leases, {count} daemons", *leases(home, more[:count]))
@@ -143,7 +149,7 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder, a_home(Path(folder) / "home") as home:
         fill(home)
-        ratios, cpus, p99 = measure(home)
+        ratios, cpus, p99 = measure(home, Path(folder))
     found = (
         ("leases to constant answers, at least", median(ratios), 0.5, median(ratios) >= 0.5),
         ("processor time, 2 workers to 1, at most", median(cpus), 1.15, median(cpus) <= 1.15),

@@ -6,35 +6,24 @@ usage that the answer tells. It reads no refusal, hides no key, and tries once.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import msgspec
 import uvloop
-from redis.asyncio import BlockingConnectionPool, Redis
 
 from keypool_cli.engine.engine import Engine
-from keypool_cli.engine.store import Store
-from keypool_cli.engine.types import (
-    Acquired,
-    Demand,
-    Grant,
-    LivePool,
-    LiveProject,
-    Refused,
-    Settlement,
-    Waits,
-)
+from keypool_cli.engine.types import Demand, Settlement
 from keypool_cli.http.address import Address
 from keypool_cli.http.calls import patient_threads
 from keypool_cli.http.rsgi import App, Exchange, Header, Scope
 from keypool_cli.http.server import serve
 from keypool_cli.service.batching import Batcher
 from keypool_cli.upstream.forward import Forwarder, Outgoing, start_client
+from tests.benchmarks.one_project import MODEL, engine_at, granting
 
-MODEL = "m"
 STAYING = frozenset(
     {"host", "x-goog-api-key", "content-length", "connection", "keep-alive", "date", "server"}
 )
@@ -88,7 +77,7 @@ def bare(url: str) -> App:
 def least(url: str, engine: Engine, token: str) -> App:
     """Forward under a lease."""
     forwarder, ids = Forwarder(), count()
-    asking = Batcher(partial(_acquire, engine))
+    asking = granting(engine)
     settling = Batcher(partial(engine.settle, MODEL))
 
     async def app(scope: Scope, proto: Exchange) -> None:
@@ -96,7 +85,6 @@ def least(url: str, engine: Engine, token: str) -> App:
         assert headers.get("x-goog-api-key") == token
         tokens = sum(len(part.text) for turn in _read(body).contents for part in turn.parts)
         grant = await asking.ask(Demand(f"{next(ids):024x}", 1, tokens))
-        assert isinstance(grant, Grant), grant
         sent = [*_kept(headers.items()), ("x-goog-api-key", "upstream's")]
         call = Outgoing(scope.method, url + scope.path, sent, body, whole=True)
         answer = await forwarder.send(call)
@@ -112,20 +100,6 @@ def _kept(headers: Iterable[Header]) -> list[Header]:
     return [each for each in headers if each[0] not in STAYING]
 
 
-async def _acquire(engine: Engine, demands: Sequence[Demand]) -> list[Grant | Refused | Waits]:
-    answer = await engine.acquire(MODEL, 1, demands, revision=1)
-    assert isinstance(answer, Acquired)
-    return answer.results
-
-
-async def _with_one_project(store_url: str) -> Engine:
-    pool = BlockingConnectionPool.from_url(store_url, protocol=2)
-    engine = Engine(Store(Redis.from_pool(pool), store_url))
-    await engine.load(MODEL, [LiveProject(1, 10**9, 10**12, -1, -1, 1, 0, [1], [1])])
-    await engine.seal(MODEL, revision=1, pools=[LivePool(1, 0, [0])], epoch="e")
-    return engine
-
-
 async def main(name: str, *args: str) -> None:
     """Serve the app of this name until the process is ended; prints its URL."""
     with patient_threads():
@@ -134,7 +108,7 @@ async def main(name: str, *args: str) -> None:
     if name == "bare":
         app = bare(*args)
     elif name == "least":
-        app = least(args[0], await _with_one_project(args[1]), args[2])
+        app = least(args[0], await engine_at(args[1]), args[2])
     await serve(app, Address(), on_ready=lambda where: print(where.url, flush=True))
 
 
