@@ -158,16 +158,26 @@ def shown(watched, size):
     return Screen(*size).feed(watched.text)
 
 
+def drawn(watched, size, *words):
+    """The first screen with all these words whose look is drawn to its end: the next has begun."""
+    screen = Screen(*size)
+
+    def holds(text):
+        nonlocal screen
+        screen = Screen(*size).feed(text.rpartition("\x1b[H")[0])
+        return all(any(each in f"{line} " for line in screen.lines) for each in words)
+
+    watched.read_until(holds)
+    return screen
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("words", FULL_SCREEN)
 def test_a_full_screen_holds_whole_lines_of_the_newest_look_only(filled, keypool, words, size):
     with terminal(filled, *words, size=size) as watched:
         watched.read_until(lambda text: "main: 2 of 3" in text)
         keypool("enable", "k1")
-        watched.read_until(lambda text: "main: 3 of 3" in text)
-        seen = len(watched.text)
-        watched.read_until(lambda text: "\x1b[H" in text[seen:])  # that look is drawn to its end
-        screen = shown(watched, size)
+        screen = drawn(watched, size, "main: 3 of 3")
         assert screen.wrapped == 0
         assert sum("of 3" in line for line in screen.lines) == 1
         assert sum(" p1 " in f" {line} " for line in screen.lines) == 1
@@ -220,27 +230,24 @@ def test_top_leaves_the_terminal_as_it_was_when_it_is_terminated(filled):
 
 
 def test_keys_sort_filter_open_and_pause_top(filled):
-    with terminal(filled, "top", "--every", "0.2", size=(120, 24)) as watched:
-        watched.read_until(lambda text: "sorted by problems" in text)
+    size = 120, 24
+    with terminal(filled, "top", "--every", "0.2", size=size) as watched:
+        drawn(watched, size, "sorted by problems")
         watched.type("s")
-        watched.read_until(lambda text: "sorted by project" in text)
-        watched.type("/long\r")
-        watched.read_until(lambda text: "filter: long " in text.replace("\x1b[0m", " "))
-        screen = shown(watched, (120, 24))
+        drawn(watched, size, "sorted by project")
+        watched.type("/long")
+        drawn(watched, size, "filter: long_")
+        watched.type("\r")
+        screen = drawn(watched, size, "filter: long ")
         rows = [line for line in screen.lines if MODEL in line]
         assert [line.split()[0] for line in rows] == ["a-project-with-a-rather-long-name-as-well"]
         watched.type("\r")
-        watched.read_until(lambda text: "1 key" in text)
-        assert any("key a-key-with-a-rather-long-name" in line for line in watched_lines(watched))
+        drawn(watched, size, "1 key", "key a-key-with-a-rather-long-name")
         watched.type("\x1b")
         watched.type("p")
-        watched.read_until(lambda text: "paused" in text)
+        drawn(watched, size, "paused")
         watched.type("q")
         assert watched.end() == 0
-
-
-def watched_lines(watched):
-    return shown(watched, (120, 24)).lines
 
 
 def test_top_on_a_dumb_terminal_prints_plain_text(filled):
