@@ -160,11 +160,13 @@ def shown(watched, size):
 
 def drawn(watched, size, *words):
     """The first screen with all these words whose look is drawn to its end: the next has begun."""
-    screen = Screen(*size)
+    screen, looks = Screen(*size), 0
 
     def holds(text):
-        nonlocal screen
-        screen = Screen(*size).feed(text.rpartition("\x1b[H")[0])
+        nonlocal screen, looks
+        whole = text.count("\x1b[H")
+        if whole != looks:
+            screen, looks = Screen(*size).feed(text.rpartition("\x1b[H")[0]), whole
         return all(any(each in f"{line} " for line in screen.lines) for each in words)
 
     watched.read_until(holds)
