@@ -220,7 +220,10 @@ class Estimating:
                 if reproduces(counter, memory, probes):
                     proven[model] = counter
                     continue
-            except (UsageError, UnreachableError) as err:  # google-genai's is another for each model
+            except (
+                UsageError,
+                UnreachableError,
+            ) as err:  # google-genai's is another for each model
                 why = f" ({err})"
             log.warning("%s is not exact for %s: estimated instead%s", name, model, why)
         self._exact = proven
