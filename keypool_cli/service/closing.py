@@ -43,6 +43,8 @@ class Closing:
         self, report: Report, asked: asyncio.Future[Settled | LeaseEnd], begun: float
     ) -> None:
         self._under_way.discard(asked)
+        if asked.cancelled():
+            return  # the daemon has waited long enough
         if asked.exception() is not None:
             self._start(self._persist(report))
         else:
