@@ -16,11 +16,11 @@ from keypool_cli.http.rsgi import Exchange, Scope
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.closing import Closing
 from keypool_cli.service.counters import Counts
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.resources import Resources
 from keypool_cli.service.stopping import stop
 from keypool_cli.service.waiting import Waiting

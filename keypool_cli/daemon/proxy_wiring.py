@@ -13,14 +13,14 @@ from keypool_cli.daemon.uploads import UploadCalls
 from keypool_cli.http.calls import patient_threads
 from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.closing import Closing
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.proxying import Proxying
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.resources import Resources
-from keypool_cli.service.resources_finding import Finding
+from keypool_cli.service.resources_lookup import Lookup
 from keypool_cli.service.resources_places import Places
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.tickets import FreeUse, Leases
@@ -52,7 +52,7 @@ async def proxy_of(  # noqa: PLR0913 - the parts of a daemon, each by itself
     proxying = Proxying(forwarder, url, egress)
     observing = Observing(watch, waiting, settling)
     free_use = FreeUse(watch, observing)
-    resources = Resources(ports, watch, Finding(watch, forwarder, egress, observing, url))
+    resources = Resources(ports, watch, Lookup(watch, forwarder, egress, observing, url))
     leases = Leases(leasing, closing, estimating, resources.measure_later)
     tickets: Tickets = {Cost.SPENDS: leases, Cost.FREE: free_use}
     affinity = Affinity(ports, watch)

@@ -22,8 +22,8 @@ from keypool_cli.core.refusal import Action, Scope, Verdict
 from keypool_cli.core.refusal_rules import UNKNOWN_MODEL
 from keypool_cli.registry.values import Actor, DeadKey, Refusal
 from keypool_cli.service.changing import changing
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.verdicts import meaning
 from keypool_cli.upstream.forward import Forwarder, Outgoing, Patience, UpstreamError

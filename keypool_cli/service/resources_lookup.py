@@ -1,4 +1,4 @@
-"""Finding resources that keypool does not know: one free GET for each project of the pool."""
+"""Looking for resources that keypool does not know: one free GET for each project of the pool."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from keypool_cli.core.model import Pool
 from keypool_cli.core.refusal import Fault
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.resources import Resource
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.passage import Passage, opened
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.tickets import Door, doors_of
 from keypool_cli.service.verdicts import meaning
 from keypool_cli.service.watch import Watch
@@ -32,7 +32,7 @@ _MOST_NOWHERE = 10_000
 _ANSWERS_S = 15.0
 
 
-class Finding:
+class Lookup:
     """Asks the projects of a pool, a few at a time."""
 
     def __init__(
