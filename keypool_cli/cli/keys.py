@@ -79,9 +79,7 @@ def add(
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
         name = shlex.quote(added.name)
-        meant = tier_meant(added.tier)
-        if meant is not None:
-            output.hint(ctx, meant)
+        output.hint(ctx, tier_meant(added.tier))
         if added.tier is None:
             place = shlex.quote(added.project)
             output.hint(

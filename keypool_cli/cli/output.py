@@ -50,9 +50,10 @@ def say(ctx: typer.Context, text: str) -> None:
         sys.stderr.write(clean(text) + "\n")
 
 
-def hint(ctx: typer.Context, text: str) -> None:
-    """Name what to do next."""
-    say(ctx, f"hint: {text}")
+def hint(ctx: typer.Context, text: str | None) -> None:
+    """Name what to do next, if there is anything."""
+    if text is not None:
+        say(ctx, f"hint: {text}")
 
 
 def line(text: str) -> None:

@@ -125,9 +125,7 @@ def set_(
     view = wiring.change(
         ctx, lambda ports: projects.set_project(ports, project, fields, by=by, create=create)
     )
-    meant = tier_meant(view.tier) if tier is not None else None
-    if meant is not None:
-        output.hint(ctx, meant)
+    output.hint(ctx, tier_meant(view.tier) if tier is not None else None)
     if as_json:
         output.print_json({"project": view})
     else:
