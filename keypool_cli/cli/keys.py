@@ -129,17 +129,11 @@ def list_(
 
 def show(ctx: typer.Context, key: KeyName, *, as_json: Json = False) -> None:
     """Show what is known of a key, except its secret."""
-    import msgspec
-
     from keypool_cli.service import keys
 
     [found] = wiring.read(ctx, lambda ports: keys.show_keys(ports, [key]))
-    if as_json:
-        output.print_json({"key": found})
-        return
-    fields = msgspec.structs.asdict(found)
-    fields |= {"pools": ", ".join(found.pools), "labels": output.labels_text(found.labels)}
-    output.print_fields(ctx, fields)
+    texts = {"pools": ", ".join(found.pools), "labels": output.labels_text(found.labels)}
+    output.print_view(ctx, "key", found, texts, as_json=as_json)
 
 
 def disable(
