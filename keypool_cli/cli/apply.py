@@ -52,7 +52,7 @@ def apply(
     from keypool_cli.cli.declaration_text import form_of
     from keypool_cli.service.applying_steps import planned
 
-    text = asking.stdin_text() if file == "-" else asking.file_text(file)
+    text = asking.given_text(file)
     try:
         folder = Path() if file == "-" else Path(file).parent
         declared = read_declared(text, form or form_of(file), folder)

@@ -60,6 +60,11 @@ def stdin_text() -> str:
     return _decoded(sys.stdin.buffer.read())
 
 
+def given_text(path: str) -> str:
+    """A file's text; ``-`` is stdin."""
+    return stdin_text() if path == "-" else file_text(path)
+
+
 def env_text(variable: str) -> str:
     """An environment variable; raises UsageError if it is not set."""
     if not variable.isidentifier():  # its value in place of its name: it is not repeated

@@ -65,7 +65,7 @@ def import_(
 
     del yes  # nothing is asked here
     chosen = format_of(file, kind)
-    text = asking.stdin_text() if file == "-" else asking.file_text(file)
+    text = asking.given_text(file)
     lines = read_lines(text, chosen, Defaults(project, pool))
     told = _add(ctx, lines, dry_run=dry_run)
     _report(ctx, lines, told, as_json=as_json)

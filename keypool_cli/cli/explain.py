@@ -98,9 +98,7 @@ def _print(ctx: typer.Context, found: "Explained", question: "Question") -> None
     if question.model != found.model:
         output.say(ctx, f"{question.model} is counted as {found.model}")
     if all(use.limit is None for each in found.projects for use in (each.rpm, each.tpm, each.rpd)):
-        meant = model_meant(found.model, ())
-        if meant is not None:
-            output.hint(ctx, meant)
+        output.hint(ctx, model_meant(found.model, ()))
     if found.waiting:
         output.say(ctx, f"{found.waiting} demands for {found.model} are waiting already")
     if output.on_terminal():

@@ -79,9 +79,7 @@ def add(
         pools = ", ".join(added.pools)
         output.line(f"{added.name} ({added.fingerprint}) added to {added.project}, pool {pools}")
         name = shlex.quote(added.name)
-        meant = tier_meant(added.tier)
-        if meant is not None:
-            output.hint(ctx, meant)
+        output.hint(ctx, tier_meant(added.tier))
         if added.tier is None:
             place = shlex.quote(added.project)
             output.hint(
@@ -131,17 +129,11 @@ def list_(
 
 def show(ctx: typer.Context, key: KeyName, *, as_json: Json = False) -> None:
     """Show what is known of a key, except its secret."""
-    import msgspec
-
     from keypool_cli.service import keys
 
     [found] = wiring.read(ctx, lambda ports: keys.show_keys(ports, [key]))
-    if as_json:
-        output.print_json({"key": found})
-        return
-    fields = msgspec.structs.asdict(found)
-    fields |= {"pools": ", ".join(found.pools), "labels": output.labels_text(found.labels)}
-    output.print_fields(ctx, fields)
+    texts = {"pools": ", ".join(found.pools), "labels": output.labels_text(found.labels)}
+    output.print_view(ctx, "key", found, texts, as_json=as_json)
 
 
 def disable(

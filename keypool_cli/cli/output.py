@@ -13,6 +13,7 @@ import typer
 from keypool_cli.cli.wiring import session
 
 if TYPE_CHECKING:
+    from msgspec import Struct
     from rich.console import Console
 
 SCHEMA = 1
@@ -50,9 +51,10 @@ def say(ctx: typer.Context, text: str) -> None:
         sys.stderr.write(clean(text) + "\n")
 
 
-def hint(ctx: typer.Context, text: str) -> None:
-    """Name what to do next."""
-    say(ctx, f"hint: {text}")
+def hint(ctx: typer.Context, text: str | None) -> None:
+    """Name what to do next, if there is anything."""
+    if text is not None:
+        say(ctx, f"hint: {text}")
 
 
 def line(text: str) -> None:
@@ -115,8 +117,19 @@ def instant(text: str | None, cells: int = 16) -> str | None:
     return text if text is None or not on_terminal() else text[:cells].replace("T", " ")
 
 
-def print_fields(ctx: typer.Context, fields: Mapping[str, object]) -> None:
-    """Print one thing, a field a line; fields without a value are left out."""
+def print_view(
+    ctx: typer.Context, noun: str, view: "Struct", texts: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print one thing, a field a line; fields without a value are left out.
+
+    noun: names it in JSON. texts: fields as people read them.
+    """
+    if as_json:
+        print_json({noun: view})
+        return
+    import msgspec
+
+    fields = {**msgspec.structs.asdict(view), **texts}
     rows = [(name, value) for name, value in fields.items() if value not in (None, "")]
     print_table(ctx, ("", ""), rows)
 

@@ -37,20 +37,15 @@ def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
 @group.command(epilog=examples("keypool pool show main"))
 def show(ctx: typer.Context, pool: Name, *, as_json: Json = False) -> None:
     """Show a pool and its projects."""
-    import msgspec
-
     from keypool_cli.service import pools
 
     found = wiring.read(ctx, lambda ports: pools.show_pool(ports, pool))
-    if as_json:
-        output.print_json({"pool": found})
-        return
-    fields = msgspec.structs.asdict(found) | {
+    texts = {
         "wait_s": f"{found.wait_s:g}",
         "projects": ", ".join(found.projects),
         "shared_resources": "yes" if found.shared_resources else "no",
     }
-    output.print_fields(ctx, fields)
+    output.print_view(ctx, "pool", found, texts, as_json=as_json)
 
 
 @group.command(

@@ -52,22 +52,16 @@ def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
 @group.command(epilog=examples("keypool project show p1"))
 def show(ctx: typer.Context, project: Name, *, as_json: Json = False) -> None:
     """Show a project, its pools and keys."""
-    import msgspec
-
     from keypool_cli.service import projects
 
     found = wiring.read(ctx, lambda ports: projects.show_project(ports, project))
-    if as_json:
-        output.print_json({"project": found})
-        return
-    fields = msgspec.structs.asdict(found)
-    fields |= {
+    texts = {
         "pools": ", ".join(found.pools),
         "keys": ", ".join(found.keys),
         "labels": output.labels_text(found.labels),
         "enabled": "yes" if found.enabled else "no",
     }
-    output.print_fields(ctx, fields)
+    output.print_view(ctx, "project", found, texts, as_json=as_json)
 
 
 @group.command(
@@ -125,9 +119,7 @@ def set_(
     view = wiring.change(
         ctx, lambda ports: projects.set_project(ports, project, fields, by=by, create=create)
     )
-    meant = tier_meant(view.tier) if tier is not None else None
-    if meant is not None:
-        output.hint(ctx, meant)
+    output.hint(ctx, tier_meant(view.tier) if tier is not None else None)
     if as_json:
         output.print_json({"project": view})
     else:

@@ -94,9 +94,7 @@ def set_(
         output.print_json({"quota": row})
         return
     output.line(_in_words(row))
-    meant = None if row.model is None else model_meant(row.model, ())
-    if meant is not None:
-        output.hint(ctx, meant)
+    output.hint(ctx, None if row.model is None else model_meant(row.model, ()))
 
 
 @group.command(

@@ -46,7 +46,7 @@ def import_(
     del yes  # nothing is asked here
     if (tier is None) == (project is None):
         raise UsageError("name --tier or --project", hint="see: keypool quota import --help")
-    rows = read_table(asking.stdin_text() if file == "-" else asking.file_text(file))
+    rows = read_table(asking.given_text(file))
     source = "stdin" if file == "-" else file
     by = wiring.actor(f"imported from {source}, as shown on {_day(seen)}")
     problems = wiring.change(

@@ -108,7 +108,7 @@ async def read(look: "Look", how: How) -> "Top":
 
     configured = await look.configured()
     await find_pools(look, configured, how.pools)
-    return await read_top(look.engine, configured, models=await look.models(), pools=how.pools)
+    return await read_top(look.engine, configured, pools=how.pools, models=await look.models())
 
 
 def register(app: typer.Typer) -> None:

@@ -94,11 +94,11 @@ def pdf_pages(data: bytes) -> int | None:
 
 def _pdf_objects(data: bytes) -> Iterator[bytes]:
     """What lies in compressed object streams; no more than so many bytes are unpacked."""
-    view, left = memoryview(data), _PDF_MOST_BYTES
-    for found in _PDF_OBJECTS.finditer(data):
+    view, left, end = memoryview(data), _PDF_MOST_BYTES, 0
+    while left > 0 and (found := _PDF_OBJECTS.search(data, end)):
         start = data.find(b"stream", found.end())
         end = data.find(b"endstream", start)
-        if not 0 <= start < end or left <= 0:
+        if not 0 <= start < end:
             return
         try:
             unpacked = zlib.decompressobj().decompress(

@@ -145,6 +145,11 @@ def is_lower(value: int, other: int) -> bool:
     return value != UNLIMITED and (other == UNLIMITED or value < other)
 
 
+def shown_limits(row: QuotaRow) -> dict[str, int | str | None]:
+    """Every dimension's limit of a row as :func:`shown`."""
+    return {name: shown(getattr(row, name)) for name in DIMENSIONS}
+
+
 def shown(value: int | None) -> int | str | None:
     """A limit as people and JSON read it; None, which is none of its kind, stays None."""
     return "unlimited" if value == UNLIMITED else value

@@ -138,7 +138,9 @@ def _parts_of(turn: object) -> list[object]:
     return [parts] if isinstance(parts, str) or mapping_of(parts) else []
 
 
-def _read_parts(parts: list[object], shape: RequestShape) -> None:
+def _read_parts(parts: list[object], shape: RequestShape, *, answered: bool = False) -> None:
+    """answered: by a function; what it answers holds no answer itself, however deep it nests."""
+    readers = _ANSWER_READERS if answered else _PART_READERS
     for part in parts:
         item = {"text": part} if isinstance(part, str) else mapping_of(part)
         text = item.get("text")
@@ -147,7 +149,7 @@ def _read_parts(parts: list[object], shape: RequestShape) -> None:
             if len(item) == 1:
                 continue
         for name, value in item.items():
-            read = _PART_READERS.get(name)
+            read = readers.get(name)
             if read is not None and value is not None:
                 read(value, item, shape)
 
@@ -162,7 +164,7 @@ def _read_json(value: object, _part: Mapping[str, object], shape: RequestShape) 
 def _read_response(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     """What a function answered, which may hold files."""
     parts = list_of(mapping_of(value).get("parts"))
-    _read_parts(parts, shape)
+    _read_parts(parts, shape, answered=True)
     bare = {k: v for k, v in mapping_of(value).items() if k != "parts"} if parts else value
     _read_json(bare, part, shape)
 
@@ -170,7 +172,7 @@ def _read_response(value: object, part: Mapping[str, object], shape: RequestShap
 def _read_result(value: object, part: Mapping[str, object], shape: RequestShape) -> None:
     """What a function of interactions answered: typed parts, or any JSON."""
     if isinstance(value, list) and all("type" in mapping_of(each) for each in value):
-        _read_parts(value, shape)
+        _read_parts(value, shape, answered=True)
     else:
         _read_json(value, part, shape)
 
@@ -216,19 +218,21 @@ def _read_typed(value: object, part: Mapping[str, object], shape: RequestShape) 
 
 
 _Reader = Callable[[object, Mapping[str, object], RequestShape], None]
-_PART_READERS: Final[Mapping[str, _Reader]] = {
+_ANSWER_READERS: Final[Mapping[str, _Reader]] = {
     **dict.fromkeys(("inlineData", "inline_data"), _read_blob),
     **dict.fromkeys(("fileData", "file_data"), _read_file),
     **dict.fromkeys(("functionCall", "function_call"), _read_json),
-    **dict.fromkeys(("functionResponse", "function_response"), _read_response),
     **dict.fromkeys(("executableCode", "executable_code"), _read_json),
     **dict.fromkeys(("codeExecutionResult", "code_execution_result"), _read_json),
     **dict.fromkeys(("image_url", "imageUrl", "file"), _read_url),
     "input_audio": _read_audio,
     "type": _read_typed,
-    # A function_call of interactions, and its function_result.
-    "arguments": _read_json,
-    "result": _read_result,
+    "arguments": _read_json,  # of an interaction's function_call
+}
+_PART_READERS: Final[Mapping[str, _Reader]] = {
+    **_ANSWER_READERS,
+    **dict.fromkeys(("functionResponse", "function_response"), _read_response),
+    "result": _read_result,  # of an interaction's function_result
 }
 
 

@@ -53,7 +53,7 @@ class Metrics:
             await asyncio.sleep(EVERY_S)
 
     async def handle(self, scope: Scope, proto: Exchange) -> None:
-        """Answer one scrape; windows are left out while the live store is away."""
+        """Answer one scrape; windows are left out while their part of the live store is away."""
         self._auth.check_scraper(scope)
         counts, waiting = self._added_up()
         try:
@@ -85,9 +85,9 @@ class Metrics:
         for count, (_, project, _, model) in enumerate(counts.uses):
             if project and count < MOST_PROJECTS:
                 chosen.setdefault(model, {})[project] = None
-        found = {}
-        for model, ids in chosen.items():
-            snapshot = await self._ports.engine.snapshot(model, list(ids))
+        found, away = {}, await self._ports.engine.away(list(chosen))
+        for model in chosen.keys() - away.keys():
+            snapshot = await self._ports.engine.snapshot(model, list(chosen[model]))
             found[model] = snapshot.views
         return found
 

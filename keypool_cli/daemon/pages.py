@@ -3,44 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-from keypool_cli.daemon.auth import Auth
 from keypool_cli.daemon.dashboard import show_dashboard
 from keypool_cli.daemon.events import EventLog
 from keypool_cli.daemon.last_used import LastUsed
 from keypool_cli.daemon.live import Desk, Live
-from keypool_cli.daemon.metrics import Counting, Metrics
+from keypool_cli.daemon.metrics import Metrics
 from keypool_cli.daemon.openapi import show_description
+from keypool_cli.daemon.parts import Parts
 from keypool_cli.http.rsgi import Exchange, Scope
-from keypool_cli.service.affinity import Affinity
-from keypool_cli.service.closing import Closing
 from keypool_cli.service.counters import Counts
-from keypool_cli.service.estimating import Estimating
-from keypool_cli.service.leasing import Leasing
 from keypool_cli.service.live import Conversing
-from keypool_cli.service.ports import Ports
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.resources import Resources
 from keypool_cli.service.stopping import stop
-from keypool_cli.service.waiting import Waiting
-from keypool_cli.service.watch import Watch
 
 Page = Callable[[Scope, Exchange], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class PageParts:
-    """What the pages are made of."""
-
-    ports: Ports
-    watch: Watch
-    waiting: Waiting
-    leasing: Leasing
-    closing: Closing
-    auth: Auth
-    counting: Counting
-    estimating: Estimating
 
 
 class Pages:
@@ -56,11 +33,11 @@ class Pages:
 
 
 @asynccontextmanager
-async def pages_of(parts: PageParts, resources: Resources) -> AsyncIterator[Pages]:
+async def pages_of(parts: Parts, resources: Resources) -> AsyncIterator[Pages]:
     """All of them; at the end every conversation is settled."""
     ports, watch, auth, closing = parts.ports, parts.watch, parts.auth, parts.closing
-    conversing = Conversing(parts.leasing, closing, Egress(ports))
-    desk = Desk(watch, auth, Affinity(ports, watch), parts.estimating, resources)
+    conversing = Conversing(parts.leasing, closing, parts.egress)
+    desk = Desk(watch, auth, parts.affinity, parts.estimating, resources)
     live = Live(desk, conversing, ports.settings.upstream_url)
     metrics = Metrics(ports, watch, parts.waiting, auth, parts.counting)
     found: dict[str, Page] = {

@@ -20,7 +20,8 @@ from keypool_cli.daemon.auth import Auth, is_loopback_host
 from keypool_cli.daemon.bodies import Bodies
 from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.metrics import Counting
-from keypool_cli.daemon.pages import PageParts, pages_of
+from keypool_cli.daemon.pages import pages_of
+from keypool_cli.daemon.parts import Parts
 from keypool_cli.daemon.proxy_wiring import proxy_of
 from keypool_cli.engine.embedded import EmbeddedServer
 from keypool_cli.engine.keyspace import CHANGES, WAKE
@@ -33,6 +34,7 @@ from keypool_cli.service.affinity import Affinity
 from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.closing import Closing
 from keypool_cli.service.counters_shared import Seat, seats
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.estimating import Estimating
 from keypool_cli.service.holding import Holding
 from keypool_cli.service.instances import Reporting
@@ -232,31 +234,32 @@ async def _running(ports: Ports, options: ServeOptions) -> AsyncIterator[App]:
     settling = Settling(ports, watch, waiting, books.activity)
     closing = Closing(settling, Holding(ports.engine))
     reporting = Reporting(ports.engine, waiting, books.activity)
-    estimating = Estimating(ports, watch)
+    estimating, affinity, bodies = Estimating(ports, watch), Affinity(ports, watch), Bodies()
     await estimating.refresh()
-    bodies = Bodies()
-    leases = Leases(watch, leasing, settling, Affinity(ports, watch), estimating, bodies)
+    leases = Leases(watch, leasing, settling, affinity, estimating, bodies)
     hearing = partial(_listen, ports, watch, waiting)
     near = is_loopback_host(ports.settings.host) and not options.behind_proxy
     auth = Auth(watch, required=options.auth, near=near)
-    counting = Counting(books.activity.counts, options.seat)
-    pages = PageParts(ports, watch, waiting, leasing, closing, auth, counting, estimating)
+    parts = Parts(
+        ports,
+        watch,
+        waiting,
+        leasing,
+        settling,
+        closing,
+        estimating,
+        affinity,
+        Egress(ports),
+        auth,
+        bodies,
+        Counting(books.activity.counts, options.seat),
+    )
     try:
         async with (
             _at_work(watch.run, watch.unseal, hearing, books.run, reporting.run),
             _at_work(estimating.run, closing.holding.run, ports.engine.store.follow),
-            proxy_of(
-                ports,
-                watch,
-                waiting,
-                leasing,
-                settling,
-                auth,
-                closing=closing,
-                estimating=estimating,
-                bodies=bodies,
-            ) as proxy,
-            pages_of(pages, proxy.resources) as served,
+            proxy_of(parts) as proxy,
+            pages_of(parts, proxy.resources) as served,
         ):
             yield App(ports, watch, auth, leases, proxy, served)
     finally:

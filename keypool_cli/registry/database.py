@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _ADVICE = {
 }
 """What helps where a SQLite file cannot be opened."""
 
-LONGEST_CHANGE_S = 120.0
+_LONGEST_CHANGE_S = 120.0
 """How long another process may take to make or to migrate a SQLite file."""
 
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
@@ -217,9 +217,13 @@ def _prepare_sqlite(connection: Any, file: Path) -> None:  # noqa: ANN401  # a d
     connection.execute("PRAGMA synchronous = FULL")  # in WAL mode NORMAL may lose commits
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         # Two processes that switch at once would refuse each other without waiting.
-        lock = file.with_name(f"{file.name}.lock")
-        with file_lock.alone(lock, within_s=LONGEST_CHANGE_S):
+        with alone(file):
             connection.execute("PRAGMA journal_mode = WAL")
+
+
+def alone(file: Path) -> AbstractContextManager[None]:
+    """While this process, and no other, makes or migrates a SQLite file."""
+    return file_lock.alone(file.with_name(f"{file.name}.lock"), within_s=_LONGEST_CHANGE_S)
 
 
 def _postgres(url: URL, clock: Callable[[], int]) -> Database:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, delete, false, func, or_, select, update
 from keypool_cli.core.known_sizes import UNTOLD, Size
 from keypool_cli.registry.database import Database
 from keypool_cli.registry.lookup import chunks
+from keypool_cli.registry.names import storable
 from keypool_cli.registry.tables import present, projects, resources
 from keypool_cli.registry.upsert import upsert
 
@@ -94,7 +95,7 @@ class Resources:
         here = (resources.c.name == name) & (resources.c.project_id == project_id)
         told = {
             field: func.coalesce(resources.c[field], value)
-            for field, value in asdict(size).items()
+            for field, value in _columns(size).items()
             if value is not None
         }
         with self._database.write() as connection:
@@ -113,6 +114,10 @@ def _resource(row: Row[Any]) -> Resource:
 
 
 def _row(each: Resource, at_ms: int) -> dict[str, object]:
-    row = asdict(each)
-    size = row.pop("size")
-    return {**row, **size, "at_ms": at_ms}
+    row = asdict(each) | _columns(each.size) | {"at_ms": at_ms}
+    del row["size"]
+    return row
+
+
+def _columns(size: Size) -> dict[str, object]:
+    return asdict(size) | {"mime_type": storable(size.mime_type)}

@@ -1,16 +1,14 @@
 """The schema's version: checked with one query at each opening, migrated when it is behind."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 from sqlalchemy import inspect as inspect_database
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from keypool_cli.config import file_lock
 from keypool_cli.errors import ConflictError
-from keypool_cli.registry.database import LONGEST_CHANGE_S, Database, errors_as_ours
+from keypool_cli.registry.database import Database, alone, errors_as_ours
 from keypool_cli.registry.patience import in_no_hurry
 
 HEAD = "0004"
@@ -36,7 +34,8 @@ def ensure(database: Database) -> None:
     ConflictError if the schema is newer than this code.
     """
     if _is_behind(database):
-        with _one_migrates(database):
+        # A migration of SQLite may outlast the time that writers wait for each other.
+        with nullcontext() if database.file is None else alone(database.file):
             if _is_behind(database):  # else another process was quicker
                 _migrate(database)
 
@@ -59,17 +58,6 @@ def _is_behind(database: Database) -> bool:
     if found is not None and found > HEAD:
         raise NewerSchemaError(database, found)
     return found != HEAD
-
-
-@contextmanager
-def _one_migrates(database: Database) -> Iterator[None]:
-    """On SQLite, where a migration may outlast the time that writers wait for each other."""
-    if database.file is None:
-        yield
-        return
-    lock = database.file.with_name(f"{database.file.name}.lock")
-    with file_lock.alone(lock, within_s=LONGEST_CHANGE_S):
-        yield
 
 
 def _migrate(database: Database) -> None:

@@ -12,13 +12,14 @@ from keypool_cli.core.model import (
     Client,
     Key,
     KeyState,
+    Pool,
     Project,
     Provenance,
     QuotaRow,
     Secret,
 )
 from keypool_cli.core.natural import natural
-from keypool_cli.core.quota import shown
+from keypool_cli.core.quota import shown, shown_limits
 from keypool_cli.errors import UsageError
 from keypool_cli.registry.names import refuse_hyphen
 from keypool_cli.registry.projects import still_has_keys
@@ -107,12 +108,16 @@ def _pools(declared: Declared, current: Current) -> Iterator[Change]:
         if found is None:
             yield Change(ADD, "pool", name, after=fields)
         else:
-            before = {
-                "policy": found.policy,
-                "wait_s": found.wait_s,
-                "shared_resources": found.shared_resources,
-            }
-            yield from _difference("pool", name, before, fields)
+            yield from _difference("pool", name, pool_fields(found), fields)
+
+
+def pool_fields(pool: Pool) -> dict[str, object]:
+    """What a file can say of a pool."""
+    return {
+        "policy": pool.policy.value,
+        "wait_s": pool.wait_s,
+        "shared_resources": pool.shared_resources,
+    }
 
 
 def _projects(declared: Declared, current: Current) -> Iterator[Change]:
@@ -127,11 +132,13 @@ def _projects(declared: Declared, current: Current) -> Iterator[Change]:
         if found is None:
             yield Change(ADD, "project", name, after=after)
         else:
-            yield from _difference("project", name, _project_fields(current, found), after)
+            before = project_fields(current.configured, found)
+            yield from _difference("project", name, before, after)
 
 
-def _project_fields(current: Current, project: Project) -> Shown:
-    pools = current.configured.pools_of.get(project.id, ())
+def project_fields(configured: Configured, project: Project) -> dict[str, object]:
+    """What a file can say of a project."""
+    pools = configured.pools_of.get(project.id, ())
     return {
         "tier": project.tier,
         "priority": project.priority,
@@ -199,14 +206,14 @@ def _quotas(declared: Declared, current: Current) -> Iterator[Change]:
         row = known.get(scope)
         after = {name: shown(values.get(name)) for name in DIMENSIONS}
         if row is None:
-            yield Change(ADD, "quota", scope.place, after=_said(after), scope=scope)
+            yield Change(ADD, "quota", scope.place, after=said(after), scope=scope)
         else:
-            before = {name: shown(getattr(row, name)) for name in DIMENSIONS}
-            for each in _difference("quota", scope.place, before, after):
+            for each in _difference("quota", scope.place, shown_limits(row), after):
                 yield replace(each, scope=scope)
 
 
-def _said(values: Shown) -> Shown:
+def said(values: Shown) -> Shown:
+    """The fields that say something."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -216,7 +223,7 @@ def _clients(declared: Declared, current: Current) -> Iterator[Change]:
         found, after = known.get(name), client_fields(wanted.new)
         if found is None:
             why = None if wanted.token_file else "it is new: name the token_file its token goes to"
-            yield Change(ADD, "client", name, after=_said(after), problem=why)
+            yield Change(ADD, "client", name, after=said(after), problem=why)
         elif found.revoked_at_ms is not None:
             yield Change(ADD, "client", name, problem="it was revoked: choose another name")
         else:
@@ -226,7 +233,7 @@ def _clients(declared: Declared, current: Current) -> Iterator[Change]:
                 yield Change(CHANGE, "client", name, each.before, each.after, why)
 
 
-def client_fields(client: NewClient | Client) -> Shown:
+def client_fields(client: NewClient | Client) -> dict[str, object]:
     """What a file can say of a client."""
     return {
         "pools": None if client.pools is None else sorted(client.pools),

@@ -201,11 +201,15 @@ class _Steps:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as err:
             raise ConflictError(f"{file} cannot be made: {err.strerror}") from err
-        with os.fdopen(handle, "w", encoding="ascii") as stream:
-            try:
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
                 _, token = self.registry.clients.add(wanted.new, by=self.by)
-            except KeypoolError:
-                with suppress(OSError):
-                    file.unlink()
+                stream.write(f"{token.text}\n")
+        except (KeypoolError, OSError) as err:
+            with suppress(OSError):
+                file.unlink()
+            if not isinstance(err, OSError):
                 raise
-            stream.write(f"{token.text}\n")
+            self.registry.clients.revoke(change.name, by=self.by)
+            told = f"{file} cannot be written, so it is revoked again: {err.strerror}"
+            raise ConflictError(told) from err

@@ -63,7 +63,7 @@ class Bookkeeping:
             granted = self._granted.pop(model)
             try:
                 await self._write(model, granted)
-            except UnreachableError:
+            except BaseException:
                 self._granted[model] |= granted
                 raise
 

@@ -18,14 +18,14 @@ import msgspec
 from keypool_cli.core.model import Key, Secret
 from keypool_cli.core.natural import natural
 from keypool_cli.core.redact import redact
-from keypool_cli.core.refusal import Action, Scope, Verdict, classify
+from keypool_cli.core.refusal import Action, Scope, Verdict
 from keypool_cli.core.refusal_rules import UNKNOWN_MODEL
 from keypool_cli.registry.values import Actor, DeadKey, Refusal
 from keypool_cli.service.changing import changing
-from keypool_cli.service.instants import now_ms
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.sync import read_configured
+from keypool_cli.service.verdicts import meaning
 from keypool_cli.upstream.forward import Forwarder, Outgoing, Patience, UpstreamError
 
 AT_ONCE = 16
@@ -178,8 +178,7 @@ async def _ask(forwarder: Forwarder, call: Outgoing, key: Key, secret: Secret) -
     except UpstreamError as err:
         status, body, says = 0, b"", str(err)
     text = body.decode(errors="replace")
-    now = now_ms()
-    verdict = classify(status, text, now_at_ms=now, day_end_at_ms=now, jitter=0.0)
+    verdict = meaning(status, text)
     reason = says or (verdict.reason if verdict else "")
     return _Answer(key, verdict, redact(reason, (secret.text,)))
 

@@ -33,7 +33,7 @@ class Closing:
         """Settle as soon as possible."""
         self.holding.let_go(report.lease_id)
         if not report.is_good:
-            self._start(self._settle(report))
+            self._start(self._persist(report))
             return
         asked, begun = self._settling.settle_good(report), perf_counter()
         self._under_way.add(asked)
@@ -43,8 +43,10 @@ class Closing:
         self, report: Report, asked: asyncio.Future[Settled | LeaseEnd], begun: float
     ) -> None:
         self._under_way.discard(asked)
+        if asked.cancelled():
+            return  # the daemon has waited long enough
         if asked.exception() is not None:
-            self._start(self._settle(report))
+            self._start(self._persist(report))
         else:
             self._settling.count(report, asked.result(), None, perf_counter() - begun)
 
@@ -52,15 +54,15 @@ class Closing:
         """Settle before going on; later, while a store is away."""
         self.holding.let_go(report.lease_id)
         # A client that hangs up meanwhile must not keep a refusal from being written down.
-        await asyncio.shield(self._start(self._settle_once(report)))
+        await asyncio.shield(self._start(self._try(report)))
 
     def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(_made(work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
 
-    async def _settle_once(self, report: Report) -> None:
+    async def _try(self, report: Report) -> None:
         try:
             await self._settling.settle(report)
         except UnreachableError:
@@ -70,15 +72,6 @@ class Closing:
         """Wait for what is under way."""
         await finish(self._under_way, "settlements of proxied calls")
 
-    async def _settle(self, report: Report) -> None:
-        try:
-            await self._persist(report)
-        except (ConflictError, NotFoundError):
-            return
-        except Exception:
-            # Nobody else would see it. The lease runs out by itself, its reservation kept.
-            log.exception("a proxied call could not be settled")
-
     async def _persist(self, report: Report) -> None:
         for pause_s in pauses():
             try:
@@ -87,3 +80,14 @@ class Closing:
                 await asyncio.sleep(pause_s)
             else:
                 return
+
+
+async def _made(work: Coroutine[object, object, None]) -> None:
+    """Do work whose trouble nobody else would see, or that upstream's answer must not wait for."""
+    try:
+        await work
+    except (ConflictError, NotFoundError):
+        return  # the lease is over, or was lost with the store
+    except Exception:
+        # It runs out by itself, its reservation kept.
+        log.exception("a proxied call could not be settled")

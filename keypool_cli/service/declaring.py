@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from keypool_cli.config.urls import HIDDEN
-from keypool_cli.core.model import DIMENSIONS, Client, Key, KeyState, Pool, Project, QuotaRow
+from keypool_cli.core.model import Client, Key, KeyState, Project, QuotaRow
 from keypool_cli.core.natural import natural
-from keypool_cli.core.quota import shown
+from keypool_cli.core.quota import shown_limits
 from keypool_cli.registry.values import QuotaScope
-from keypool_cli.service.applying import Current
+from keypool_cli.service.applying import Current, client_fields, pool_fields, project_fields, said
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.ports import Ports
 
@@ -36,7 +36,7 @@ def declaration(current: Current) -> dict[str, Section]:
     clients = {n: each for n, each in current.clients().items() if each.revoked_at_ms is None}
     limits = sorted(current.quotas().items(), key=lambda each: natural(each[0].place))
     return {
-        "pools": {name: _pool(each) for name, each in _in_order(found.pools)},
+        "pools": {name: pool_fields(each) for name, each in _in_order(found.pools)},
         "projects": {name: _project(found, each) for name, each in _in_order(found.projects)},
         "keys": {name: _key(found, each) for name, each in _in_order(found.keys)},
         "quotas": [_limits(scope, row) for scope, row in limits],
@@ -48,52 +48,31 @@ def _in_order(found: Mapping[str, T]) -> Iterable[tuple[str, T]]:
     return sorted(found.items(), key=lambda each: natural(each[0]))
 
 
-def _said(**fields: object) -> Entry:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _pool(pool: Pool) -> Entry:
-    return _said(
-        policy=str(pool.policy), wait_s=pool.wait_s, shared_resources=pool.shared_resources
-    )
-
-
 def _project(found: Configured, project: Project) -> Entry:
-    proxy = project.egress_proxy
-    return _said(
-        tier=project.tier,
-        priority=project.priority,
-        billing_account=project.billing_account,
-        labels=dict(project.labels) or None,
-        enabled=project.enabled,
-        egress_proxy=None if proxy is None or HIDDEN in proxy else proxy,
-        pools=sorted(each.name for each in found.pools_of.get(project.id, ())),
-    )
+    fields = project_fields(found, project)
+    fields["labels"] = fields["labels"] or None
+    if HIDDEN in (project.egress_proxy or ""):
+        del fields["egress_proxy"]
+    return said(fields)
 
 
 def _key(found: Configured, key: Key) -> Entry:
     """A dead key is neither enabled nor disabled: only another secret makes it ready."""
-    return _said(
-        project=found.catalog.projects[key.project_id].name,
-        labels=dict(key.labels) or None,
-        enabled=None if key.state is KeyState.DEAD else key.state is KeyState.READY,
-    )
+    fields = {
+        "project": found.catalog.projects[key.project_id].name,
+        "labels": dict(key.labels) or None,
+        "enabled": None if key.state is KeyState.DEAD else key.state is KeyState.READY,
+    }
+    return said(fields)
 
 
 def _limits(scope: QuotaScope, row: QuotaRow) -> Entry:
-    values = {name: shown(getattr(row, name)) for name in DIMENSIONS}
-    return _said(project=scope.project, tier=scope.tier, model=scope.model, **values)
+    place = {"project": scope.project, "tier": scope.tier, "model": scope.model}
+    return said({**place, **shown_limits(row)})
 
 
 def _client(client: Client) -> Entry:
-    ends = client.expires_at_ms
-    return _said(
-        pools=None if client.pools is None else sorted(client.pools),
-        models=None if client.models is None else sorted(client.models),
-        scopes=sorted(client.scopes),
-        rpm=client.rpm,
-        tpm=client.tpm,
-        reports=client.reports,
-        expires=None if ends is None else _EPOCH + timedelta(milliseconds=ends),
-        token_file=f"{client.name.replace('/', '_')}.token",
-    )
+    fields, ends = client_fields(client), client.expires_at_ms
+    del fields["expires_at_ms"]
+    fields["expires"] = None if ends is None else _EPOCH + timedelta(milliseconds=ends)
+    return said({**fields, "token_file": f"{client.name.replace('/', '_')}.token"})

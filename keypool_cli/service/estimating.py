@@ -22,7 +22,7 @@ from keypool_cli.core.estimator import (
 from keypool_cli.core.known_sizes import with_sizes
 from keypool_cli.core.model import Client, Pool
 from keypool_cli.core.usage import is_count
-from keypool_cli.errors import UnreachableError
+from keypool_cli.errors import UnreachableError, UsageError
 from keypool_cli.registry.resources import Resource
 from keypool_cli.registry.values import Actor
 from keypool_cli.samples import load_shipped
@@ -214,11 +214,18 @@ class Estimating:
         probes = load_shipped()
         proven = {}
         for model, memory in found.items():
-            counter = self._tokenizer(name, model)
-            if reproduces(counter, memory, probes):
-                proven[model] = counter
-            else:
-                log.warning("%s is not exact for %s: estimated instead", name, model)
+            why = ""
+            try:
+                counter = self._tokenizer(name, model)
+                if reproduces(counter, memory, probes):
+                    proven[model] = counter
+                    continue
+            except (
+                UsageError,
+                UnreachableError,
+            ) as err:  # google-genai's is another for each model
+                why = f" ({err})"
+            log.warning("%s is not exact for %s: estimated instead%s", name, model, why)
         self._exact = proven
 
     def _tokenizer(self, name: str, model: str) -> ChunkCounter:

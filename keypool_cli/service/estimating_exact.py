@@ -1,13 +1,14 @@
 """Exact counts with a tokenizer of the user's own, for models that it is proven for."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from keypool_cli.core.accuracy import STRUCTURE, Probe
 from keypool_cli.core.estimator import DEFAULT
 from keypool_cli.core.request_shape import read_request
 from keypool_cli.service.probing_memory import Memory
+from keypool_cli.upstream.count_local import CountText
 
 MOST_CHUNKS: Final = 50_000
 """Chunks remembered; then all are forgotten, which costs little: traffic repeats itself."""
@@ -21,8 +22,6 @@ on 634 texts: not one counted otherwise than whole."""
 
 ENOUGH_TEXTS: Final = 100
 """Texts whose counts prove a tokenizer. Gemma 2 counts the structural samples as Gemma 3 does."""
-
-CountText = Callable[[str], int]
 
 
 class ChunkCounter:

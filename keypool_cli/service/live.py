@@ -18,6 +18,7 @@ from keypool_cli.core.refusal import Scope
 from keypool_cli.core.usage import MOST_BELIEVED, input_tokens
 from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, Trail, next_step, pause_s
 from keypool_cli.service.closing import CLIENT_CLOSED, Closing
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.leasing import (
     Lease,
     LeaseRequest,
@@ -27,7 +28,6 @@ from keypool_cli.service.leasing import (
 )
 from keypool_cli.service.live_refusal import refusal_of_close
 from keypool_cli.service.proxying import shut
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Report
 from keypool_cli.service.verdicts import Told, told_of
 from keypool_cli.upstream.forward import Header, UpstreamError

@@ -20,12 +20,12 @@ from keypool_cli.errors import (
     UsageError,
 )
 from keypool_cli.service.configured import Configured
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.instances import Activity
 from keypool_cli.service.instants import now_ms
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.probing_doors import Doors
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.settling import Settling
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.tickets import Door, FreeTicket

@@ -28,10 +28,10 @@ from keypool_cli.service.attempting import (
     next_step,
     pause_s,
 )
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.explaining import see_why
 from keypool_cli.service.leasing import PoolExhaustedError, PoolUnusableError
 from keypool_cli.service.passage import Passage, opened
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.verdicts import Told, told_of
 from keypool_cli.upstream.forward import Forwarder, Header, Outgoing, UpstreamError
 from keypool_cli.upstream.headers import redirected_here

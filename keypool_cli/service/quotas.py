@@ -8,7 +8,7 @@ import msgspec
 
 from keypool_cli.core.model import DIMENSIONS, Project, Provenance, QuotaRow
 from keypool_cli.core.natural import natural
-from keypool_cli.core.quota import shown
+from keypool_cli.core.quota import shown, shown_limits
 from keypool_cli.core.tiers import all_defaults
 from keypool_cli.registry.values import Actor, QuotaScope
 from keypool_cli.service.changing import changing
@@ -125,12 +125,11 @@ def _covers(scope: QuotaScope, project: Project) -> bool:
 
 def _view(configured: Configured, row: QuotaRow) -> QuotaView:
     project = configured.catalog.projects.get(row.project_id or 0)
-    values = {name: shown(getattr(row, name)) for name in DIMENSIONS}
     return QuotaView(
         provenance=row.provenance.value,
         at=iso(row.at_ms),
         project=project.name if project else None,
         tier=row.tier,
         model=row.model,
-        **values,
+        **shown_limits(row),
     )

@@ -13,7 +13,7 @@ from keypool_cli.errors import ConflictError, NotPermittedError, UnreachableErro
 from keypool_cli.registry.resources import Resource
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.repeating import finish, pauses
-from keypool_cli.service.resources_finding import Finding
+from keypool_cli.service.resources_lookup import Lookup
 from keypool_cli.service.watch import Watch
 
 log = logging.getLogger("keypool.proxy")
@@ -50,10 +50,10 @@ class Held(NamedTuple):
 class Resources:
     """Knows every resource's project, on every daemon alike."""
 
-    def __init__(self, ports: Ports, watch: Watch, finding: Finding) -> None:
+    def __init__(self, ports: Ports, watch: Watch, lookup: Lookup) -> None:
         self._ports = ports
         self._watch = watch
-        self._finding = finding
+        self._lookup = lookup
         self._late: deque[tuple[Collection[Resource], bool]] = deque()
         self._catching_up: set[asyncio.Task[None]] = set()
 
@@ -103,7 +103,7 @@ class Resources:
         """Remember resources; later, while the database is away: upstream has them anyway."""
         if not found:
             return
-        self._finding.learn([each.name for each in found])
+        self._lookup.learn([each.name for each in found])
         if self._late:  # in their order, for a name may be given anew
             self._late.append((found, made))
             return
@@ -152,7 +152,7 @@ class Resources:
             for each in (*own, *open_to_all):
                 return each
             raise ForeignResourceError(name)
-        found = await self._finding.find(name, pool)
+        found = await self._lookup.find(name, pool)
         if found is None:
             raise ForeignResourceError(name)
         await self.keep([found], made=False)

@@ -47,20 +47,19 @@ async def stand(
     engine: Engine,
     configured: Configured,
     *,
-    pools: Sequence[str] | None = None,
-    models: Sequence[str] | None = None,
+    pools: Sequence[str] | None,
+    models: Sequence[str],
 ) -> Status:
     """How the named pools (all when none is named) stand now. Raises NotFoundError.
 
-    configured: with the newest marks, wherever it was read from. models: those in use; None asks
-    the live store. Those of them on a node of a cluster that is away are told as unread.
+    configured: with the newest marks, wherever it was read from. models: those in use. Those of
+    them on a node of a cluster that is away are told as unread.
     """
     chosen = [configured.pool(name) for name in pools or sorted(configured.pools, key=natural)]
     ids = sorted({each for pool in chosen for each in pool.project_ids})
-    known = await engine.models() if models is None else models
-    away = await engine.away(known)
+    away = await engine.away(models)
     now_ms, shown = await engine.now_ms(), dict[int, ProjectStatus]()
-    async for part, live in _read_live(engine, ids, now_ms, [m for m in known if m not in away]):
+    async for part, live in _read_live(engine, ids, now_ms, [m for m in models if m not in away]):
         for each in part:
             status = _project_status(configured, live, configured.catalog.projects[each], away)
             shown[each] = status

@@ -35,8 +35,8 @@ async def read_top(
     engine: Engine,
     configured: Configured,
     *,
+    pools: Sequence[str],
     models: Sequence[str],
-    pools: Sequence[str] | None = None,
 ) -> Top:
     """How the named pools (all when none is named) stand now. Raises NotFoundError.
 

@@ -7,9 +7,9 @@ import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project
 from keypool_cli.errors import KeypoolError, NotFoundError, NotPermittedError
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.passage import Passage, opened
 from keypool_cli.service.ports import Ports
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.forward import Forwarder, Outgoing
 

@@ -63,9 +63,6 @@ _UPSTREAMS_OWN = frozenset(
 )
 _UPSTREAMS_OWN_PREFIXES = ("x-keypool-",)
 
-_NOT_UPSTREAM = _CLIENTS_OWN | _HOP_BY_HOP
-_NOT_TO_CLIENTS = _UPSTREAMS_OWN | _HOP_BY_HOP
-
 
 def to_upstream(headers: Iterable[Header]) -> list[Header]:
     """The client's headers that upstream may see, without any credential.
@@ -98,22 +95,22 @@ def redirected_here(headers: Iterable[Header], upstream: str) -> list[Header]:
     ]
 
 
-@lru_cache(maxsize=1024)
-def _name_upstream(mixed: str) -> str | None:
-    """The name in lower case; empty for one that stays here, None for one that names others."""
-    name = mixed.lower()
-    stays = name in _NOT_UPSTREAM or name.startswith(_CLIENTS_OWN_PREFIXES)
-    return (None if name == "connection" else "") if stays else name
+def _without(own: frozenset[str], prefixes: tuple[str, ...]) -> Callable[[str], str | None]:
+    @lru_cache(maxsize=1024)
+    def shown(mixed: str) -> str | None:
+        name = mixed.lower()
+        stays = name in own or name in _HOP_BY_HOP or name.startswith(prefixes)
+        return (None if name == "connection" else "") if stays else name
+
+    return shown
 
 
-@lru_cache(maxsize=1024)
-def _name_to_client(mixed: str) -> str | None:
-    name = mixed.lower()
-    stays = name in _NOT_TO_CLIENTS or name.startswith(_UPSTREAMS_OWN_PREFIXES)
-    return (None if name == "connection" else "") if stays else name
+_name_upstream = _without(_CLIENTS_OWN, _CLIENTS_OWN_PREFIXES)
+_name_to_client = _without(_UPSTREAMS_OWN, _UPSTREAMS_OWN_PREFIXES)
 
 
 def _kept(headers: Iterable[Header], shown: Callable[[str], str | None]) -> list[Header]:
+    """shown: a name in lower case; empty for one that stays here, None for one that names others."""
     kept, named = [], ""
     for mixed, value in headers:
         name = shown(mixed)

@@ -1,6 +1,8 @@
 """``apply``: the registry as a file declares it, and nothing more."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -413,6 +415,28 @@ def test_each_mistake_is_told_where_it_stands(apply, keypool, text, why):
     assert any(why in reason for reason in reasons), reasons
     assert [row[0] for row in keypool("project", "list").rows][:1] == ["good"]
     assert not re.search("AIzaSy|hunter2", result.out + result.err)
+
+
+def test_a_client_whose_token_cannot_be_written_is_revoked_again(
+    apply, keypool, monkeypatch, tmp_path
+):
+    """A full disk takes a new file, and nothing in it."""
+    opened = os.fdopen
+
+    def full(handle, mode, **options):
+        if mode == "w":
+            with Path("/dev/full").open("w") as disk:
+                os.dup2(disk.fileno(), handle)
+        return opened(handle, mode, **options)
+
+    monkeypatch.setattr(os, "fdopen", full)
+    result = apply("[clients.x]\ntoken_file='t'\n[projects.good]\n")
+    assert result.code == ExitCode.PARTLY_DONE, result.err
+    assert "t cannot be written, so it is revoked again: No space left" in result.out
+    assert [each["state"] for each in keypool("client", "list", "--json").json["clients"]] == [
+        "revoked"
+    ]
+    assert not [*tmp_path.rglob("t")]
 
 
 def test_a_secret_that_two_keys_have_is_refused_once(apply, keypool):

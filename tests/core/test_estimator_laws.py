@@ -117,6 +117,16 @@ def test_a_huge_frame_rate_or_a_flag_in_its_place_is_ignored():
     assert tokens_of("2") == tokens_of("2e0") == tokens_of(" 2.0") == tokens_of(2)
 
 
+def test_deep_nesting_of_what_functions_answered_is_survived():
+    response: dict[str, object] = {"text": "Hello"}
+    result: dict[str, object] = {"type": "text", "text": "Hello"}
+    for _ in range(3000):
+        response = {"functionResponse": {"name": "f", "parts": [response]}}
+        result = {"type": "function_result", "result": [result]}
+    body = {"contents": [{"parts": [response]}], "input": [result]}
+    assert estimate_request(body, model="gemini-2.5-flash").tokens > 0
+
+
 def test_lists_too_deep_for_json_still_count_their_strings():
     deep: list[object] = ["word " * 50, 10**5000]
     for _ in range(100_000):

@@ -3,6 +3,7 @@
 import base64
 import struct
 import zlib
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -225,6 +226,17 @@ def test_a_pdf_that_unpacks_to_gigabytes_is_read_in_part():
     objects = zlib.compress(b" " * 64 * 1024 * 1024 + b"<</Type/Page>>")
     bomb = b"<</Type/ObjStm>>stream\n" + objects + b"\nendstream"
     assert pdf_pages(bomb * 3) is None
+
+
+def test_a_pdf_that_names_many_streams_and_has_one_is_read_once():
+    before = process_time()
+    assert pdf_pages(b"<</Type/ObjStm>> " * 100_000 + b"stream\nnot packed\nendstream") is None
+    assert process_time() - before < 5  # once for each took two minutes
+
+
+def test_pages_are_counted_behind_objects_that_cannot_be_unpacked():
+    encrypted = b"<</Type/ObjStm>>stream\n" + bytes(range(256)) + b"\nendstream endobj\n"
+    assert pdf_pages(encrypted + packed_pdf(3) + encrypted + packed_pdf(4)) == 7
 
 
 def test_a_pdf_whose_objects_are_encrypted_has_as_many_pages_as_its_length_says():

@@ -5,12 +5,14 @@ It is stopped and goes on later with all it had, as after a network that was cut
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
+import httpx2
 import pytest
 import redis
 from redis.crc import key_slot
@@ -132,6 +134,11 @@ def test_what_can_be_known_is_shown_and_what_cannot_is_named(world, node):
         described.check(f"{API}/status", "get", answer)
         assert [each["model"] for each in answer.json()["unread"]] == [lost]
         assert f"out of reach: {lost}" in answer.headers["x-keypool-away"]
+        scraped = httpx2.get(f"{world.daemon.url}/metrics").text
+        counted = re.findall(
+            rf'keypool_used{{dimension="rpm",model="(.+)",project="{project}"}}', scraped
+        )
+        assert sorted(counted) == others
 
 
 @pytest.mark.parametrize("node", range(SIZE))

@@ -21,6 +21,8 @@ from keypool_cli.service.riding_out import RIDE_OUT_S
 from keypool_cli.service.waiting import LEFT_S
 from tests.support import bodies
 from tests.support.daemon import API, FLASH, APool, a_home, eventually
+from tests.support.proxy import GENERATE, a_body
+from tests.support.raw_upstream import raw_upstream
 from tests.support.running import START_S
 from tests.support.servers import sentinel
 from tests.support.valkey import private_valkey
@@ -180,6 +182,23 @@ def test_whoever_waits_stands_in_line_again_after_the_store_was_emptied(home):
         waiting.join(25)
         assert [each.status_code for each in answers] == [201]
         assert time.monotonic() - emptied_at < 6 * WINDOW_S
+
+
+def test_a_proxied_call_is_told_what_upstream_says_though_its_lease_was_lost_with_the_store(
+    tmp_path,
+):
+    with raw_upstream() as upstream, a_home(tmp_path / "home", upstream=upstream.url) as home:
+        home.add_project("p")
+        with home.daemon() as daemon, redis.Redis(unix_socket_path=str(home.socket)) as live:
+
+            def play(line):
+                live.flushall()
+                line.answer(b'{"error": {"code": 400}}', status="400 Bad Request")
+
+            upstream.play = play
+            token = {"x-goog-api-key": home.token}
+            answer = daemon.http.post(GENERATE, json=a_body(), headers=token)
+            assert (answer.status_code, answer.json()) == (400, {"error": {"code": 400}})
 
 
 def test_an_older_copy_of_the_store_is_not_taken_for_the_store(home):

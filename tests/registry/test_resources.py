@@ -164,3 +164,12 @@ def test_a_size_is_kept_and_learned_once(registry, projects, clients):
         "files/a": sized.size,
         "cachedContents/c": Size(tokens=5000, seconds=2.5),
     }
+
+
+def test_a_type_that_no_database_takes_is_kept_as_near_as_can_be(registry, projects):
+    told = Size(mime_type="text/\0plain")
+    registry.resources.keep([Resource("files/a", projects[0], size=told)], made=True)
+    registry.resources.keep([Resource("files/b", projects[0])], made=True)
+    registry.resources.measure("files/b", projects[0], told)
+    kept = registry.resources.find(["files/a", "files/b"])
+    assert [each.size.mime_type for each in kept] == ["text/�plain"] * 2

@@ -106,6 +106,19 @@ async def test_a_store_that_stays_away_does_not_keep_a_daemon_from_ending(
     assert "settlements of proxied calls" in caplog.text
 
 
+async def test_a_store_that_hangs_does_not_either(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(repeating, "END_S", 0.05)
+    settling = _Settling(SETTLED)
+    monkeypatch.setattr(settling, "settle_good", lambda _: asyncio.Future[Settled | LeaseEnd]())
+    closing = Closing(cast(Settling, settling), cast(Any, _Holding()))
+    closing.later(GOOD)
+    await closing.close()
+    await asyncio.sleep(0)
+    assert [each.name for each in caplog.records] == ["keypool.daemon"]
+
+
 def test_pauses_grow_to_some_seconds_and_never_end() -> None:
     first = list(islice(pauses(), 1000))
     assert first == sorted(first)

@@ -26,7 +26,7 @@ from keypool_cli.service.sync import read_configured
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.count_local import open_tokenizer
 from tests.support.daemon import BY, FLASH, a_home
-from tests.support.tokenizers import small_model
+from tests.support.tokenizers import nothing_fetched, small_model
 
 SHIPPED = load_shipped()
 TEXT = "القارب ينتظر خارج الميناء. " * 30
@@ -257,6 +257,29 @@ async def test_a_tokenizer_that_cannot_be_read_stops_the_daemon(tmp_path):
             await asyncio.to_thread(save, ports, Memory(FLASH, Calibration()))
             with pytest.raises(UsageError, match="no SentencePiece model"):
                 await estimating(ports)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        pytest.param("gemini-9-flash", "no local tokenizer", id="one that it does not know"),
+        pytest.param(FLASH, "cannot fetch the vocabulary", id="one whose vocabulary it lacks"),
+    ],
+)
+async def test_a_model_that_google_cannot_count_for_is_estimated(
+    tmp_path, monkeypatch, caplog, model, why
+):
+    with (
+        nothing_fetched(monkeypatch, tmp_path),
+        a_home(tmp_path / "google", tokenizer="google") as home,
+    ):
+        async with opened(home.settings) as ports:
+            made = await estimating(ports)
+            await asyncio.to_thread(save, ports, Memory(model, DOUBLED))
+            await refreshed(made)
+            assert made.calibration(model)[0] == DOUBLED
+            assert made.of(None).request(BODY, model=model).method == "estimator"
+    assert why in caplog.text
 
 
 async def test_large_bodies_are_read_one_after_the_other_and_no_other_waits_for_them(ports):

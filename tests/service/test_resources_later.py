@@ -34,7 +34,7 @@ class _Database:
                 self.kept[each.name] = each.project_id
 
 
-class _Finding:
+class _Lookup:
     def learn(self, names: Collection[str]) -> None:
         pass
 
@@ -47,7 +47,7 @@ def database(monkeypatch):
 
 @pytest.fixture
 def resources(database):
-    return Resources(database, cast(Any, None), cast(Any, _Finding()))
+    return Resources(database, cast(Any, None), cast(Any, _Lookup()))
 
 
 async def test_what_came_last_holds_once_the_database_is_back(database, resources):

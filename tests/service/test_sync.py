@@ -23,6 +23,7 @@ from keypool_cli.service.bookkeeping import Bookkeeping
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.resetting import reset
 from keypool_cli.service.resetting_values import ResetRequest
+from keypool_cli.service.stopping import stop
 from keypool_cli.service.sync import (
     BEHIND_MS,
     read_configured,
@@ -197,6 +198,27 @@ async def test_day_counts_are_written_as_they_grow(ports):
         books.note(M, (await acquire(ports)).project_id)
         await books.write()
         assert ports.registry.day_counts.load(M, today) == {p: expected}
+
+
+async def test_a_day_count_whose_write_is_broken_off_is_written_next(ports, monkeypatch):
+    """A daemon that ends breaks off what it writes every few seconds, and writes once more."""
+    p = add(ports, "p")
+    await sync_model(ports, M, await read_configured(ports))
+    books, begun = Bookkeeping(ports), asyncio.Event()
+    books.note(M, (await acquire(ports)).project_id)
+
+    async def hang(*_):
+        begun.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as store:
+        store.setattr(ports.engine, "snapshot", hang)
+        writing = asyncio.create_task(books.write())
+        await begun.wait()
+        await stop([writing])
+    await books.write()
+    today = day_of(await ports.engine.now_ms()).isoformat()
+    assert ports.registry.day_counts.load(M, today) == {p: 1}
 
 
 @pytest.fixture

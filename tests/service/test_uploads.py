@@ -5,7 +5,7 @@ import pytest
 from keypool_cli.core.model import DEFAULT_POOL, Secret
 from keypool_cli.errors import NotFoundError
 from keypool_cli.registry.values import NewClient, NewKey
-from keypool_cli.service.proxying_egress import Egress
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.sync import read_configured
 from keypool_cli.service.uploads import LASTS_S, Uploads
 from keypool_cli.service.watch import Watch

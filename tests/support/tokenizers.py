@@ -1,8 +1,11 @@
-"""A small SentencePiece model, made as Gemma's is: byte fallback, white space kept."""
+"""Tokenizers on this machine: a small model, made as Gemma's is, and google-genai's own with none."""
 
 import io
+import tempfile
+from contextlib import contextmanager
 
 import sentencepiece
+from google.genai import _local_tokenizer_loader as loader
 
 LINES = [
     "the boat waits outside the harbour for the morning tide",
@@ -30,3 +33,21 @@ def small_model(path, *, size=400):
     )
     path.write_bytes(written.getvalue())
     return path
+
+
+@contextmanager
+def nothing_fetched(monkeypatch, folder):
+    """google-genai has loaded no vocabulary, keeps them in a folder of its own, and has no network."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    _forget()
+    yield folder / "vertexai_tokenizer_model"
+    _forget()
+
+
+def _forget():
+    loader.load_model_proto.cache_clear()
+    loader.get_sentencepiece.cache_clear()

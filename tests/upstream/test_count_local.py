@@ -1,7 +1,6 @@
 """google-genai's own tokenizer: its cache, its models, and no network."""
 
 import hashlib
-import tempfile
 import warnings
 
 import pytest
@@ -10,7 +9,7 @@ from google.genai.local_tokenizer import LocalTokenizer
 
 from keypool_cli.errors import UnreachableError, UsageError
 from keypool_cli.upstream.count_local import open_tokenizer
-from tests.support.tokenizers import small_model
+from tests.support.tokenizers import nothing_fetched, small_model
 
 MODEL = "gemini-2.5-flash"
 TEXT = "القارب ينتظر outside the harbour.\n\nTwo lines, 2 numbers."
@@ -18,20 +17,8 @@ TEXT = "القارب ينتظر outside the harbour.\n\nTwo lines, 2 numbers."
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Folders of its own, nothing loaded before, and a proxy where nobody listens."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    _forget()
-    yield tmp_path / "vertexai_tokenizer_model"
-    _forget()
-
-
-def _forget():
-    loader.load_model_proto.cache_clear()
-    loader.get_sentencepiece.cache_clear()
+    with nothing_fetched(monkeypatch, tmp_path) as cache:
+        yield cache
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Finding resources that keypool does not know: one free GET for each project of the pool."""
+"""Looking for resources that keypool does not know: one free GET for each project of the pool."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,13 +8,14 @@ from typing import Literal
 
 from keypool_cli.core.known_sizes import UNTOLD, Size
 from keypool_cli.core.model import Pool
-from keypool_cli.core.refusal import Fault, classify
+from keypool_cli.core.refusal import Fault
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.resources import Resource
+from keypool_cli.service.egress import Egress
 from keypool_cli.service.observing import Observing
 from keypool_cli.service.passage import Passage, opened
-from keypool_cli.service.proxying_egress import Egress
 from keypool_cli.service.tickets import Door, doors_of
+from keypool_cli.service.verdicts import meaning
 from keypool_cli.service.watch import Watch
 from keypool_cli.upstream.forward import Forwarder, Outgoing, UpstreamError
 from keypool_cli.upstream.told_sizes import size_in
@@ -31,7 +32,7 @@ _MOST_NOWHERE = 10_000
 _ANSWERS_S = 15.0
 
 
-class Finding:
+class Lookup:
     """Asks the projects of a pool, a few at a time."""
 
     def __init__(
@@ -98,7 +99,7 @@ class Finding:
         error = passage.refusal.decode(errors="replace")
         with suppress(UnreachableError):  # it will be refused again
             await self._observing.observe(door.project, door.key, passage.status, error)
-        verdict = classify(passage.status, error, now_at_ms=0, day_end_at_ms=0, jitter=0.0)
+        verdict = meaning(passage.status, error)
         # That a key is dead, or upstream overloaded, says nothing of what the project has.
         return False if verdict is not None and verdict.fault is Fault.REQUEST else None
 
