@@ -121,7 +121,7 @@ function set_days(ctx, days)
   ctx.utc_at = now - now % DAY_MS
   for i = 2, #days - 1 do
     if days[i] <= now and now < days[i + 1] then
-      ctx.day_before, ctx.day_at, ctx.day_end = days[i - 1], days[i], days[i + 1]
+      ctx.day_at, ctx.day_end = days[i], days[i + 1]
       ctx.day_after, ctx.days = days[i + 2] or days[i + 1] + DAY_MS, days
       ctx.both_from, ctx.both_end = max(ctx.day_at, ctx.utc_at), min(ctx.day_end, ctx.utc_at + DAY_MS)
       return

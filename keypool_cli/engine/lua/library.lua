@@ -44,6 +44,7 @@
 local UNLIMITED = 1099511627775 -- 2^40-1, above every finite limit (10^12)
 local ENTRY, ENTRY_SIZE, TAIL = '<I6I3I6', 15, 8
 local TAIL_BYTES = 1 + TAIL * ENTRY_SIZE -- after a spare byte: struct takes no text of length 0
+local DAY, DAY_SIZE, MOST_DAYS = '<I6I4', 10, 3 -- its start and its requests; so many are kept
 local KEEP_ANSWER_MS = 600000   -- a settled answer is repeated this long past expires_at
 local SHELF_MS = 300000         -- leases forgotten within so long lie in one hash
 local MOST_TTL_MS = 3600000     -- of a lease
@@ -66,7 +67,7 @@ local MOST_KEPT = 64            -- models and arguments known from calls before,
 local MOST_KEPT_BYTES = 256     --   unless these are longer
 
 -- bound on the first call: Redis 7.0 has no globals while a library loads
-local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes
+local call, floor, max, min, format, sub, rep, find, pack_bytes, unpack_bytes, NO_DAYS
 
 local function key(ctx, name, id)
   local found = ctx.names[name]

@@ -30,7 +30,7 @@ local function empty_windows(ctx, state)
   state.open_requests, state.open_tokens = 0, 0
   state.day_requests, state.utc_requests = 0, 0
   set(state, 'emptied_seq', state.seq)
-  for _, name in ipairs({ 'day_carry', 'day_past', 'utc_carry', 'utc_past' }) do set(state, name, 0) end
+  for _, name in ipairs({ 'day_others', 'utc_others' }) do set(state, name, NO_DAYS) end
 end
 
 -- {id, requests, tokens, day requests, in flight, cool_until, wide_until, failures, flags, keys,

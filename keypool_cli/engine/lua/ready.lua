@@ -19,10 +19,10 @@ end
 local function day_opens_at(ctx, state, requests)
   local opens, most = 0, state.limit_day - requests
   if state.day_requests > most then
-    opens = state.day_carry > most and ctx.day_after or ctx.day_end
+    opens = of_later_days(state, 'day') > most and ctx.day_after or ctx.day_end
   end
   if BOTH_DAYS[state.flags] and state.utc_requests > most then
-    opens = max(opens, ctx.utc_at + (state.utc_carry > most and 2 or 1) * DAY_MS)
+    opens = max(opens, ctx.utc_at + (of_later_days(state, 'utc') > most and 2 or 1) * DAY_MS)
   end
   return opens
 end

@@ -30,15 +30,11 @@ FIELDS.state = {
 }
 FIELDS.standing = {
   { 'pool_count', 'I2' },
-  -- the days, and requests so near their ends that they count in the next too
+  -- the days; each with the requests booked on others, see window.lua
   { 'day_at', 'I6' },         -- start of the Pacific day
-  { 'day_carry', 'I4' },
-  { 'day_past_at', 'I6' },    -- start of the day before it that was counted last,
-  { 'day_past', 'I4' },       --   and its requests, but for those that count in this one too
+  { 'day_others', 'c30' },    -- MOST_DAYS of them
   { 'utc_at', 'I6' },         -- start of the UTC day
-  { 'utc_carry', 'I4' },
-  { 'utc_past_at', 'I6' },
-  { 'utc_past', 'I4' },
+  { 'utc_others', 'c30' },
   { 'emptied_seq', 'I6' },    -- the counts hold no booking of an entry before it
   -- what refusals and operators did
   { 'cool_until', 'I6' },     -- cooldown of this project and model
@@ -199,7 +195,7 @@ end
 function bind()
   call, floor, max, min = redis.call, math.floor, math.max, math.min
   format, sub, rep, find = string.format, string.sub, string.rep, string.find
-  pack_bytes, unpack_bytes = struct.pack, struct.unpack
+  pack_bytes, unpack_bytes, NO_DAYS = struct.pack, struct.unpack, rep('\0', MOST_DAYS * DAY_SIZE)
   STATE, STANDING = codec(FIELDS.state), codec(FIELDS.standing)
   META, POOL, LEASE = codec(FIELDS.meta), codec(FIELDS.pool), codec(FIELDS.lease)
   DEMAND, TERMS, WAITER = codec(FIELDS.demand), codec(FIELDS.terms), codec(FIELDS.waiter)

@@ -13,16 +13,18 @@ local function pack_ids(ids)
   return table.concat(packed)
 end
 
+-- Changes a field of STANDING, or the pools.
+local function set(state, name, value)
+  if state[name] ~= value then state[name], state.standing = value, nil end
+end
+
 local function blank(now)
   local state = zeros()
   -- starts at the clock, so that a rebuilt window never reuses an old entry's number
   state.seq, state.touched_at, state.keys, state.pools, state.tail = now, now, '', {}, rep('\0', TAIL_BYTES)
+  set(state, 'day_others', NO_DAYS)
+  set(state, 'utc_others', NO_DAYS)
   return state
-end
-
--- Changes a field of STANDING, or the pools.
-local function set(state, name, value)
-  if state[name] ~= value then state[name], state.standing = value, nil end
 end
 
 local function keep_for(state, until_at, number)

@@ -1,7 +1,7 @@
 -- The sliding window and the days of one STATE. advance() only reads; the others also write the ring.
 
 local flush_tail, each_entry, drop_expired, advance, next_expiry
-local size_ring, book, uncount, add_to_entry, correct
+local size_ring, book, uncount, add_to_entry, correct, of_later_days
 
 do -- Lua has room for 200 local names in one scope
 
@@ -69,31 +69,51 @@ local function restart_window(state, now)
   state.open_from, state.open_at, state.touched_at = now, now, now
 end
 
--- Another day begins. day: 'day' or 'utc', whose it is. Where a clock was wrong and it is one before
--- the day that was counted, the requests of both count: those of the later one were truly made now.
-local function roll(state, day, at, day_before)
-  local count_name, carry_name, past_name = day .. '_requests', day .. '_carry', day .. '_past'
-  local count, was_at = state[count_name], state[day .. '_at']
-  if at > was_at then
-    local carry = was_at == day_before and state[carry_name] or 0
-    set(state, past_name, count - carry)
-    set(state, past_name .. '_at', was_at)
-    set(state, carry_name, 0)
-    state[count_name] = carry
-  else
-    set(state, carry_name, count)
-    if at <= state[past_name .. '_at'] then
-      state[count_name] = count + state[past_name]
-      set(state, past_name, 0)
-      set(state, past_name .. '_at', 0)
-    end
+-- Which day a request was booked on, the clock says, and that may be wrong and set right. So the counts
+-- of the days that were counted last are kept, wherever they lie, and a day counts what was booked on it
+-- or on later ones: on those by a clock that was ahead, or so near this day's end that it counts in
+-- both. day: 'day' or 'utc', whose it is.
+local function others_of(state, day)
+  local others, bytes = {}, state[day .. '_others']
+  for from = 1, bytes ~= NO_DAYS and #bytes or 0, DAY_SIZE do
+    local at, requests = unpack_bytes(DAY, bytes, from)
+    if requests > 0 then others[#others + 1] = { at = at, requests = requests } end
   end
+  return others
+end
+
+local function keep_others(state, day, others)
+  local parts = {}
+  for i = 1, min(#others, MOST_DAYS) do parts[i] = pack_bytes(DAY, others[i].at, others[i].requests) end
+  set(state, day .. '_others', sub(table.concat(parts) .. NO_DAYS, 1, #NO_DAYS))
+end
+
+-- the part of a day's count that counts on a later day as well
+function of_later_days(state, day)
+  local requests = 0
+  for _, other in ipairs(others_of(state, day)) do
+    if other.at > state[day .. '_at'] then requests = requests + other.requests end
+  end
+  return requests
+end
+
+-- Another day begins, or an earlier one goes on.
+local function roll(state, day, at)
+  local count, was_at, counted, kept = day .. '_requests', state[day .. '_at'], 0, {}
+  local others = others_of(state, day)
+  table.insert(others, 1, { at = was_at, requests = state[count] - of_later_days(state, day) })
+  for _, other in ipairs(others) do
+    if other.at >= at then counted = counted + other.requests end
+    if other.at ~= at and other.requests > 0 then kept[#kept + 1] = other end
+  end
+  keep_others(state, day, kept)
   set(state, day .. '_at', at)
+  state[count] = counted
 end
 
 local function roll_days(ctx, state)
-  if ctx.day_at ~= state.day_at then roll(state, 'day', ctx.day_at, ctx.day_before) end
-  if ctx.utc_at ~= state.utc_at then roll(state, 'utc', ctx.utc_at, ctx.utc_at - DAY_MS) end
+  if ctx.day_at ~= state.day_at then roll(state, 'day', ctx.day_at) end
+  if ctx.utc_at ~= state.utc_at then roll(state, 'utc', ctx.utc_at) end
 end
 
 -- Brings a state to the present: what has left the window is no longer counted.
@@ -147,6 +167,19 @@ function size_ring(ctx, state)
   grow_ring(ctx, state, exact and max(state.limit_requests, 1) or 244)
 end
 
+-- Counts requests on the next day too.
+local function book_ahead(state, day, at, requests)
+  local others = others_of(state, day)
+  for _, other in ipairs(others) do
+    if other.at == at then
+      other.requests = other.requests + requests
+      return keep_others(state, day, others)
+    end
+  end
+  table.insert(others, 1, { at = at, requests = requests })
+  keep_others(state, day, others)
+end
+
 -- Books at the present; answers the number of the entry. A full log merges, which is safe; an
 -- exact one, which only entries emptied by releases can fill, grows instead.
 function book(ctx, state, requests, tokens)
@@ -161,31 +194,31 @@ function book(ctx, state, requests, tokens)
   state.open_requests, state.open_tokens = state.open_requests + requests, state.open_tokens + tokens
   state.requests, state.tokens = state.requests + requests, state.tokens + tokens
   state.day_requests, state.utc_requests = state.day_requests + requests, state.utc_requests + requests
-  if ctx.now >= ctx.day_end - ctx.guard_ms then set(state, 'day_carry', state.day_carry + requests) end
-  if ctx.now >= ctx.utc_at + DAY_MS - ctx.guard_ms then set(state, 'utc_carry', state.utc_carry + requests) end
+  local utc_end = ctx.utc_at + DAY_MS
+  if ctx.now >= ctx.day_end - ctx.guard_ms then book_ahead(state, 'day', ctx.day_end, requests) end
+  if ctx.now >= utc_end - ctx.guard_ms then book_ahead(state, 'utc', utc_end, requests) end
   state.dirty = true
   return state.seq + state.closed
 end
 
-local function take(state, name, requests)
-  set(state, name, max(0, state[name] - requests))
+-- Takes requests off the day that an instant lies in, which is the last known that begins by then.
+local function uncount_on(state, day, at, requests)
+  local count, others = day .. '_requests', others_of(state, day)
+  local found = { at = state[day .. '_at'], requests = state[count] - of_later_days(state, day) }
+  for _, other in ipairs(others) do
+    if other.at <= at and (other.at > found.at or found.at > at) then found = other end
+  end
+  if found.at > at then return end
+  requests = min(requests, found.requests)
+  found.requests = found.requests - requests
+  if found.at >= state[day .. '_at'] then state[count] = state[count] - requests end
+  keep_others(state, day, others)
 end
 
 -- Takes back requests booked at an instant from each count that holds them.
 function uncount(ctx, state, at, requests)
-  at = at + ctx.guard_ms
-  if at >= state.day_at then
-    state.day_requests = max(0, state.day_requests - requests)
-  elseif at >= state.day_past_at then
-    take(state, 'day_past', requests)
-  end
-  if at >= ctx.day_end then take(state, 'day_carry', requests) end
-  if at >= state.utc_at then
-    state.utc_requests = max(0, state.utc_requests - requests)
-  elseif at >= state.utc_past_at then
-    take(state, 'utc_past', requests)
-  end
-  if at >= ctx.utc_at + DAY_MS then take(state, 'utc_carry', requests) end
+  uncount_on(state, 'day', at + ctx.guard_ms, requests)
+  uncount_on(state, 'utc', at + ctx.guard_ms, requests)
 end
 
 -- to a closed entry
