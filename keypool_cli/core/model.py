@@ -49,12 +49,13 @@ class KeyState(StrEnum):
 
 
 class MarkKind(StrEnum):
-    """What a refusal left on a project, a billing account, or one model of them."""
+    """What a refusal, or a reset, left on a project, a billing account, or one model of them."""
 
     COOL = "cool"  # set aside until an instant
     EXCLUDE = "exclude"  # this model is not offered to the project
     DISABLE = "disable"  # the project cannot be used until someone repairs it
     DAY_END = "day_end"  # a believed hint that the day ends elsewhere: count by the UTC day too
+    RESET = "reset"  # nothing: an operator reset this model, which voids refusals of calls before
 
 
 class MarkScope(StrEnum):

@@ -28,11 +28,11 @@ def record(done: Change, refusal: Refusal) -> Recorded:
         _move_marks(done, name, model)
     standing: list[Mark] = []
     void: list[Mark] = []
-    for mark in map(_normal, refusal.marks):
+    for mark in (_on_bucket(done, _normal(each)) for each in refusal.marks):
         if _is_void(done.connection, mark):
             void.append(mark)
         else:
-            standing.append(_write(done, _on_bucket(done, mark)))
+            standing.append(_write(done, mark))
     dead = tuple(key.key_id for key in refusal.dead_keys if _kill(done, key, refusal))
     learn_limits(done, refusal.limits)
     outcome = Recorded(standing=tuple(standing), void=tuple(void), dead_key_ids=dead)
@@ -97,7 +97,9 @@ def _is_void(connection: Connection, mark: Mark) -> bool:
     else:
         query = last_reset.where(projects.c.id == mark.project_id)
     reset_at_ms = connection.scalar(query)
-    return reset_at_ms is None or mark.granted_at_ms <= reset_at_ms
+    place = _place(replace(mark, kind=MarkKind.RESET))
+    of_model = connection.scalar(select(marks.c.granted_at_ms).where(marks.c.place == place))
+    return reset_at_ms is None or mark.granted_at_ms <= max(reset_at_ms, of_model or 0)
 
 
 def _write(done: Change, mark: Mark) -> Mark:
@@ -106,7 +108,7 @@ def _write(done: Change, mark: Mark) -> Mark:
     stands = done.connection.execute(select(marks).where(marks.c.place == place)).one_or_none()
     if stands is not None and not _outlasts(mark, stands):
         return mark_of(stands)
-    upsert(done.connection, marks, [_row(mark) | {"place": place}], key="place")
+    upsert(done.connection, marks, [mark_row(mark)], key="place")
     if mark.scope is not MarkScope.PROJECT_MODEL or mark.kind is not MarkKind.COOL:
         done.touch()
     return mark
@@ -128,9 +130,10 @@ def _place(mark: Mark) -> str:
             return f"{mark.kind}/project:{mark.project_id}/model:{mark.model}"
 
 
-def _row(mark: Mark) -> dict[str, object]:
+def mark_row(mark: Mark) -> dict[str, object]:
+    """A mark as it is stored."""
     columns = (column.name for column in marks.c if column.name not in ("id", "place"))
-    return {name: getattr(mark, name) for name in columns}
+    return {name: getattr(mark, name) for name in columns} | {"place": _place(mark)}
 
 
 def _kill(done: Change, dead: DeadKey, refusal: Refusal) -> bool:

@@ -4,11 +4,13 @@ from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from keypool_cli.core.model import Key, KeyState, Mark, MarkKind
+from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, MarkScope
 from keypool_cli.registry.catalog import KEY_COLUMNS, key_of, mark_of
 from keypool_cli.registry.change import Change
 from keypool_cli.registry.lookup import chunks
+from keypool_cli.registry.refusals import mark_row
 from keypool_cli.registry.tables import keys, marks, present, projects
+from keypool_cli.registry.upsert import upsert
 from keypool_cli.registry.values import Reset, ResetReport
 
 MAX_NAMED = 100
@@ -17,11 +19,14 @@ MAX_NAMED = 100
 _SETBACKS = (MarkKind.COOL, MarkKind.EXCLUDE, MarkKind.DISABLE)
 """What a reset with failures clears; where a day ends stays known, as learned limits do."""
 
+_VOIDS_MS = 2 * 86_400_000
+"""A reset of one model is known so long: the cooldowns of a model end with a day."""
+
 
 def reset(done: Change, asked: Reset) -> ResetReport:
     """Clear what ``asked`` says and log it."""
     at_ms = done.at_ms if asked.at_ms is None else asked.at_ms
-    names = _raise_reset_at(done.connection, asked.project_ids, at_ms)
+    names = _void_before(done.connection, asked, at_ms)
     cleared = _clear_marks(done.connection, asked)
     revived = _revive_keys(done.connection, asked) if asked.failures else []
     detail = {
@@ -37,14 +42,37 @@ def reset(done: Change, asked: Reset) -> ResetReport:
     return ResetReport(tuple(cleared), tuple(revived))
 
 
-def _raise_reset_at(connection: Connection, project_ids: Collection[int], at_ms: int) -> list[str]:
-    """Void earlier calls' marks; returns the names of the projects."""
+def _void_before(connection: Connection, asked: Reset, at_ms: int) -> list[str]:
+    """Void earlier calls' marks; returns the names of the projects.
+
+    Of one model, where one is named: what another was refused is not yet here, perhaps.
+    """
     names: list[str] = []
-    for part in _parts(projects.c.id, project_ids):
+    for part in _parts(projects.c.id, asked.project_ids):
         names += connection.scalars(select(projects.c.name).where(part, present))
-        older = part & (projects.c.reset_at_ms < at_ms)
-        connection.execute(update(projects).where(older).values(reset_at_ms=at_ms))
+        if asked.model is None:
+            older = part & (projects.c.reset_at_ms < at_ms)
+            connection.execute(update(projects).where(older).values(reset_at_ms=at_ms))
+    if asked.model is not None:
+        late = asked.project_ids if asked.late is None else asked.late
+        rows = [mark_row(_reset_mark(each, asked.model, at_ms)) for each in late]
+        earlier = marks.c.granted_at_ms < at_ms
+        upsert(connection, marks, rows, key="place", newer=lambda _: earlier)
     return names
+
+
+def _reset_mark(project_id: int, model: str, at_ms: int) -> Mark:
+    return Mark(
+        MarkScope.PROJECT_MODEL,
+        MarkKind.RESET,
+        rule="reset",
+        reason="",
+        at_ms=at_ms,
+        granted_at_ms=at_ms,
+        project_id=project_id,
+        model=model,
+        until_at_ms=at_ms + _VOIDS_MS,
+    )
 
 
 def _clear_marks(connection: Connection, asked: Reset) -> list[Mark]:

@@ -39,7 +39,8 @@ class Configured:
         newer = Configured(replace(self.catalog, marks=tuple(marks)), self.token_hashes)
         # Indexes that have nothing to do with marks need not be made again.
         made = {name: made for name, made in vars(self).items() if name not in vars(newer)}
-        made.pop("marks_of", None)
+        for name in ("marks_of", "resets"):
+            made.pop(name, None)
         vars(newer).update(made)
         return newer
 
@@ -100,12 +101,18 @@ class Configured:
         for mark in self.catalog.marks:
             if mark.scope is MarkScope.BILLING and mark.billing_account is not None:
                 on_account[mark.billing_account].append(mark)
-            elif mark.project_id is not None:
+            elif mark.project_id is not None and mark.kind is not MarkKind.RESET:
                 found[mark.project_id].append(mark)
         for project in self.catalog.projects.values() if on_account else ():
             if project.billing_account in on_account:
                 found[project.id] += on_account[project.billing_account]
         return found
+
+    @cached_property
+    def resets(self) -> Mapping[tuple[int | None, str | None], int]:
+        """When single models of projects were reset, by project and model."""
+        marks = (each for each in self.catalog.marks if each.kind is MarkKind.RESET)
+        return {(each.project_id, each.model): each.granted_at_ms for each in marks}
 
     @cached_property
     def quotas(self) -> QuotaIndex:
@@ -184,8 +191,9 @@ class Configured:
         marks = [each for each in self.marks_of.get(project.id, ()) if each.model in {None, model}]
         narrow = _latest(each for each in marks if each.scope is MarkScope.PROJECT_MODEL)
         wide = _latest(each for each in marks if each.scope is not MarkScope.PROJECT_MODEL)
-        # A reset removes the marks it clears. Those of other models stay, however old they are.
-        stands_from = project.reset_at_ms + 1
+        reset_at_ms = max(project.reset_at_ms, self.resets.get((project.id, model), 0))
+        # A reset removes the marks it clears. Those that are left stay, however old they are.
+        stands_from = reset_at_ms + 1
         return LiveProject(
             id=project.id,
             rpm=limits.rpm.value,
@@ -202,7 +210,7 @@ class Configured:
             cool_granted_at_ms=max(narrow[1], stands_from),
             wide_until_ms=wide[0],
             wide_granted_at_ms=max(wide[1], stands_from),
-            reset_at_ms=project.reset_at_ms,
+            reset_at_ms=reset_at_ms,
             day_requests=day_requests[0],
             utc_requests=day_requests[1],
         )

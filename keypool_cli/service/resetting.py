@@ -66,7 +66,13 @@ async def reset(
         return ResetOutcome((), tuple(each.name for each in projects), (), tuple(held))
     there, away = await models_in_reach(ports)
     before = await _live_before(ports, request, ids, there)
-    asked = Reset(project_ids=ids, model=request.model, failures=request.failures, at_ms=at_ms)
+    asked = Reset(
+        project_ids=ids,
+        model=request.model,
+        failures=request.failures,
+        at_ms=at_ms,
+        late=None if request.model in {None, *away} else _set_aside(before, at_ms),
+    )
     with noting_revisions() as made:
         report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
     ports.unheard.extend(_left_out(away, request))
@@ -84,6 +90,12 @@ async def reset(
 
 async def _spread(ports: Ports, ids: list[int], made: list[int]) -> None:
     await sync_projects(ports, await read_configured(ports), ids, made)
+
+
+def _set_aside(before: Mapping[str, list[View]], at_ms: int) -> list[int]:
+    """Projects that a refusal stops in the live store, whether SQL has got it yet or not."""
+    views = (view for views in before.values() for view in views)
+    return [each.project_id for each in views if each.cool_until_ms > at_ms or not each.usable]
 
 
 _SHUTTING = frozenset({MarkKind.EXCLUDE, MarkKind.DISABLE})

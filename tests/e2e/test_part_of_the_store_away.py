@@ -201,6 +201,18 @@ def test_a_reset_frees_the_other_models_and_the_rest_when_it_is_back(world, node
     assert world.leases(pool, lost) == 201
 
 
+def test_a_reset_of_a_lost_model_frees_it_when_it_is_back_and_no_other(world):
+    pool, project = world.pool()
+    for model in MODELS.values():
+        lease = world.daemon.granted(pool=pool, model=model)
+        world.daemon.settled(lease, status=429, error=bodies.FREE_DAY)
+    with world.without(LISTING) as (lost, others):
+        assert world.keypool("reset", "--project", project, "--model", lost).code == 6
+    assert {each: world.leases(pool, each) for each in (lost, *others)} == {
+        lost: 201, **dict.fromkeys(others, 429)
+    }  # fmt: skip
+
+
 def test_counters_that_a_reset_could_not_empty_are_named(world):
     _, project = world.pool()
     with world.without(LISTING) as (lost, _):

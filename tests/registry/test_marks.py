@@ -238,9 +238,24 @@ def test_a_reset_of_one_model_clears_that_model_and_what_blocks_it(registry, pro
     other = replace(cooldown, model="other")
     wide = replace(cooldown, scope=MarkScope.PROJECT, model=None)
     record(registry, cooldown, other, wide)
-    report = registry.marks.reset(Reset([projects["p1"]], model=MODEL), by=BY)
+    asked = Reset([projects["p1"]], model=MODEL, at_ms=cooldown.granted_at_ms)
+    report = registry.marks.reset(asked, by=BY)
     assert set(report.marks) == {cooldown, wide}
-    assert registry.marks.all() == [other]
+    assert [each for each in registry.marks.all() if each.kind is not MarkKind.RESET] == [other]
+    assert record(registry, cooldown, other).void == (cooldown,)
+    later = replace(cooldown, granted_at_ms=cooldown.granted_at_ms + 1)
+    assert record(registry, later).standing == (later,)
+
+
+def test_a_reset_of_one_model_is_known_for_two_days_and_never_moves_back(
+    registry, projects, cooldown
+):
+    at_ms = cooldown.granted_at_ms
+    for each in (at_ms, at_ms - 1):
+        registry.marks.reset(Reset([projects["p1"]], model=MODEL, at_ms=each), by=BY)
+    assert record(registry, cooldown).void == (cooldown,)
+    assert registry.marks.expire(at_ms + 2 * 86_400_000 - 1) == 0
+    assert registry.marks.expire(at_ms + 2 * 86_400_000) == 1
 
 
 def test_failures_are_forgotten_on_demand_but_never_an_operators_word(registry, projects, cooldown):

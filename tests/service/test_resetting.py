@@ -13,6 +13,7 @@ from keypool_cli.registry.values import (
     NewKey,
     QuotaScope,
     Refusal,
+    Reset,
 )
 from keypool_cli.service.changing import spread
 from keypool_cli.service.lease_ids import new_lease_id
@@ -55,6 +56,10 @@ class World:
 
     async def refuse(self, project, kind=MarkKind.COOL, scope=MarkScope.PROJECT_MODEL, model=M):
         """A refusal, in live state and in SQL."""
+        await self.record(await self.stop(project, kind, scope, model))
+
+    async def stop(self, project, kind=MarkKind.COOL, scope=MarkScope.PROJECT_MODEL, model=M):
+        """A refusal in live state; answers what SQL is to have of it."""
         grant = await self.use(project, model=model)
         until = grant.granted_at_ms + HOUR_MS if kind is MarkKind.COOL else None
         actions = {
@@ -71,7 +76,7 @@ class World:
             billing_account="acct" if scope is MarkScope.BILLING else None,
             until_at_ms=until,
         )  # fmt: skip
-        await self.record(Refusal(project, marks=(mark,)))
+        return Refusal(project, marks=(mark,))
 
     async def record(self, refusal):
         with noting_revisions() as made:
@@ -143,6 +148,31 @@ async def test_one_models_reset_leaves_the_others_cooling(world):
     assert await world.reset(project="p3", model=M) == [("cooldown", "p3", M, "cool-rule")]
     await world.use("p3")
     assert (await world.view("p3", OTHER)).why == "cooldown"
+
+
+async def test_one_models_reset_leaves_cooldowns_of_others_that_sql_has_not_got_yet(world):
+    unwritten = await world.stop("p1", model=OTHER)
+    until = (await world.view("p1", OTHER)).cool_until_ms
+    await world.reset(project="p1", model=M)
+    assert (await world.view("p1", OTHER)).cool_until_ms == until > 0
+    await world.record(unwritten)
+    assert unwritten.marks[0] in world.registry.marks.all()
+
+
+async def test_one_models_reset_is_heard_where_its_node_was_away(world):
+    """The live store of the model knows nothing of it before it is loaded again."""
+    await world.stop("p1")
+    at_ms = await world.ports.engine.now_ms()
+    world.registry.marks.reset(Reset([world.ids["p1"]], model=M, at_ms=at_ms), by=BY)
+    await sync_model(world.ports, M, await read_configured(world.ports))
+    assert (await world.view("p1")).cool_until_ms == 0
+
+
+async def test_what_one_models_reset_cleared_does_not_come_back_when_sql_gets_it(world):
+    unwritten = await world.stop("p1")
+    await world.reset(project="p1", model=M)
+    await world.record(unwritten)
+    assert unwritten.marks[0] not in world.registry.marks.all()
 
 
 async def test_after_one_models_reset_a_lost_store_still_knows_the_others_cooldowns(world):
