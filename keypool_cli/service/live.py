@@ -13,7 +13,7 @@ from time import monotonic
 import msgspec
 
 from keypool_cli.core.model import Client, Pool, Project, Secret
-from keypool_cli.core.redact import REDACTED
+from keypool_cli.core.redact import REDACTED, redact_body
 from keypool_cli.core.refusal import Scope
 from keypool_cli.core.usage import MOST_BELIEVED, input_tokens
 from keypool_cli.service.attempting import SET_ASIDE, Progress, Step, Trail, next_step, pause_s
@@ -223,7 +223,7 @@ class Conversing:
         headers = [*order.headers, ("x-goog-api-key", lease.secret.text)]
         wire = await dial(order.url, headers, self._egress.url(lease.project))
         if isinstance(wire, Declined):
-            body = wire.body.replace(lease.secret.text, REDACTED)
+            body = redact_body(wire.body.encode(), lease.secret.text).decode()
             closed = Closed(POLICY, f"upstream answered {wire.status}")
             return await self._no(order, lease, closed, wire.status, body)
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from keypool_cli.core.model import Secret
-from keypool_cli.core.redact import REDACTED
+from keypool_cli.core.redact import REDACTED, redact_body
 from keypool_cli.core.redact_parts import PartsRedactor
 from keypool_cli.upstream.forward import Answer, Header, StreamedAnswer, UpstreamError, WholeAnswer
 from keypool_cli.upstream.headers import to_client
@@ -42,9 +42,9 @@ class WholePassage:
         self.length = len(body)
         self.refusal: bytes | None = None
         if self.status >= 400:
-            self.refusal = body[:LARGEST_REFUSAL]
+            self.refusal = _refusal(secret, body[:LARGEST_REFUSAL])
         elif begins_with_error(body):
-            self.refusal = body[:KEPT]
+            self.refusal = _refusal(secret, body[:KEPT])
         self._raw = answer.headers
 
     async def held(self) -> bytes:
@@ -76,6 +76,7 @@ class StreamedPassage:
         self.refusal: bytes | None = None
         self._answer = answer
         self._raw = answer.headers
+        self._secret = secret
         self._redactor = PartsRedactor(secret.text.encode()) if secret is not None else None
         self._first: bytes | None = None
         self._tail = Tail()
@@ -138,7 +139,7 @@ class StreamedPassage:
         while len(body) < limit and (part := await self._read()) is not None:
             body += part
         await self._answer.close()
-        return bytes(body[:limit])
+        return _refusal(self._secret, bytes(body[:limit]))
 
 
 Passage = WholePassage | StreamedPassage
@@ -179,6 +180,11 @@ def _ending(tail: bytes) -> Ending:
 def _hidden(secret: Secret | None, body: bytes) -> bytes:
     """A body without the key, which upstream's own words may repeat."""
     return body.replace(secret.text.encode(), REDACTED.encode()) if secret is not None else body
+
+
+def _refusal(secret: Secret | None, body: bytes) -> bytes:
+    """The same of an error, which is where upstream repeats it: however it is written."""
+    return redact_body(body, secret.text) if secret is not None else body
 
 
 def _without(secret: Secret | None, headers: list[Header]) -> list[Header]:

@@ -1,13 +1,14 @@
 """Secrets never survive redaction."""
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keypool_cli.core.redact import REDACTED, redact, redact_json
+from keypool_cli.core.redact import REDACTED, redact, redact_body, redact_json
 from tests.support import bodies_faults
 
 OPAQUE = "n0-published/shape+but secret"
@@ -59,10 +60,45 @@ def test_what_looks_like_a_credential_is_hidden(text, shown):
         pytest.param(quote(OPAQUE, safe=""), id="in a query"),
         pytest.param("n0-published%2fshape%2bbut%20secret", id="in lower-case hex"),
         pytest.param(quote_plus(OPAQUE), id="in a form"),
+        pytest.param(OPAQUE.replace("/", "\\/"), id="with escaped slashes"),
+        pytest.param(OPAQUE.replace("n", "\\u006e"), id="with an escaped letter"),
+        pytest.param(OPAQUE.replace("+", "\\u002B"), id="with an escaped sign"),
+        pytest.param("".join(f"\\u{ord(each):04x}" for each in OPAQUE), id="escaped throughout"),
     ],
 )
 def test_a_given_secret_is_hidden_however_it_is_written(written):
     assert redact(f"a {written} b", [OPAQUE]) == f"a {REDACTED} b"
+    body = redact_body(f"\xe9 {written} b".encode() + b"\xff", OPAQUE)
+    assert body == f"\xe9 {REDACTED} b".encode() + b"\xff"
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@given(before=st.binary(max_size=9), after=st.binary(max_size=9))
+def test_a_secret_is_hidden_wherever_it_lies_in_what_base64_encodes(encode, before, after):
+    secret = "o-\xff\xfb" * 8
+    written = encode(before + secret.encode() + after)
+    shown = redact_body(b'{"x":"' + written + b'"}', secret)
+    assert REDACTED.encode() in shown
+    left = shown.removeprefix(b'{"x":"').removesuffix(b'"}').split(REDACTED.encode())
+    assert len(left[0]) <= 4 * (len(before) + 2) // 3 + 1
+    assert len(left[1]) <= 4 * (len(after) + 2) // 3 + 4
+
+
+def test_a_secret_outside_ascii_is_hidden_as_json_writes_it():
+    secret = 'k\xe4y-"of"-mine'
+    for written in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+        assert redact_body(written.encode(), secret) == f'"{REDACTED}"'.encode()
+
+
+def test_a_body_without_the_secret_stays_as_it_is():
+    body = rb'{"a": "\u003ca href=\"x\"\u003e \/ \\u0041"}'
+    assert redact_body(body, OPAQUE) == body
+
+
+def test_where_an_escaped_secret_is_hidden_the_json_means_the_same_otherwise():
+    body = rb'{"a": "\u003c\u0022\u005c\u0022 \u0041IzaSecretSecret1 \u00e9\/"}'
+    shown = redact_body(body, "AIzaSecretSecret1")
+    assert json.loads(shown) == {"a": f'<"\\" {REDACTED} \xe9/'}
 
 
 def test_the_longer_of_two_secrets_goes_first():

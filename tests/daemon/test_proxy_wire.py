@@ -3,11 +3,13 @@
 import gzip
 import json
 import os
+import re
 import socket
 import sqlite3
 import sys
 import threading
 import time
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -495,6 +497,23 @@ def test_nor_may_it_where_the_key_is_cut_in_two(pool, upstream, cut):
 
     upstream.play = play
     assert pool.post(f"{STREAM}?alt=sse").content == GOOD + b"data: [redacted]\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [GENERATE, f"{STREAM}?alt=sse"], ids=["whole", "streamed"])
+def test_nor_may_an_error_hold_it_as_json_or_base64_write_it(pool, upstream, path):
+    secret = secret_of(f"{add(pool)}-key")
+    escaped = f"\\u{ord(secret[0]):04X}{secret[1:]}"
+    inside = b64encode(f"api_key:{secret}".encode()).decode()
+    body = f'{{"error": {{"code": 400, "message": "{escaped} {inside}"}}}}'.encode()
+
+    def play(line):
+        line.send(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+        line.send(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+
+    upstream.play = play
+    answer = pool.post(path)
+    told = answer.json()["error"]["message"]
+    assert re.fullmatch(r"\[redacted\] .{0,12}\[redacted\].{0,4}", told)
 
 
 def test_nor_may_headers_or_the_end_of_what_is_read_of_an_error(pool, upstream):
