@@ -15,7 +15,7 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from keypool_cli.core.day import day_starts
-from keypool_cli.engine.keyspace import MODELS, tag
+from keypool_cli.engine.keyspace import tag
 from keypool_cli.engine.notes import LEAVING, USUAL_TIMES, Notes, Times, server_clock
 from keypool_cli.engine.scripts import library
 from keypool_cli.engine.store import Store
@@ -203,10 +203,10 @@ class Engine(Notes):
         only_from: int = -1,
     ) -> bool:
         """Say that the model is loaded as of a revision; False when something else changed too."""
+        self.unlisted.add(model)
         # Where the list's own node of a cluster is away, the models of others go on without it.
-        if await self.lists_models():
-            with suppress(UnreachableError), self.store.errors():
-                await self.store.client.sadd(MODELS, model)
+        with suppress(UnreachableError):
+            await self.enlist()
         row = await self._call(
             "seal", model, self._days(), revision, only_from, self.times.wire, pools, epoch
         )

@@ -45,6 +45,8 @@ class Notes:
         self.store = store
         self.parts = Parts(store)
         self.times = times
+        self.unlisted = set[str]()
+        """Models that may be missing in the list of those loaded."""
         self._now = now
 
     async def rebuilding(self, model: str) -> int:
@@ -171,6 +173,14 @@ class Notes:
     async def lists_models(self) -> bool:
         """Whether :meth:`models` can be asked: not while its own node of a cluster is away."""
         return not await self.parts.away([MODELS])
+
+    async def enlist(self) -> None:
+        """Put the unlisted models on the list, unless its own node of a cluster is away."""
+        found = set(self.unlisted)
+        if found and await self.lists_models():
+            with self.store.errors():
+                await self.store.client.sadd(MODELS, *found)
+            self.unlisted -= found
 
     async def models(self) -> list[str]:
         """Return the bucket models that have been loaded, sorted."""

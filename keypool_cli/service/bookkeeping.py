@@ -21,7 +21,7 @@ TIDY_EVERY_S = 600.0
 
 
 class Bookkeeping:
-    """Copies the day counts of projects that this daemon granted leases on.
+    """Copies the day counts of projects that this daemon granted leases on, and lists its models.
 
     activity: what else is worth counting.
     """
@@ -43,6 +43,7 @@ class Bookkeeping:
             await asyncio.sleep(EVERY_S)
             with suppress(UnreachableError):
                 await self.write()
+                await self._ports.engine.enlist()
                 await self._tidy()
 
     async def _tidy(self) -> None:

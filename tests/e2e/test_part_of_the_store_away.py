@@ -269,3 +269,17 @@ def test_days_are_written_down_for_the_models_that_are_there(world):
             eventually(
                 lambda: {counts(each, day).get(number) for each in others} == {2}, within_s=10
             )
+
+
+def test_a_model_that_is_first_used_while_the_list_is_away_is_on_it_once_that_is_back(world):
+    pool, _ = world.pool()
+    new = next(each for each in NAMES if node_of(tag(each)) != LISTING)
+    assert new not in MODELS.values()
+    with world.without(LISTING):
+        world.daemon.granted(pool=pool, model=new)
+
+    def models():
+        [told] = world.daemon.http.get(f"{API}/status", params={"pool": pool}).json()["pools"]
+        return {each["model"] for each in told["projects"][0]["models"]}
+
+    eventually(lambda: models() == {new, *MODELS.values()}, within_s=15)
