@@ -129,8 +129,11 @@ _REMEDIES = {
     "attempt to write a readonly": "look who owns the file and its folder: ls -l",
     "file is not a database": "put a backup in its place: keypool guide operating",
     "database disk image is malformed": "put a backup in its place: keypool guide operating",
+    "permission denied for": "grant this role SELECT, INSERT, UPDATE and DELETE on every table, "
+    "and USAGE on every sequence, of its schema",
+    "cannot execute": "this server takes no writes: name the primary in KEYPOOL_DATABASE_URL",
 }
-"""What helps, by how SQLite's own words begin."""
+"""What helps, by how the database's own words begin."""
 
 
 def _remedy(said: str) -> str:

@@ -1,6 +1,7 @@
 """``reset``: forget what refusals did to projects, in SQL and live, and tell exactly what changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from keypool_cli.core.day import day_of
@@ -73,7 +74,7 @@ async def reset(
         at_ms=at_ms,
         late=None if request.model in {None, *away} else _set_aside(before, at_ms),
     )
-    with noting_revisions() as made:
+    with noting_revisions() as made, _cleared_already(request):
         report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
     ports.unheard.extend(_left_out(away, request))
     if not request.dry_run:
@@ -184,6 +185,20 @@ async def _live_before(
             snapshot = await _reset_live(ports, model, list(ids), request)
         found[model] = snapshot.views
     return found
+
+
+@contextmanager
+def _cleared_already(request: ResetRequest) -> Iterator[None]:
+    """Tell, where the database then fails, that live state is cleared."""
+    try:
+        yield
+    except UnreachableError as err:
+        if request.dry_run:
+            raise
+        raise UnreachableError(
+            f"the reset holds until the live store is loaded anew, not beyond: {err}",
+            hint=f"run it again when that is mended: {err.hint}",
+        ) from err
 
 
 async def _reset_live(ports: Ports, model: str, ids: list[int], request: ResetRequest) -> Snapshot:

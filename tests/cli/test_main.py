@@ -112,6 +112,8 @@ def test_help_is_a_short_option_and_a_verb_too(keypool):
         pytest.param("database is locked", "run it again", id="another writer"),
         pytest.param("file is not a database", "a backup", id="a file of another kind"),
         pytest.param("database disk image is malformed", "a backup", id="a damaged file"),
+        pytest.param("permission denied for table registry", "grant", id="a role that only reads"),
+        pytest.param("cannot execute UPDATE in a", "name the primary", id="a standby"),
         pytest.param("connection refused", "KEYPOOL_DATABASE_URL", id="a server that is away"),
     ],
 )

@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import closing
 
+import psycopg
 import pytest
 
 from keypool_cli.core.model import Secret
@@ -14,8 +15,21 @@ from keypool_cli.errors import UnreachableError, UsageError
 from keypool_cli.registry import database
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import NewKey
+from tests.support.postgres import new_database
 from tests.support.registry import BY, MASTER_KEY
 from tests.support.timing import quickly
+
+
+def test_a_standby_can_be_read_and_says_where_writes_are_taken(postgres_url, postgres_template):
+    with new_database(postgres_url, postgres_template) as url:
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as admin:
+            name = admin.info.dbname
+            admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        with closing(Registry.open(url, master_key=MASTER_KEY)) as registry:
+            assert registry.revision() == 0
+            with pytest.raises(UnreachableError, match="read-only transaction") as told:
+                registry.keys.add(NewKey("k1", Secret("s"), "p1"), by=BY)
+            assert "name the primary" in str(told.value.hint)
 
 
 def test_sqlite_files_are_for_their_owner_only(tmp_path):

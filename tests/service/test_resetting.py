@@ -1,10 +1,13 @@
 """``reset``: what it clears, what it leaves, and that it says so exactly."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from keypool_cli.core.model import KeyState, Mark, MarkKind, MarkScope, Secret
 from keypool_cli.engine.types import Acquired, Demand, Grant, LiveMark, MarkAction, Settlement
-from keypool_cli.errors import NotFoundError
+from keypool_cli.errors import NotFoundError, UnreachableError
 from keypool_cli.registry.change import noting_revisions
 from keypool_cli.registry.values import (
     DeadKey,
@@ -157,6 +160,17 @@ async def test_one_models_reset_leaves_cooldowns_of_others_that_sql_has_not_got_
     assert (await world.view("p1", OTHER)).cool_until_ms == until > 0
     await world.record(unwritten)
     assert unwritten.marks[0] in world.registry.marks.all()
+
+
+async def test_a_reset_that_the_database_does_not_take_says_what_is_cleared(world):
+    await world.refuse("p1")
+    with closing(sqlite3.connect(world.ports.settings.home / "keypool.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UnreachableError, match=r"the reset holds until .* locked") as told:
+            await world.reset(project="p1")
+    assert "run it again" in str(told.value.hint)
+    assert (await world.view("p1")).why == ""
+    assert await world.reset(project="p1") == [("cooldown", "p1", M, "cool-rule")]
 
 
 async def test_one_models_reset_is_heard_where_its_node_was_away(world):
