@@ -15,7 +15,7 @@ from zlib import crc32
 
 PARTS = (
     "library", "records", "state", "call", "window", "ready", "shelf", "lease", "choose", "earliest",
-    "queue", "try", "quick", "acquire", "settle", "mark", "load", "pump",
+    "waiter", "queue", "try", "quick", "acquire", "settle", "mark", "load", "pump",
 )  # fmt: skip
 
 _APART = frozenset({"acquire", "load", "pump"})

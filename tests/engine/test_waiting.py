@@ -239,6 +239,25 @@ def test_a_waiter_is_served_however_many_before_it_cannot_be(live, many):
     assert granted(live) == [small.lease_id]
 
 
+def test_a_waiter_is_found_behind_thousands_that_cannot_be_served(live):
+    live.load(a_project(1, tpm=400), a_project(2))
+    for project, ms in ((1, 1000), (2, 90_000)):
+        mark = LiveMark(MarkAction.COOL, live.now + ms)
+        live.run(live.engine.mark(live.model, [project], mark, granted_at_ms=live.now))
+    late = {"daemon": "d", "deadline_ms": live.now + 300_000}
+    for _ in range(50):
+        many = [a_demand(500, **late) for _ in range(64)]
+        assert live.acquire_all(*many, queue=9000) == [Waits()] * 64
+    small = a_demand(100, **late)
+    assert live.acquire_all(small, queue=9000) == [Waits()]
+    live.now += 1000
+    found = []
+    for _ in range(30):  # in far less time than it takes to starve
+        found += granted(live)
+        live.now += 250
+    assert found == [small.lease_id]
+
+
 def test_a_waiter_beyond_its_clients_old_limits_does_not_hide_one_under_new_ones(live):
     live.load(a_project(in_flight=1, rpm=100))
     lease = live.grant(client=1, client_rpm=1)

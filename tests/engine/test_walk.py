@@ -46,14 +46,15 @@ BROKEN = {
     ),
     "four waiters looked at": (
         2,
-        ("local MOST_LOOKED_AT = 1024 ", "local MOST_LOOKED_AT = 4 "),
+        ("local FIRST = 768 ", "local FIRST = 4 "),
+        ("    serve_part(ctx, pool, found, from, from + 1)\n", ""),
         PAGES_OF_LINE,
     ),
     "pages of a line that pass over those behind who was served": (
         2,
         (
-            "kept = kept + count - (places - call('ZCARD', queue_key(ctx, pool.id)))",
-            "kept = kept + count",
+            "from = from + count - (places - call('ZCARD', queue_key(ctx, pool.id)))",
+            "from = from + count",
         ),
         PAGES_OF_LINE,
     ),

@@ -6,43 +6,6 @@ local DEAD_DAEMON_MS = 5000
 local HOLD_MS = 5000 -- renewed whenever its waiters are looked at
 local MOST_LOOKS = 16 -- at a pool's waiters in one call
 
-local function queue_key(ctx, pool)
-  return key(ctx, 'line', pool)
-end
-
--- what serve looks at rides along, so that most waiters are passed over unread
-local function member_name(waiter)
-  return format('%012d:%d:%d/%d/%d:%d:%d:%d:%s', waiter.number, waiter.since, waiter.client, waiter.client_rpm,
-    waiter.client_tpm, waiter.requests, waiter.tokens, waiter.deadline, waiter.lease_id)
-end
-
-local function brief_of(member)
-  local since, limits, requests, tokens, deadline, lease_id =
-    string.match(member, '^%d+:(%d+):([^:]+):(%d+):(%d+):(%d+):(.*)$')
-  return {
-    member = member, lease_id = lease_id, limits = limits, requests = tonumber(requests), tokens = tonumber(tokens),
-    since = tonumber(since), deadline = tonumber(deadline),
-  }
-end
-
-local function save_waiter(ctx, waiter)
-  local held = waiter.held or ''
-  waiter.held_size = #held
-  call('HSET', key(ctx, 'waiter'), waiter.lease_id, WAITER.encode(waiter) .. held .. waiter.bytes)
-end
-
-local function read_waiter(bytes)
-  local stored, from = WAITER.decode(bytes)
-  local demand_at = from + stored.held_size
-  local waiter = demand_of(sub(bytes, demand_at))
-  waiter.number, waiter.since, waiter.pool = stored.number, stored.since, stored.pool
-  if stored.held_size > 0 then
-    waiter.held = sub(bytes, from, demand_at - 1)
-    waiter.affinity = waiter.held
-  end
-  return waiter
-end
-
 local function seen_daemon(ctx, daemon)
   call('SET', key(ctx, 'daemon', daemon), ctx.now, 'PX', 60000)
 end
@@ -161,8 +124,8 @@ end
 
 do
 
-local LOOK_AT = 256 -- waiters looked at in one go,
-local MOST_LOOKED_AT = 1024 -- and at once: 4 ms where all are at their client's limit
+local LOOK_AT = 256 -- waiters looked at in one go; 1,024 take 4 ms where all are at their client's limit
+local FIRST = 768 -- at the front of a line, and LOOK_AT somewhere behind
 
 local function daemon_is_dead(ctx, daemon, alive)
   if alive[daemon] == nil then
@@ -270,18 +233,37 @@ local function may_fit_behind(ctx, pool, found)
     and call('ZCOUNT', key(ctx, 'sizes', pool.id), '-inf', too_large and '(' .. integer(too_large) or '+inf') > 0
 end
 
+-- Serves the waiters between two places of a line that fit now; answers whether there are more behind
+-- that may.
+local function serve_part(ctx, pool, found, from, to)
+  local more
+  repeat
+    local places = call('ZCARD', queue_key(ctx, pool.id))
+    local briefs, count = line(ctx, pool, from)
+    for _, brief in ipairs(briefs) do look_at(ctx, pool, brief, found) end
+    from = from + count - (places - call('ZCARD', queue_key(ctx, pool.id)))
+    more = count == LOOK_AT and may_fit_behind(ctx, pool, found)
+  until not more or from >= to
+  return more
+end
+
+-- A place behind the first, another one each time, so that every waiter's turn comes: multiples of the
+-- golden ratio spread evenly, however far apart the calls are.
+local function place_behind(ctx, pool)
+  local behind = call('ZCARD', queue_key(ctx, pool.id)) - FIRST
+  return FIRST + LOOK_AT * floor(ctx.now / 250 * 0.6180339887498949 % 1 * behind / LOOK_AT)
+end
+
 -- Serves the waiters of a pool that fit now. What is too large for one is too large for all others;
 -- one at a time, the first that has waited long enough has a project kept free until it is served.
 local function serve_line(ctx, pool)
-  local found, kept = { alive = {}, limited = {} }, 0
+  local found = { alive = {}, limited = {} }
   found.holder = holder_of(ctx, pool, found.alive)
   ctx.roomy[pool.id], ctx.looks[pool.id] = nil, (ctx.looks[pool.id] or 0) + 1
-  repeat
-    local places = call('ZCARD', queue_key(ctx, pool.id))
-    local briefs, count = line(ctx, pool, kept)
-    for _, brief in ipairs(briefs) do look_at(ctx, pool, brief, found) end
-    kept = kept + count - (places - call('ZCARD', queue_key(ctx, pool.id)))
-  until count < LOOK_AT or kept >= MOST_LOOKED_AT or not may_fit_behind(ctx, pool, found)
+  if serve_part(ctx, pool, found, 0, FIRST) then
+    local from = place_behind(ctx, pool)
+    serve_part(ctx, pool, found, from, from + 1)
+  end
   commit(ctx)
 end
 
