@@ -39,7 +39,7 @@ function __keypool_at
             set __keypool_arguments 'keys'
             set __keypool_endless ''
         case 'import'
-            set __keypool_options '--format'\t'Where the name does not tell it.' '--project'\t'For lines that name none.' '--pool'\t'For lines that name none.' '--dry-run'\t'Show the plan, and change nothing.' '--yes'\t'Do not ask.' '-y'\t'Do not ask.' '--json'\t'Print JSON.' '--help'\t'Show help.'
+            set __keypool_options '--format'\t'Where neither name nor first line tell it.' '--project'\t'For lines that name none.' '--pool'\t'For lines that name none.' '--dry-run'\t'Show the plan, and change nothing.' '--yes'\t'Do not ask.' '-y'\t'Do not ask.' '--json'\t'Print JSON.' '--help'\t'Show help.'
             set __keypool_arguments 'files'
             set __keypool_endless ''
         case 'export'

@@ -38,7 +38,7 @@ def import_(
     *,
     kind: Annotated[
         Literal["csv", "jsonl", "env"] | None,
-        typer.Option("--format", help="Where the name does not tell it."),
+        typer.Option("--format", help="Where neither name nor first line tell it."),
     ] = None,
     project: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="For lines that name none.")
@@ -64,9 +64,8 @@ def import_(
     from keypool_cli.cli.key_files import Defaults, format_of, read_lines
 
     del yes  # nothing is asked here
-    chosen = format_of(file, kind)
     text = asking.given_text(file)
-    lines = read_lines(text, chosen, Defaults(project, pool))
+    lines = read_lines(text, format_of(file, kind, text), Defaults(project, pool))
     told = _add(ctx, lines, dry_run=dry_run)
     _report(ctx, lines, told, as_json=as_json)
     if len(told.problems) == len(lines) > 0:

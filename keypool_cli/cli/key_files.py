@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ _PROJECT_STATES = ("", "enabled", DISABLED)
 
 HIDDEN_NAME = "(hidden)"
 
+_HEADER = 10_000
+"""Characters of a first line that may name columns."""
+
+_ASSIGNMENT = re.compile(r"(export\s+)?[A-Za-z_]\w*\s*=")
+
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".env": "env"}
 
 
@@ -60,19 +66,27 @@ class Defaults:
     pool: str | None = None
 
 
-def format_of(path: str, given: str | None) -> str:
-    """The format of a file: as given, or by the end of its name."""
-    if given is not None:
-        return given
-    found = _SUFFIXES.get(PurePath(path).suffix.lower())
-    if PurePath(path).name.startswith(".env"):
-        found = "env"
+def format_of(path: str, given: str | None, text: str) -> str:
+    """The format of a file: as given, by the end of its name, or as its first line looks."""
+    name = PurePath(path)
+    by_name = "env" if name.name.startswith(".env") else _SUFFIXES.get(name.suffix.lower())
+    found = given or by_name or _looks_like(text)
     if found is None:
         what = "stdin" if path == "-" else path
         raise UsageError(
             f"the format of {what} is not clear", hint=f"name it: --format {'|'.join(FORMATS)}"
         )
     return found
+
+
+def _looks_like(text: str) -> str | None:
+    _, first = next(_numbered(text), (0, ""))
+    if first.startswith("{"):
+        return "jsonl"
+    if _ASSIGNMENT.match(first):
+        return "env"
+    columns = {each.strip().lower() for each in next(csv.reader([first[:_HEADER]]), [])}
+    return "csv" if {"name", "secret"} <= columns or {"name", *SHOWN_ONLY} <= columns else None
 
 
 def read_lines(text: str, kind: str, defaults: Defaults) -> list[Line]:

@@ -172,14 +172,34 @@ def test_no_error_repeats_what_a_file_holds(keypool, tmp_path, name, text):
     assert keypool("list").out == ""
 
 
-def test_the_format_is_named_where_the_file_does_not_tell_it(keypool, tmp_path):
-    (tmp_path / "keys.txt").write_text(csv_of("k1"))
-    unclear = keypool("import", "keys.txt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('Project,"name",Secret\np1,k1,s1\n', id="csv"),
+        pytest.param('\n{"name": "k1", "project": "p1", "secret": "s1"}\n', id="json lines"),
+        pytest.param("# ours\nexport k1=s1\n", id="env"),
+    ],
+)
+@pytest.mark.parametrize("file", ["-", "keys.txt"])
+def test_the_first_line_tells_the_format_where_the_name_does_not(keypool, tmp_path, text, file):
+    (tmp_path / "keys.txt").write_text(text)
+    result = keypool("import", file, "--project", "p1", stdin=text)
+    assert result.code == 0, result.err
+    assert keypool("list", "--json").json["keys"][0]["name"] == "k1"
+
+
+@pytest.mark.parametrize("text", ["", "name;project;secret\nk1;p1;s1\n", "AIza-only-a-secret\n"])
+def test_the_format_is_asked_for_where_nothing_tells_it(keypool, text):
+    unclear = keypool("import", "-", stdin=text)
     assert unclear.code == ExitCode.USAGE
     assert "--format csv|jsonl|env" in unclear.err
-    assert keypool("import", "-").code == ExitCode.USAGE
-    assert keypool("import", "keys.txt", "--format", "csv").code == 0
-    assert keypool("import", "nowhere.csv").code == ExitCode.USAGE
+    assert "AIza" not in unclear.err
+
+
+def test_a_file_that_is_not_there_is_named(keypool):
+    result = keypool("import", "nowhere.csv")
+    assert result.code == ExitCode.USAGE
+    assert "nowhere.csv" in result.err
 
 
 def test_an_export_has_everything_but_secrets(keypool):
