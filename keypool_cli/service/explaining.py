@@ -6,7 +6,7 @@ from shlex import quote
 
 import msgspec
 
-from keypool_cli.core.model import MAX_LIMIT, MarkKind, Pool, Project
+from keypool_cli.core.model import MAX_LIMIT, Pool, Project
 from keypool_cli.core.natural import natural
 from keypool_cli.engine.engine import Engine
 from keypool_cli.engine.types import Demand, Explanation, Reason
@@ -17,7 +17,7 @@ from keypool_cli.service.instants import iso, iso_or_none
 from keypool_cli.service.lease_ids import new_lease_id
 from keypool_cli.service.ports import Ports
 from keypool_cli.service.standing import ModelStatus, Use
-from keypool_cli.service.status import stands_on
+from keypool_cli.service.status import stands_on, why_shut
 from keypool_cli.service.sync import sync_model
 
 _PART = 1000
@@ -158,16 +158,9 @@ def see_why(pool: Pool) -> str:
 
 def _unusable(configured: Configured, project: Project, model: str) -> str:
     """Why a project takes no demand for a bucket model at all."""
-    if not project.enabled:
-        return "disabled by an operator"
-    for mark in configured.marks_of.get(project.id, ()):
-        if mark.kind in {MarkKind.DISABLE, MarkKind.EXCLUDE} and mark.model in {None, model}:
-            return mark.reason
-    keys = configured.keys_of.get(project.id, [])
-    reasons = {each.reason for each in keys if each.reason} or {
-        "its quota is 0, or no key is enabled"
-    }
-    return "; ".join(sorted(reasons)) if keys else "it has no key"
+    told = why_shut(configured, project, model)
+    # The engine may have heard of a change before what is configured was read again.
+    return told or "its quota is 0, or no key is enabled"
 
 
 def _best_first(verdict: ProjectVerdict) -> tuple[bool, bool, float, str]:

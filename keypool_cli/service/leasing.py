@@ -31,9 +31,13 @@ class PoolExhaustedError(NoCapacityError):
         self.limit = "cooldown" if limit == "held" else limit
         self.scope = "client" if limit == "client" else "project"
         self.retry_after_s = retry_after_s
+        retry = f"retry in {retry_after_s:.1f} s"
+        if limit == "client":
+            super().__init__("this client's own limits have no room for this request", hint=retry)
+            return
         super().__init__(
             f"pool {pool!r} has no room for this request ({self.limit})",
-            hint=f"retry in {retry_after_s:.1f} s, or add a key of another project: "
+            hint=f"{retry}, or add a key of another project: "
             f"keypool add NAME --project PROJECT --pool {quote(pool)}",
         )
 
@@ -257,8 +261,9 @@ class Leasing:
             return PoolExhaustedError(pool.name, refused.limit, retry_after_s=wait_s)
         if refused.limit == "client":
             return TooLargeError(
-                f"{request.tokens} tokens in {request.requests} requests exceed this client's limits",
-                hint="split the request, or raise the limits: keypool client add",
+                f"{_size(request)} are more than this client's own limits allow in a minute",
+                hint="split the request, or use a client with more: "
+                "keypool client add NAME --rpm N --tpm N",
             )
         return await self._never(model, request)
 
@@ -272,15 +277,19 @@ class Leasing:
             wait_s = (soonest.at_ms - found.now_ms) / 1000
             return PoolExhaustedError(pool.name, soonest.limit, retry_after_s=wait_s)
         if any(each.limit == "larger" for each in found.reasons):
-            several = "s" if request.requests > 1 else ""
             return TooLargeError(
-                f"{request.tokens} tokens in {request.requests} request{several} are more than "
-                f"any project of pool {pool.name!r} may take for {request.model} in a minute",
+                f"{_size(request)} are more than any project of pool {pool.name!r} may take for "
+                f"{request.model} in a minute",
                 hint="split the request; the limits: keypool quota list",
             )
         why = why_unusable(self._watch.configured, ids, model)
         told = f"no project of pool {pool.name!r} can be used for {request.model}: {why}"
         return PoolUnusableError(told, hint=see_why(pool))
+
+
+def _size(request: LeaseRequest) -> str:
+    several = "s" if request.requests > 1 else ""
+    return f"{request.tokens} tokens in {request.requests} request{several}"
 
 
 def _client(request: LeaseRequest) -> int:

@@ -83,6 +83,14 @@ async def stands_on(
     }
 
 
+def why_shut(configured: Configured, project: Project, model: str) -> str | None:
+    """Why a project takes nothing for a bucket model, whatever the windows hold; None if it may."""
+    owner = _owner(configured, project)
+    marks = [each for each in owner.marks if each.model in {None, model}]
+    shut = _shut(owner, marks, offered=configured.limits(project, model).is_offered)
+    return shut[1] if shut is not None else None
+
+
 async def _read_live(
     engine: Engine, ids: Sequence[int], now_ms: int, models: Sequence[str]
 ) -> AsyncIterator[tuple[Sequence[int], _Live]]:

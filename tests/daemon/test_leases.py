@@ -267,7 +267,18 @@ def test_a_clients_own_limit_is_told_as_such(daemon, house, pool):
     daemon.granted(http, pool=pool.name)
     problem = daemon.lease(http, pool=pool.name).json()
     assert (problem["status"], problem["limit"], problem["scope"]) == (429, "client", "client")
+    # Another project would be no help.
+    assert problem["detail"].startswith("this client's own limits")
+    assert "keypool add" not in problem["detail"]
     daemon.granted(pool=pool.name)
+
+
+def test_what_is_larger_than_a_clients_own_limits_says_so(daemon, house, pool):
+    pool.add()
+    http = daemon.known(house.add_client(tpm=50))
+    refused = daemon.lease(http, pool=pool.name, tokens=51)
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("51 tokens in 1 request are more than this client's")
 
 
 def test_a_session_keeps_to_its_project_while_that_has_room(daemon, other, pool):
