@@ -1,6 +1,7 @@
 """Limits: set by operators, learned from refusals, and the map of model aliases."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, select
 
@@ -34,6 +35,7 @@ class Quotas:
         MAX_LIMIT that is not UNLIMITED, or a scope that names both a tier and a project.
         """
         _check_values(values)
+        scope = _checked(scope)
         with change(self._database, by) as done:
             place = _place(done.connection, scope)
             before = _row(done.connection, str(place["scope"]))
@@ -56,6 +58,7 @@ class Quotas:
     ) -> RemovedQuota:
         """Take back configured limits at exactly this scope; raises NotFoundError if none is."""
         _check_values(dict.fromkeys(dimensions, 0))
+        scope = _checked(scope)
         with change(self._database, by, keep=not dry_run) as done:
             place = _place(done.connection, scope)
             key = str(place["scope"])
@@ -77,6 +80,7 @@ class Quotas:
         self, scope: QuotaScope, *, by: Actor, dry_run: bool = False
     ) -> list[QuotaRow]:
         """Forget learned limits; project and model narrow it, a tier must not be named."""
+        scope = _checked(scope)
         with change(self._database, by, keep=not dry_run) as done:
             chosen = quotas.c.provenance == Provenance.LEARNED.value
             place = _place(done.connection, scope)
@@ -146,16 +150,23 @@ def _learn(done: Change, limits: LearnedLimits, values: Mapping[str, int]) -> bo
     return changed
 
 
-def _place(connection: Connection, scope: QuotaScope) -> dict[str, object]:
-    """The columns that say what a row covers; ``scope`` says it as one unique text."""
+def _checked(scope: QuotaScope) -> QuotaScope:
+    """The scope with tier and model as they are kept."""
     if scope.tier is not None and scope.project is not None:
         raise UsageError("a limit is set for a tier or for a project, not for both")
-    tier = None if scope.tier is None else checked_tier(scope.tier)
+    return replace(
+        scope,
+        tier=None if scope.tier is None else checked_tier(scope.tier),
+        model=None if scope.model is None else checked_model(scope.model),
+    )
+
+
+def _place(connection: Connection, scope: QuotaScope) -> dict[str, object]:
+    """The columns that say what a row covers; ``scope`` says it as one unique text."""
     project_id = None if scope.project is None else named(connection, projects, scope.project).id
-    model = None if scope.model is None else checked_model(scope.model)
-    owner = f"project:{project_id}" if project_id else f"tier:{tier}" if tier else "all"
-    text = f"{owner}/all" if model is None else f"{owner}/model:{model}"
-    return {"scope": text, "tier": tier, "project_id": project_id, "model": model}
+    owner = f"project:{project_id}" if project_id else f"tier:{scope.tier}" if scope.tier else "all"
+    text = f"{owner}/all" if scope.model is None else f"{owner}/model:{scope.model}"
+    return {"scope": text, "tier": scope.tier, "project_id": project_id, "model": scope.model}
 
 
 def _row(connection: Connection, scope: str) -> QuotaRow | None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import msgspec
 
-from keypool_cli.core.model import Event
+from keypool_cli.core.model import DIMENSIONS, UNLIMITED, Event
+from keypool_cli.core.quota import shown
 from keypool_cli.errors import UnreachableError
 from keypool_cli.registry.values import EventFilter
-from keypool_cli.service.instants import iso
+from keypool_cli.service.instants import iso, iso_or_none
 from keypool_cli.service.ports import Ports
 
 POLL_S = 0.5
@@ -77,10 +78,12 @@ def _view(event: Event) -> EventView:
 
 
 def _shown(member: tuple[str, object]) -> tuple[str, object]:
-    """A member of a detail, with instants as JSON has them everywhere: ISO-8601 in UTC."""
+    """A member of a detail, with instants and limits as JSON has them everywhere."""
     name, value = member
-    if name.endswith(_INSTANT) and isinstance(value, int):
-        return name.removesuffix(_INSTANT), iso(value)
+    if name.endswith(_INSTANT) and isinstance(value, int | None):
+        return name.removesuffix(_INSTANT), iso_or_none(value)
+    if name in DIMENSIONS and value == UNLIMITED:
+        return name, shown(UNLIMITED)
     return name, _deep(value)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from keypool_cli.cli.durations import seconds_of
 from keypool_cli.cli.event_text import detail_text
+from keypool_cli.core.model import UNLIMITED
 from keypool_cli.errors import ExitCode, UsageError
 from tests.support.command_line import COMMAND, environment, terminal
 from tests.support.registry import BY
@@ -115,13 +116,15 @@ def test_more_events_than_there_can_be_are_all_of_them(keypool):
     assert keypool("events", "-n", "9" * 20).rows == keypool("events").rows != []
 
 
-def test_instants_are_written_alike_in_a_detail_and_beside_it(keypool, registry):
+def test_instants_and_limits_are_written_alike_in_a_detail_and_beside_it(keypool, registry):
     marks = [{"kind": "cool", "until_at_ms": 2_000}]
-    detail = {"until_at_ms": 1_000, "marks": marks, "free_at_ms": None}
+    after = {"rpm": UNLIMITED, "rpd": 0}
+    detail = {"until_at_ms": 1_000, "marks": marks, "free_at_ms": None, "after": after}
     registry.events.add("refusal", "p1", by=BY, detail=detail)
     [event] = keypool("events", "--json").json["events"]
     assert event["detail"] == {
         "until": "1970-01-01T00:00:01.000Z",
         "marks": [{"kind": "cool", "until": "1970-01-01T00:00:02.000Z"}],
-        "free_at_ms": None,
+        "free": None,
+        "after": {"rpm": "unlimited", "rpd": 0},
     }

@@ -35,6 +35,13 @@ def test_each_scope_has_a_row_of_its_own(registry, project, clock):
     )
 
 
+def test_the_log_names_a_scope_as_it_is_kept(registry):
+    scope = QuotaScope(tier="Tier 1", model="models/m")
+    registry.quotas.set(scope, {"rpm": 1}, by=BY)
+    registry.quotas.unset(scope, by=BY)
+    assert [each.subject for each in registry.events.read()] == ["tier tier1 / m"] * 2
+
+
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("scope", SCOPES, ids=str)
 def test_other_dimensions_of_a_scope_stay(registry, scope):
