@@ -48,6 +48,7 @@ def reset(
     A key's quota is its project's, so the project's cooldowns and those of its billing account
     are cleared too; not with --model, which lifts nothing that stops other models as well. What
     stays is told, with the command that lifts it. Counters stay unless --counters empties them.
+    Other projects of the account lose their cooldowns and nothing else.
     """
     from keypool_cli.service.resetting_values import ResetRequest
 
@@ -109,7 +110,7 @@ async def _reset(
 
     configured = await read_configured(ports)
     outcome = await resetting.reset(ports, configured, request, by=by)
-    dead = resetting.dead_keys(configured, resetting.targets(configured, request))
+    dead = resetting.dead_keys(configured, resetting.named(configured, request))
     limited = {row.model for row in configured.catalog.quotas if row.model is not None}
     models = limited | {*await loaded_models(ports)} | configured.catalog.aliases.keys()
     hints = [] if outcome.cleared or outcome.held else _hints(configured, outcome, request, models)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, true, update
 
 from keypool_cli.core.model import Key, KeyState, Mark, MarkKind, MarkScope
 from keypool_cli.registry.catalog import KEY_COLUMNS, key_of, mark_of
@@ -16,8 +16,8 @@ from keypool_cli.registry.values import Reset, ResetReport
 MAX_NAMED = 100
 """Projects, marks and keys that one event names; it counts them all."""
 
-_SETBACKS = (MarkKind.COOL, MarkKind.EXCLUDE, MarkKind.DISABLE)
-"""What a reset with failures clears; where a day ends stays known, as learned limits do."""
+_SHUTTING = (MarkKind.EXCLUDE.value, MarkKind.DISABLE.value)
+"""What a reset clears with failures only; where a day ends stays known, as learned limits do."""
 
 _VOIDS_MS = 2 * 86_400_000
 """A reset of one model is known so long: the cooldowns of a model end with a day."""
@@ -26,39 +26,48 @@ _VOIDS_MS = 2 * 86_400_000
 def reset(done: Change, asked: Reset) -> ResetReport:
     """Clear what ``asked`` says and log it."""
     at_ms = done.at_ms if asked.at_ms is None else asked.at_ms
-    names = _void_before(done.connection, asked, at_ms)
+    names = _names(done.connection, asked.project_ids)
+    also = _names(done.connection, asked.siblings)
+    _void_before(done.connection, asked, at_ms)
     cleared = _clear_marks(done.connection, asked)
     revived = _revive_keys(done.connection, asked) if asked.failures else []
     detail = {
-        "projects": names[:MAX_NAMED],
+        "projects": [*names, *also][:MAX_NAMED],
         "model": asked.model,
         "failures": asked.failures,
+        "counters": asked.counters,
         "marks": [f"{mark.kind} {mark.rule}" for mark in cleared[:MAX_NAMED]],
         "keys": [key.name for key in revived[:MAX_NAMED]],
-        "counts": {"projects": len(names), "marks": len(cleared), "keys": len(revived)},
+        "counts": {"projects": len(names) + len(also), "marks": len(cleared), "keys": len(revived)},
     }
-    subject = names[0] if len(names) == 1 else f"{len(names)} projects"
+    asked_for = names or also
+    subject = asked_for[0] if len(asked_for) == 1 else f"{len(asked_for)} projects"
     done.event("reset", subject, detail=detail)
     return ResetReport(tuple(cleared), tuple(revived))
 
 
-def _void_before(connection: Connection, asked: Reset, at_ms: int) -> list[str]:
-    """Void earlier calls' marks; returns the names of the projects.
+def _names(connection: Connection, project_ids: Collection[int]) -> list[str]:
+    found: list[str] = []
+    for part in _parts(projects.c.id, project_ids):
+        found += connection.scalars(select(projects.c.name).where(part, present))
+    return found
+
+
+def _void_before(connection: Connection, asked: Reset, at_ms: int) -> None:
+    """Void earlier calls' marks.
 
     Of one model, where one is named: what another was refused is not yet here, perhaps.
     """
-    names: list[str] = []
-    for part in _parts(projects.c.id, asked.project_ids):
-        names += connection.scalars(select(projects.c.name).where(part, present))
-        if asked.model is None:
-            older = part & (projects.c.reset_at_ms < at_ms)
-            connection.execute(update(projects).where(older).values(reset_at_ms=at_ms))
+    everyone = [*asked.project_ids, *asked.siblings]
     if asked.model is not None:
-        late = asked.project_ids if asked.late is None else asked.late
+        late = everyone if asked.late is None else asked.late
         rows = [mark_row(_reset_mark(each, asked.model, at_ms)) for each in late]
         earlier = marks.c.granted_at_ms < at_ms
         upsert(connection, marks, rows, key="place", newer=lambda _: earlier)
-    return names
+        return
+    for part in _parts(projects.c.id, everyone):
+        older = part & (projects.c.reset_at_ms < at_ms)
+        connection.execute(update(projects).where(older).values(reset_at_ms=at_ms))
 
 
 def _reset_mark(project_id: int, model: str, at_ms: int) -> Mark:
@@ -76,15 +85,18 @@ def _reset_mark(project_id: int, model: str, at_ms: int) -> Mark:
 
 
 def _clear_marks(connection: Connection, asked: Reset) -> list[Mark]:
-    kinds = _SETBACKS if asked.failures else (MarkKind.COOL,)
-    wanted: ColumnElement[bool] = marks.c.kind.in_([kind.value for kind in kinds])
-    if asked.model is not None:
-        # None of them has a model, so the project's and the account's marks are meant as well.
-        wanted &= marks.c.model.is_(None) | (marks.c.model == asked.model)
+    cools, shut = marks.c.kind == MarkKind.COOL.value, marks.c.kind.in_(_SHUTTING)
+    # None of them has a model, so the project's and the account's marks are meant as well.
+    model = marks.c.model.is_(None) | (marks.c.model == asked.model)
+    concerned = true() if asked.model is None else model
+    places = _places(connection, [*asked.project_ids, *asked.siblings])
+    wanted = [cools & place for place in places]
+    if asked.failures:
+        wanted += [shut & part for part in _parts(marks.c.project_id, asked.project_ids)]
     cleared: list[Mark] = []
-    for part in _places(connection, asked.project_ids):
-        rows = connection.execute(select(marks).where(wanted, part)).all()
-        connection.execute(delete(marks).where(wanted, part))
+    for part in wanted:
+        rows = connection.execute(select(marks).where(part, concerned)).all()
+        connection.execute(delete(marks).where(part, concerned))
         cleared += map(mark_of, rows)
     return cleared
 

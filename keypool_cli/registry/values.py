@@ -158,13 +158,16 @@ class Reset:
 
     model: None means all; marks on the whole project and on its billing account go in either case,
     else the model would stay blocked. failures: also forget exclusions, disablings and dead keys
-    that refusals set. at_ms: refusals of calls granted at or before it become void; None means now.
-    late: where a model is named, the projects on which such refusals may still come in; None: all.
+    that refusals set. counters: for the log alone. siblings: projects that lose cooldowns only.
+    at_ms: refusals of calls granted at or before it become void; None means now. late: where a
+    model is named, the projects on which such refusals may still come in; None: all.
     """
 
     project_ids: Collection[int]
     model: str | None = None
     failures: bool = False
+    counters: bool = False
+    siblings: Collection[int] = ()
     at_ms: int | None = None
     late: Collection[int] | None = None
 

@@ -23,13 +23,14 @@ from keypool_cli.service.sync import read_configured, sync_projects
 
 def targets(configured: Configured, request: ResetRequest) -> list[Project]:
     """The projects a reset concerns, billing siblings among them. Raises NotFoundError."""
-    chosen = {each.id: each for each in _named(configured, request)}
+    chosen = {each.id: each for each in named(configured, request)}
     for project in list(chosen.values()):
         chosen |= {each.id: each for each in configured.siblings(project)}
     return sorted(chosen.values(), key=lambda each: natural(each.name))
 
 
-def _named(configured: Configured, request: ResetRequest) -> Iterable[Project]:
+def named(configured: Configured, request: ResetRequest) -> Iterable[Project]:
+    """The projects that are asked for themselves. Raises NotFoundError."""
     projects = configured.catalog.projects
     if request.everything:
         return projects.values()
@@ -53,24 +54,35 @@ async def reset(
 ) -> ResetOutcome:
     """Clear live state, then SQL, then answer. Answers to calls made before no longer cool.
 
+    Projects that only share the billing account lose their cooldowns and nothing else: what they
+    have used of their own quota, and what refusals shut of them, nobody asked about.
+
     Where one model is named, projects that cool as a whole are left alone: that is not the model's
     alone to lift, and is told in ``held``.
     """
     at_ms = await ports.engine.now_ms()
     if request.model is not None:
         request = replace(request, model=configured.bucket(request.model))
-    projects = targets(configured, request)
+    projects, own = targets(configured, request), {each.id for each in named(configured, request)}
+    only_cooldowns = replace(request, counters=False, failures=False)
+    asks = {each.id: request if each.id in own else only_cooldowns for each in projects}
     stopping = _stopping(configured, request, projects, at_ms)
-    held = [Held(m, project.name) for m, project in stopping.items() if _is_left(m, request)]
-    ids = [each.id for each in projects if not _stays(configured, request, each, stopping)]
+    held = [Held(m, each.name) for m, each in stopping.items() if _is_left(m, asks[each.id])]
+    ids = [each.id for each in projects if not _stays(configured, asks[each.id], each, stopping)]
     if held and not ids:
         return ResetOutcome((), tuple(each.name for each in projects), (), tuple(held))
     there, away = await models_in_reach(ports)
-    before = await _live_before(ports, request, ids, there)
+    own_ids, others = [i for i in ids if i in own], [i for i in ids if i not in own]
+    before = await _live_before(ports, request, own_ids, there)
+    if others:
+        for model, views in (await _live_before(ports, only_cooldowns, others, there)).items():
+            before[model] += views
     asked = Reset(
-        project_ids=ids,
+        own_ids,
         model=request.model,
         failures=request.failures,
+        counters=request.counters,
+        siblings=others,
         at_ms=at_ms,
         late=None if request.model in {None, *away} else _set_aside(before, at_ms),
     )
@@ -78,9 +90,9 @@ async def reset(
         report = await ports.call(ports.registry.marks.reset, asked, by=by, dry_run=request.dry_run)
     ports.unheard.extend(_left_out(away, request))
     if not request.dry_run:
-        await _empty_days(ports, before, request, ids, at_ms)
+        await _empty_days(ports, before, request, own_ids, at_ms)
         await telling(ports, _spread(ports, ids, made))
-    cleared = _cleared(configured, report.marks, report.keys, before, request)
+    cleared = _cleared(configured, report.marks, report.keys, before, asks)
     return ResetOutcome(
         cleared=tuple(cleared),
         projects=tuple(each.name for each in projects),
@@ -234,7 +246,7 @@ def _cleared(
     marks: Iterable[Mark],
     keys: Iterable[Key],
     before: dict[str, list[View]],
-    request: ResetRequest,
+    asks: Mapping[int, ResetRequest],
 ) -> list[Cleared]:
     projects = configured.catalog.projects
     found = [
@@ -252,7 +264,7 @@ def _cleared(
     for model, views in before.items():
         for view in views:
             name = projects[view.project_id].name
-            lively = _cleared_live(view, name, model, request)
+            lively = _cleared_live(view, name, model, asks[view.project_id])
             found += [
                 each
                 for each in lively

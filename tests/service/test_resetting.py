@@ -135,6 +135,28 @@ async def test_a_keys_reset_clears_all_cooldowns_of_its_project_and_account(worl
     assert world.registry.marks.all() == []
 
 
+async def test_a_sibling_of_the_account_loses_its_cooldown_and_nothing_else(world):
+    await world.use("p2", tokens=30)
+    await world.refuse("p2", MarkKind.EXCLUDE, model=OTHER)
+    key = world.registry.keys.find("p2-key")
+    await world.refuse("p2")
+    cleared = await world.reset(keys=("p1-key",), counters=True, failures=True)
+    assert cleared == [("cooldown", "p2", M, "cool-rule")]
+    found = await world.view("p2")
+    assert (found.requests, found.tokens, found.day_requests) == (2, 30, 2)
+    assert not (await world.view("p2", OTHER)).usable
+    await world.record(Refusal("p2-key", dead_keys=(DeadKey(key.id, "key-leaked", "why"),)))
+    assert await world.reset(keys=("p1-key",), counters=True, failures=True) == []
+    assert world.registry.keys.find("p2-key").state is KeyState.DEAD
+
+
+async def test_the_log_tells_whose_reset_it_was_and_all_it_did(world):
+    await world.reset(keys=("p1-key",), counters=True)
+    [event] = world.registry.events.read(EventFilter(kind="reset"))
+    assert event.subject == "p1"
+    assert (event.detail["projects"], event.detail["counters"]) == (["p1", "p2"], True)
+
+
 async def test_another_project_keeps_its_cooldown(world):
     await world.refuse("p3")
     assert await world.reset(project="p1") == []
