@@ -15,7 +15,7 @@ from keypool_cli.core.model import (
 )
 from keypool_cli.core.natural import natural
 from keypool_cli.core.quota import is_lower, shown
-from keypool_cli.core.tiers import default_limits
+from keypool_cli.core.tiers import all_defaults, default_limits
 from keypool_cli.errors import ExitCode
 from keypool_cli.service.doctor_finding import Finding, note, ok, problem, some, warning
 
@@ -80,12 +80,13 @@ def _unlimited(catalog: Catalog) -> Iterator[Finding]:
     if any(row.project_id is None and row.tier is None for row in catalog.quotas):
         return
     limited = {row.project_id for row in catalog.quotas}
+    tiers = {row.tier for row in catalog.quotas if row.tier} | {each[0] for each in all_defaults()}
     projects = catalog.projects.values()
-    found = (each.name for each in projects if each.tier is None and each.id not in limited)
+    found = (each.name for each in projects if each.tier not in tiers and each.id not in limited)
     if bare := sorted(found, key=natural):
         yield warning(
             "quota",
-            f"without a tier or a limit, so only refusals hold them back: {some(bare)}",
+            f"without limits, or a tier that has some, so only refusals hold them back: {some(bare)}",
             f"keypool project set {quote(bare[0])} --tier free, or: "
             f"keypool quota set --project {quote(bare[0])} --rpm N --tpm N --rpd N",
         )

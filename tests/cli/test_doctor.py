@@ -153,6 +153,7 @@ def test_a_limit_above_what_google_said_is_named_with_the_repair(two, registry):
         (["pool", "set", "b", "--create"], "pool b has no project"),
         (["disable", "k1"], "without a key that may be used: p1"),
         (["project", "set", "p1", "--tier", "none"], "only refusals hold them back: p1"),
+        (["project", "set", "p1", "--tier", "tier9"], "so only refusals hold them back: p1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
