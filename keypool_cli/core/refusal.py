@@ -191,6 +191,8 @@ def _reason(ruling: Ruling, message: str) -> str:
     """
     if ruling.action in (Action.RETRY, Action.RETURN):
         return f"{ruling.reason}."
-    words = redact(" ".join(message[:_QUOTE_READ].split()))[:_QUOTE]
+    words = redact(" ".join(message[:_QUOTE_READ].split()))
+    if len(words) > _QUOTE:
+        words = f"{words[: _QUOTE - 1]}…"
     quoted = "".join(char if char.isprintable() else " " for char in words).rstrip(".")
     return f"{ruling.reason}: “{quoted}”." if quoted else f"{ruling.reason}."

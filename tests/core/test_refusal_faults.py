@@ -208,6 +208,7 @@ def test_a_quotation_is_one_line_of_at_most_200_characters():
     reason = judge(401, bodies.error(401, "a\n\x1b[31m\ud800 b" * 900)).reason
     assert reason.isprintable()
     assert len(reason.partition("“")[2]) == 200 + len("”.")
+    assert reason.endswith("…”.")
 
 
 def test_a_key_at_the_cut_is_not_shown_in_part():
