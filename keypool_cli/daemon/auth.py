@@ -150,10 +150,10 @@ class Auth:
         return caller
 
     def check_scraper(self, scope: Scope) -> None:
-        """Let in whoever may read metrics: without a token, callers of this machine only."""
+        """Let in whoever may read metrics: callers of this machine, whatever token they bring."""
         if self._near and scope.headers.get("authorization") is None:
             _refuse_rebinding(scope)
-        else:
+        elif not (self._near and _is_local(scope)):
             self.reader(scope)
 
     def client(self, token: str) -> Client:
@@ -188,9 +188,13 @@ def _expired(client: Client) -> bool:
 
 def _refuse_rebinding(scope: Scope) -> None:
     """Without tokens, a web page must not be able to reach us through a name it controls."""
-    host = scope.headers.get("host") or ""
-    if not is_loopback_host(host) or scope.headers.get("origin") is not None:
+    if not _is_local(scope):
         raise NotPermittedError("without authentication only loopback callers are served")
+
+
+def _is_local(scope: Scope) -> bool:
+    host = scope.headers.get("host") or ""
+    return is_loopback_host(host) and scope.headers.get("origin") is None
 
 
 def is_loopback_host(host: str) -> bool:

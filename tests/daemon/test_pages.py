@@ -146,6 +146,13 @@ def test_without_a_token_only_this_machine_is_given_metrics(daemon, headers):
     assert httpx2.get(daemon.url + "/metrics", headers=headers).status_code == 403
 
 
+def test_a_token_that_metrics_do_not_need_is_in_nobodys_way(daemon, house):
+    url, other = daemon.url + "/metrics", {"Authorization": f"Bearer {house.token}"}
+    assert httpx2.get(url, headers=other).status_code == 200
+    from_a_page = {**other, "Origin": "http://rebound.example"}
+    assert httpx2.get(url, headers=from_a_page).status_code == 403
+
+
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory):
     """A daemon that others reach through a proxy, and its home."""
