@@ -14,7 +14,7 @@ from keypool_cli.daemon.leases import Leases
 from keypool_cli.daemon.pages import Pages
 from keypool_cli.daemon.problems import WrongMethodError, answer_error
 from keypool_cli.daemon.proxy import PREFIXES, SHORT_ENDINGS, Proxy, answer_fault
-from keypool_cli.daemon.schema import MOST_TOKENS, Healthy
+from keypool_cli.daemon.schema import MOST_REQUESTS, MOST_TOKENS, Healthy
 from keypool_cli.engine.readiness import serves
 from keypool_cli.errors import KeypoolError, NotFoundError, UnreachableError, UsageError
 from keypool_cli.http.calls import Quick
@@ -198,10 +198,11 @@ class App:
         pool = caller.pool(configured, query.get("pool"))
         model = query.get("model", "").removeprefix("models/")
         if not model:
-            raise UsageError("explain needs model=NAME and tokens=N")
+            raise UsageError("explain needs model=NAME")
         self._watch.admit(caller.client, model)
         tokens = whole_number(query.get("tokens", "1"), "tokens", least=1, most=MOST_TOKENS)
-        question = Question(pool.name, model, tokens)
+        requests = whole_number(query.get("requests", "1"), "requests", least=1, most=MOST_REQUESTS)
+        question = Question(pool.name, model, tokens, requests)
         answer_json(proto, 200, await explain(self._ports, configured, question))
 
 

@@ -162,9 +162,10 @@ def _reads() -> Json:
     filters.append(_parameter("Last-Event-ID", an_id, where="header"))
     model = {**_parameter("model", {**text, "minLength": 1}), "required": True}
     tokens = _parameter("tokens", {**count, "maximum": schema.MOST_TOKENS, "default": 1})
+    requests = _parameter("requests", {**count, "maximum": schema.MOST_REQUESTS, "default": 1})
     return {
         f"{_API}/status": {"get": {**status, "parameters": [pools]}},
-        f"{_API}/explain": {"get": {**explain, "parameters": [pool, model, tokens]}},
+        f"{_API}/explain": {"get": {**explain, "parameters": [pool, model, tokens, requests]}},
         f"{_API}/events": {"get": {**events, "parameters": filters}},
     }
 

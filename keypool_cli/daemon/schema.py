@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from keypool_cli.service.events import EventView
 
 MOST_TOKENS = 10**12
+MOST_REQUESTS = 100
 
 TTL_S = 600.0
 """How long a lease lasts, in seconds, where nothing else is said."""
@@ -26,7 +27,7 @@ class LeaseBody(msgspec.Struct, frozen=True):
     pool: str | None = None
     tokens: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] | None = None
     request: msgspec.Raw | UnsetType = UNSET
-    requests: Annotated[int, Meta(ge=1, le=100)] | None = 1
+    requests: Annotated[int, Meta(ge=1, le=MOST_REQUESTS)] | None = 1
     wait_s: Annotated[float, Meta(ge=0, le=300)] | None = None
     affinity: Annotated[str, Meta(max_length=200)] | None = None
     ttl_s: Annotated[float, Meta(ge=1, le=3600)] | None = TTL_S

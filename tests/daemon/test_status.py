@@ -259,10 +259,20 @@ def test_explain_reserves_nothing(daemon, pool):
     daemon.granted(pool=pool.name)
 
 
+def test_explain_takes_requests_that_are_booked_together(daemon, pool):
+    project = pool.add(rpm=3)
+    daemon.granted(pool=pool.name, requests=2)
+    params = {"pool": pool.name, "model": FLASH}
+    for requests, chosen in ((1, project), (2, None)):
+        answer = daemon.http.get(f"{API}/explain", params={**params, "requests": requests})
+        assert answer.json()["chosen"] == chosen
+
+
 @pytest.mark.parametrize(
     "query",
     ["", "model=", "model=m&tokens=0", "model=m&tokens=x", "model=m&tokens=-1",
-     "model=m&tokens=99999999999999999999999", "model=m&tokens=1.5"],
+     "model=m&tokens=99999999999999999999999", "model=m&tokens=1.5",
+     "model=m&requests=0", "model=m&requests=101"],
 )  # fmt: skip
 def test_a_question_that_is_not_understood_is_a_bad_request(daemon, pool, query):
     pool.add()
