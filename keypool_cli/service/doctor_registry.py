@@ -96,7 +96,9 @@ def _other_schema(db: database.Database, version: str | None) -> Finding:
 def _secrets(settings: Settings, db: database.Database, catalog: Catalog) -> Examined:
     """Whether every secret opens. The key file is not made here: a new one would open nothing."""
     if not has_master_key(settings):
-        text = f"{settings.home / KEY_FILE} is missing, and {len(catalog.keys)} secrets are sealed with it"
+        text = (
+            f"{settings.home / KEY_FILE} is missing, and all secrets ({len(catalog.keys)}) need it"
+        )
         remedy = "restore it from your backup, or name it with KEYPOOL_MASTER_KEY_FILE"
         return Examined([problem("master key", text, remedy, ExitCode.NOT_PERMITTED)])
     try:

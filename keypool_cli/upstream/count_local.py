@@ -62,7 +62,7 @@ def _google(model: str) -> CountText:
     except OSError as err:  # those of requests are, too
         raise UnreachableError(
             f"google-genai cannot fetch the vocabulary of {model} ({type(err).__name__})",
-            hint="it fetches a file once; or give the file itself: --tokenizer tokenizer.model",
+            hint="it fetches a file once; or give the file itself: a tokenizer.model or tokenizer.json",
         ) from err
     except (ImportError, RuntimeError, ValueError) as err:
         raise UsageError(
