@@ -37,6 +37,7 @@ MODULES: Mapping[str, str] = {
 
 NOUNS = ("quota", "project", "pool", "client", "config")
 _HOME = "--home"
+_JSON = "--json"
 _SWITCHES = ("--quiet", "-q", "--verbose", "-v", "--color", "--no-color", "--debug")
 """Options of ``keypool`` itself, with a value and without."""
 
@@ -58,14 +59,18 @@ def whole() -> typer.Typer:
 def options_first(words: Sequence[str]) -> list[str]:
     """``words`` with the options of ``keypool`` itself in front, wherever they were typed.
 
+    ``--json``, which every verb has, goes behind it.
+
     Raises UsageError where ``--home`` names no folder: the next word, or the folder that the run
     happens to be in, is not what was meant.
     """
-    first, others, rest = [], [], iter(words)
+    first, others, last, rest = [], [], [], iter(words)
     for word in rest:
         option, equals, value = word.partition("=")
         if word == "--":
             others += [word, *rest]
+        elif word == _JSON and not others:
+            last = [word]
         elif option == _HOME:
             folder = value if equals else next(rest, "")
             if not folder.strip() or (folder.startswith("-") and not equals):
@@ -73,7 +78,8 @@ def options_first(words: Sequence[str]) -> list[str]:
             first.append(f"{_HOME}={folder}")
         else:
             (first if word in _SWITCHES else others).append(word)
-    return [*first, *others]
+    end = others.index("--") if "--" in others else len(others)
+    return [*first, *others[:end], *last, *others[end:]]
 
 
 def asks_for_help(words: Sequence[str]) -> list[str]:

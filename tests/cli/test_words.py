@@ -83,6 +83,8 @@ def test_watch_has_an_interval_of_its_own_where_none_is_given(words, expected):
         (["list", "--home", "h", "--json"], ["--home=h", "list", "--json"]),
         (["list", "--home=h", "-v"], ["--home=h", "-v", "list"]),
         (["show", "--", "-q"], ["show", "--", "-q"]),
+        (["--json", "-q", "list"], ["-q", "list", "--json"]),
+        (["--home", "h", "--json", "show", "--", "-q"], ["--home=h", "show", "--json", "--", "-q"]),
     ],
 )
 def test_options_of_every_verb_are_taken_before_it_and_after_it(words, expected):
