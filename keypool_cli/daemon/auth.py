@@ -2,12 +2,14 @@
 
 import re
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
 import msgspec
 
 from keypool_cli.core.model import DEFAULT_POOL, Client, Pool
+from keypool_cli.core.natural import natural
 from keypool_cli.daemon.problems import UnauthenticatedError
 from keypool_cli.errors import NotFoundError, NotPermittedError, UsageError
 from keypool_cli.http.rsgi import Headers, Scope
@@ -16,6 +18,7 @@ from keypool_cli.registry.names import is_model
 from keypool_cli.service.configured import Configured
 from keypool_cli.service.watch import Watch
 
+_MOST_NAMED = 5
 _BEFORE_TOKEN = len("Bearer ")
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d*)?")
@@ -42,10 +45,22 @@ class Caller(msgspec.Struct, frozen=True):
         """
         granted = self.client.pools if self.client is not None else None
         if name is None:
-            name = granted[0] if granted is not None and len(granted) == 1 else DEFAULT_POOL
+            return self._usual_pool(configured, granted)
         if granted is not None and name not in granted:
             raise NotPermittedError(f"pool {name!r} is outside this client's grant")
         return configured.pool(name)
+
+    def _usual_pool(self, configured: Configured, granted: Sequence[str] | None) -> Pool:
+        """The pool of a call that names none; the errors say which could be named."""
+        if granted is not None and len(granted) == 1:
+            return configured.pool(granted[0])
+        which = f"no pool is named, and {DEFAULT_POOL!r} is"
+        if granted is not None and DEFAULT_POOL not in granted:
+            told = f"{which} outside this client's grant"
+            raise NotPermittedError(told, hint=_naming(granted))
+        if DEFAULT_POOL not in configured.pools:
+            raise NotFoundError(f"{which} not there", hint=_naming([*configured.pools]))
+        return configured.pools[DEFAULT_POOL]
 
     def known_pool(self, configured: Configured, name: str | None) -> Pool | None:
         """The same, or None for a pool that is not known (yet)."""
@@ -74,6 +89,14 @@ class Caller(msgspec.Struct, frozen=True):
         """Raise NotPermittedError for a client that may use only some, where any might be used."""
         if self.client is not None and self.client.models is not None:
             raise NotPermittedError(f"{why}, and this client's grant is for some models only")
+
+
+def _naming(pools: Sequence[str]) -> str:
+    if not pools:
+        return "to store a key: keypool add NAME --project PROJECT"
+    names = [repr(each) for each in sorted(pools, key=natural)]
+    more = ["…"] if len(names) > _MOST_NAMED else []
+    return f"name one of: {', '.join([*names[:_MOST_NAMED], *more])}"
 
 
 _is_model = lru_cache(maxsize=1024)(is_model)

@@ -9,8 +9,11 @@ from functools import partial
 import httpx2
 import pytest
 
-from keypool_cli.daemon.auth import is_loopback_host
+from keypool_cli.core.model import Catalog, Pool
+from keypool_cli.daemon.auth import Caller, is_loopback_host
+from keypool_cli.errors import NotFoundError
 from keypool_cli.service.clients import revoke_client
+from keypool_cli.service.configured import Configured
 from tests.support import bodies
 from tests.support.daemon import API, BY, ROOT, a_home, eventually, unique
 from tests.support.running import PATIENCE_S
@@ -179,6 +182,32 @@ def test_a_client_sees_its_own_pools_only(daemon, house, pool):
     assert http.get(f"{API}/status", params={"pool": "main"}).status_code == 403
     assert http.get(f"{API}/explain?model=m&tokens=1&pool=main").status_code == 403
     assert http.get(f"{API}/explain?model=m&tokens=1&pool={mine}").status_code == 200
+
+
+def test_a_call_that_names_no_pool_hears_which_it_could_name(daemon, house, pool):
+    pool.add()
+    http = daemon.known(house.add_client(pools=(pool.name, "another")))
+    refused = http.post(f"{API}/leases", json={"model": "m", "tokens": 1})
+    assert refused.status_code == 403
+    assert refused.json()["detail"] == (
+        "no pool is named, and 'main' is outside this client's grant; "
+        f"name one of: 'another', {pool.name!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pools", "hint"),
+    [
+        pytest.param((), "keypool add NAME --project PROJECT", id="an empty registry"),
+        pytest.param([f"p{n}" for n in range(12)], "'p0', 'p1', 'p2', 'p3', 'p4', …", id="others"),
+    ],
+)
+def test_where_no_pool_is_the_usual_one_the_hint_says_what_to_do(pools, hint):
+    found = {number: Pool(number, name) for number, name in enumerate(pools, start=1)}
+    configured = Configured(Catalog(1, {}, {}, found, (), (), {}, {}), {})
+    with pytest.raises(NotFoundError, match="no pool is named, and 'main' is not there") as told:
+        Caller(None).pool(configured, None)
+    assert str(told.value.hint).endswith(hint)
 
 
 def test_a_client_whose_pools_are_gone_sees_none(daemon, house):
