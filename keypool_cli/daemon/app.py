@@ -152,7 +152,7 @@ class App:
         if verb == "settle":
             _allow(scope.method, "POST")
             await self._leases.settle(caller, lease_id, scope, proto)
-        elif not verb:
+        elif lease_id and not verb:
             _allow(scope.method, "DELETE")
             await self._leases.release(caller, lease_id, proto)
         else:

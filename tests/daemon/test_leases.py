@@ -307,6 +307,9 @@ def test_only_post_makes_a_lease(daemon):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/keypool", f"{API}/nothing", f"{API}/leases/x/y"])
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/keypool", f"{API}/nothing", f"{API}/leases/", f"{API}/leases/x/y"],
+)
 def test_a_path_that_is_nothing_is_not_found(daemon, path):
     assert daemon.http.get(path).status_code == 404
