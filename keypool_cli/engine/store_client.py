@@ -138,6 +138,8 @@ def client_of(url: str) -> Client:
             return _sentinel_client(parts, options)
         if parts.scheme.endswith("+cluster"):
             return _cluster_client(parts, options)
+        if parts.scheme != "unix":
+            int(parts.path.strip("/") or 0)  # the client takes a word for database 0
         # This pool waits for a free connection where the plain one raises.
         pool = BlockingConnectionPool.from_url(
             url, max_connections=_CONNECTIONS, timeout=ANSWER_S, **options

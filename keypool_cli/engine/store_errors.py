@@ -31,16 +31,30 @@ _UNREACHABLE = (
     TimeoutError,
     socket.gaierror,
 )
-# Answers of a server that lives but takes no writes, which the client has no class for.
-_NO_WRITES = {
-    "MISCONF": "if its disk is full, make room (df -h); else see the server's log",
-    "NOREPLICAS": "bring replicas back, which min-replicas-to-write asks for",
+# Answers of a server that lives, which the client has no class for: what is wrong, and what to do.
+_LIVES = {
+    "MISCONF": (
+        "takes no writes",
+        "if its disk is full, make room (df -h); else see the server's log",
+    ),
+    "NOREPLICAS": (
+        "takes no writes",
+        "bring replicas back, which min-replicas-to-write asks for",
+    ),
+    "DB index is out of range": (
+        "has no such database",
+        "name a lower number in KEYPOOL_REDIS_URL, or raise the server's databases",
+    ),
+    "unknown command 'SENTINEL'": (
+        "is no sentinel",
+        "name sentinels in KEYPOOL_REDIS_URL (mostly on port 26379), or the server as redis://",
+    ),
 }
 _REFUSED_WRITES = {
     redis.exceptions.ReadOnlyError: "name the primary in KEYPOOL_REDIS_URL, or use redis+sentinel://",
     redis.exceptions.OutOfMemoryError: "raise the server's maxmemory, or take other data out of it",
 }
-_NOT_NOW = (*_NO_WRITES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
+_NOT_NOW = (*_LIVES, "MASTERDOWN", "LOADING", "NOAUTH", "BUSY ")
 
 _RENEW = "renew the server's certificate; if it is in date, set this machine's clock right"
 _OTHER_NAME = "name the host as its certificate does in KEYPOOL_REDIS_URL"
@@ -70,8 +84,8 @@ def _trouble(err: BaseException) -> tuple[str, str]:
             return "takes no writes", _REFUSED_WRITES[type(err)]
         case redis.exceptions.ConnectionError() if "max number of clients" in str(err):
             return "takes no more connections", "raise the server's maxclients, or end others'"
-        case redis.exceptions.ResponseError() if str(err).startswith(tuple(_NO_WRITES)):
-            return "takes no writes", _NO_WRITES[str(err).partition(" ")[0]]
+        case redis.exceptions.ResponseError() if str(err).startswith(tuple(_LIVES)):
+            return next(v for words, v in _LIVES.items() if str(err).startswith(words))
     cause = _cause(err)
     if isinstance(cause, ssl.SSLCertVerificationError):
         hint = "add ?ssl_ca_certs=FILE with the authority's certificate to KEYPOOL_REDIS_URL"

@@ -483,6 +483,22 @@ async def test_wrong_credentials_are_told_from_a_server_that_is_down(settings, t
 
 
 @pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        pytest.param("redis://{}/99", "has no such database: DB index is out of range", id="db"),
+        pytest.param("redis+sentinel://{}/shop", "is no sentinel: unknown command", id="sentinel"),
+    ],
+)
+async def test_a_server_that_is_not_what_the_url_says_is_told(settings, tmp_path, url, told):
+    with (
+        tcp_valkey(tmp_path) as port,
+        pytest.raises(UnreachableError, match=told) as caught,
+    ):
+        await connect(settings(url.format(f"127.0.0.1:{port}")))
+    assert "KEYPOOL_REDIS_URL" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"redis_version": "6.2.14"}, "Redis 6.2.14"),
@@ -518,7 +534,7 @@ async def test_a_server_that_is_no_store_is_unreachable(settings, tmp_path):
 
 @pytest.mark.parametrize(
     "url",
-    [f"redis://u:{SECRET}@h:port", f"redis+sentinel://u:{SECRET}@h", f"redis+cluster://u:{SECRET}@h:x"],
+    [f"redis://u:{SECRET}@h:port", f"redis://u:{SECRET}@h/shop", f"redis+sentinel://u:{SECRET}@h", f"redis+cluster://u:{SECRET}@h:x"],
 )  # fmt: skip
 async def test_a_url_that_makes_no_sense_is_a_usage_error(settings, url):
     with pytest.raises(UsageError, match="is not understood") as caught:
