@@ -37,6 +37,7 @@ _ADVICE = {
 _LONGEST_CHANGE_S = 120.0
 """How long another process may take to make or to migrate a SQLite file."""
 
+_SQLITE = ("sqlite", "sqlite+pysqlite")
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
 _FORMS = "sqlite:///path/to/keypool.db, or postgresql+psycopg://user@host/name"
 
@@ -161,7 +162,7 @@ def _parsed(url: str) -> URL:
                 f"{shown!r} is ambiguous", hint="write an @ of the password as %40, and a / as %2F"
             )
         return parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() != "sqlite":
+    if parsed.drivername not in _SQLITE:
         raise UsageError(f"database {shown} is of no known kind", hint=f"use {_FORMS}")
     if not parsed.database or parsed.database.startswith((":memory:", "file:")):
         raise UsageError(f"database {shown} names no file", hint=f"use {_FORMS}")

@@ -62,6 +62,7 @@ def test_a_restored_file_is_made_private_and_safe_again(sqlite_url, tmp_path):
         "",
         "keypool.db",
         "mysql://user:hidden@host/db",
+        "sqlite+aiosqlite:///keypool.db",
         "nodb+driver://user:hidden@host/db",
         "sqlite://",
         "sqlite:///:memory:",
