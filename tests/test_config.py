@@ -16,6 +16,7 @@ from keypool_cli.config import (
     load,
     masked_url,
     master_key,
+    misspelt,
 )
 from keypool_cli.errors import NotPermittedError, UsageError
 
@@ -128,6 +129,18 @@ def test_an_unknown_name_in_a_file_names_the_closest_setting(settings, local_fil
     with pytest.raises(UsageError, match=r"\./keypool\.toml sets 'gaurd_ms'") as caught:
         settings()
     assert caught.value.hint == "did you mean 'guard_ms'?"
+
+
+def test_a_variable_much_like_a_settings_own_is_found():
+    env = {
+        "KEYPOOL_REDISURL": "redis://h", "KEYPOOL_UPSTREAM": "u", "KEYPOOL_MASTERKEY_FILE": "f",
+        "KEYPOOL_HOME": "h", "KEYPOOL_TOKEN": "t", "KEYPOOL_IMAGE": "i", "REDISURL": "r",
+    }  # fmt: skip
+    assert misspelt(env) == {
+        "KEYPOOL_MASTERKEY_FILE": "KEYPOOL_MASTER_KEY_FILE",
+        "KEYPOOL_REDISURL": "KEYPOOL_REDIS_URL",
+        "KEYPOOL_UPSTREAM": "KEYPOOL_UPSTREAM_URL",
+    }
 
 
 def test_a_file_that_is_nested_without_end_is_no_toml(settings, user_file):

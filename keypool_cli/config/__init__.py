@@ -1,6 +1,6 @@
 """Where every setting comes from: flags, environment, files and defaults."""
 
-from keypool_cli.config.loading import load
+from keypool_cli.config.loading import load, misspelt
 from keypool_cli.config.master_key import (
     KEY_FILE,
     ensure_home,
@@ -21,5 +21,6 @@ __all__ = [
     "load",
     "masked_url",
     "master_key",
+    "misspelt",
     "sync_folder",
 ]

@@ -16,6 +16,9 @@ from keypool_cli.errors import UsageError
 
 FILE_NAME = "keypool.toml"
 
+_PREFIX = "KEYPOOL_"
+_NO_SETTINGS = frozenset({"TOKEN"})  # applications' own, as ``keypool env`` has it
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Found:
@@ -71,6 +74,18 @@ def _from_env(env: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, _Found]]
     for name in SETTING_NAMES:
         if value := env.get(variable(name), "").strip():
             yield name, _Found(value, f"environment {variable(name)}", cwd)
+
+
+def misspelt(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that set nothing but are much like one that would, with that one."""
+    known = {variable(name).removeprefix(_PREFIX): variable(name) for name in SETTING_NAMES}
+    found = {}
+    for name in sorted(env):
+        word = name.removeprefix(_PREFIX)
+        if name.startswith(_PREFIX) and word not in known and word not in _NO_SETTINGS:
+            for close in difflib.get_close_matches(word, known, n=1, cutoff=0.7):
+                found[name] = known[close]
+    return found
 
 
 def _from_files(cwd: Path) -> Iterator[tuple[str, _Found]]:

@@ -2,14 +2,14 @@
 
 import asyncio
 
-from keypool_cli.config import Settings
+from keypool_cli.config import Settings, misspelt
 from keypool_cli.core.model import Catalog, Event, KeyState, Secret
 from keypool_cli.errors import KeypoolError
 from keypool_cli.registry import database
 from keypool_cli.registry.repository import Registry
 from keypool_cli.registry.values import EventFilter
 from keypool_cli.service.doctor_files import file_findings, is_made
-from keypool_cli.service.doctor_finding import Finding, note
+from keypool_cli.service.doctor_finding import Finding, note, warning
 from keypool_cli.service.doctor_quota import configured_findings, numbers_told, shared_findings
 from keypool_cli.service.doctor_registry import Examined, examine
 from keypool_cli.service.doctor_store import store_findings
@@ -24,6 +24,7 @@ async def diagnose(settings: Settings, *, offline: bool = False) -> list[Finding
     files = _files(settings)  # first: opening the database closes its file to others
     examined = await asyncio.to_thread(examine, settings)
     found = [
+        *_variables(),
         *files,
         *examined.findings,
         *await _store(settings),
@@ -33,6 +34,13 @@ async def diagnose(settings: Settings, *, offline: bool = False) -> list[Finding
         found += configured_findings(examined.catalog)
         found += shared_findings(await _proofs(settings, examined, offline=offline))
     return found
+
+
+def _variables() -> list[Finding]:
+    return [
+        warning("settings", f"{name} is set, and sets nothing", f"if {meant} is meant: rename it")
+        for name, meant in misspelt().items()
+    ]
 
 
 def _files(settings: Settings) -> list[Finding]:

@@ -143,6 +143,13 @@ def test_a_limit_above_what_google_said_is_named_with_the_repair(two, registry):
     assert f"keypool quota set --project p1 --model {MODEL} --rpm 5" in result.out
 
 
+def test_a_variable_that_sets_nothing_is_told_with_the_one_it_is_like(keypool, monkeypatch):
+    monkeypatch.setenv("KEYPOOL_REDISURL", "redis://:hidden@h")
+    result = keypool("doctor", "--offline")
+    assert "KEYPOOL_REDISURL is set, and sets nothing\tif KEYPOOL_REDIS_URL is meant" in result.out
+    assert "hidden" not in result.out
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
