@@ -44,12 +44,13 @@ def examples(*lines: str) -> str:
 
 def pairs(texts: Sequence[str] | None) -> dict[str, str]:
     """Labels from ``NAME=VALUE`` texts."""
-    found = {}
+    found: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"a label is NAME=VALUE, not {text!r}")
-        found[name] = value
+        if found.setdefault(name, value) != value:
+            raise UsageError(f"the label {name!r} is given two values: {found[name]!r}, {value!r}")
     return found
 
 

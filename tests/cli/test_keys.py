@@ -21,6 +21,15 @@ def test_a_key_is_stored_and_listed_without_its_secret(keypool):
         assert secret_of("k1") not in told.out + told.err
 
 
+def test_a_label_has_one_value(keypool):
+    assert keypool.add("k1", "p1", "-l", "team=a", "-l", "team=a").code == 0
+    for words in (["add", "k2", "--project", "p1", "--from-stdin"], ["list"], ["status"]):
+        result = keypool(*words, "-l", "team=a", "-l", "team=b", stdin="s2")
+        assert result.code == ExitCode.USAGE
+        assert "the label 'team' is given two values: 'a', 'b'" in result.err
+    assert len(keypool("list").rows) == 1
+
+
 def test_an_answer_in_json_has_a_schema(keypool):
     added = keypool.add("k1", "p1", "--json").json
     assert added["schema"] == 1
