@@ -172,7 +172,7 @@ async def _serve(
     if parent is not None:
         loop = asyncio.get_running_loop()
         loop.add_reader(parent, partial(_end_now, embedded, ExitCode.FAILURE))
-    async with opened(settings, embedded=embedded) as ports:
+    async with opened(settings, embedded=embedded, daemon=True) as ports:
         await ports.call(ports.registry.check_master_key)
         if (doubt := ports.engine.store.doubt) and not (options.seat and options.seat.index):
             log.warning(doubt)

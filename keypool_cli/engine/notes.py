@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from redis.exceptions import ConnectionError as LostError
 
 from keypool_cli.engine.keyspace import AFFINITY, CHANGES, MODELS, WAKE, tag
@@ -29,6 +30,9 @@ class Times:
 
 USUAL_TIMES = Times()
 
+TIMES = "kp:times"
+"""What daemons last said of their spans, as the scripts take them."""
+
 LEAVING = "~"
 """Before the epoch of a model that is being forgotten: whatever is missing, nothing was lost."""
 
@@ -48,6 +52,20 @@ class Notes:
         self.unlisted = set[str]()
         """Models that may be missing in the list of those loaded."""
         self._now = now
+
+    async def tell_times(self) -> None:
+        """Say which spans are in force, to whoever changes something without being a daemon."""
+        with self.store.errors():
+            await self.store.client.set(TIMES, msgspec.json.encode(self.times.wire))
+
+    async def told_times(self) -> Times | None:
+        """What a daemon said last; None if none ever did."""
+        with self.store.errors():
+            told = await self.store.client.get(TIMES)
+        if not told:
+            return None
+        minute, guard, starve = msgspec.json.decode(told, type=tuple[int, int, int])
+        return Times(minute - guard, guard, starve)
 
     async def rebuilding(self, model: str) -> int:
         """Note that a lost store is rebuilt; returns when its cooldown of one window ends, in ms."""

@@ -146,6 +146,7 @@ class Reporting:
             client = self._engine.store.client
             await client.hset(INSTANCES, self._waiting.daemon, record)
             await client.expire(INSTANCES, int(2 * GONE_S))
+        await self._engine.tell_times()
 
     def _record(self, now_ms: int) -> Record:
         return Record(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -72,13 +72,18 @@ def open_registry(settings: Settings) -> "Registry":
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, start: bool = True, embedded: EmbeddedServer | None = None
+    settings: Settings,
+    *,
+    start: bool = True,
+    embedded: EmbeddedServer | None = None,
+    daemon: bool = False,
 ) -> AsyncIterator[Ports]:
     """Both adapters, closed at the end. Raises UnreachableError when either cannot be reached.
 
     start: an embedded server that does not run is started; without it, a change of the registry
     waits in SQL, where whoever starts the server finds it, and daemons when a store that is away
-    answers again. embedded: see ``store.connect``.
+    answers again. embedded: see ``store.connect``. daemon: the spans of its windows are those of
+    its settings; everyone else takes over what daemons work with.
     """
     registry = await asyncio.to_thread(open_registry, settings)
     try:
@@ -87,7 +92,11 @@ async def opened(
             yield Ports(settings, registry, None, away)
             return
         try:
-            yield Ports(settings, registry, Engine(live, times=times(settings)))
+            engine = Engine(live, times=times(settings))
+            with suppress(UnreachableError):  # where that node of a cluster is away
+                told = None if daemon else await engine.told_times()
+                engine.times = told or engine.times
+            yield Ports(settings, registry, engine)
         finally:
             await live.close()
     finally:

@@ -10,6 +10,7 @@ from keypool_cli.service.configured import Configured
 from keypool_cli.service.mirror import renew_mirror
 from keypool_cli.service.newcomers import Newcomers
 from keypool_cli.service.ports import Ports
+from keypool_cli.service.spans import put_in_force
 from keypool_cli.service.sync import read_configured
 
 POLL_S = 0.5
@@ -56,6 +57,8 @@ class Watch:
 
     async def run(self) -> None:
         """Refresh until cancelled; while the database is away, what is known stays in force."""
+        with suppress(UnreachableError):
+            await put_in_force(self._ports, self.configured)
         # What was changed while no live store ran is mirrored nowhere.
         await renew_mirror(self._ports, self.configured)
         while True:
