@@ -368,10 +368,10 @@ def test_a_stream_that_never_began_is_tried_again(proxy, pool):
 def test_a_call_waits_for_room_when_told_to(tmp_path):
     with a_proxy(tmp_path / "home", window_s=1.0, guard_ms=100) as proxy, proxy.pool() as pool:
         pool.add(limits={"rpm": 1})
-        assert pool.generate().status_code == 200
         begun = time.monotonic()
+        assert pool.generate().status_code == 200
         assert pool.generate(x_keypool_wait_s="10").status_code == 200
-        assert 0.5 < time.monotonic() - begun < 8
+        assert 1 < time.monotonic() - begun < 8
 
 
 def test_without_authentication_any_key_will_do(tmp_path):

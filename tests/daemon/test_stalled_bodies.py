@@ -95,9 +95,10 @@ class Calls:
 
     def make(self, call):
         path, headers, pieces = call
+        head = self.head(path, headers)
         with socket.create_connection(self.place) as sock:
-            sock.sendall(self.head(path, headers))
             begun = time.monotonic()
+            sock.sendall(head)
             sock.settimeout(2)
             answer = b""
             for piece in pieces:

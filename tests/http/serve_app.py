@@ -56,6 +56,12 @@ async def hang(scope, proto):
     await asyncio.Event().wait()
 
 
+async def hang_half_sent(scope, proto):
+    transport = proto.response_stream(200, [])
+    await transport.send_bytes(b"first ")
+    await hang(scope, proto)
+
+
 async def drop(scope, proto):
     transport = proto.response_stream(200, [])
     await transport.send_bytes(b"half")
@@ -63,7 +69,13 @@ async def drop(scope, proto):
     drop_client(scope.client)
 
 
-PATHS = {"/slow": slow, "/stream": stream, "/hang": hang, "/drop": drop}
+PATHS = {
+    "/slow": slow,
+    "/stream": stream,
+    "/hang": hang,
+    "/hang-half-sent": hang_half_sent,
+    "/drop": drop,
+}
 
 
 async def app(scope, proto):

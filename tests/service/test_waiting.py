@@ -86,11 +86,14 @@ async def test_a_grant_that_comes_before_the_answer_that_it_waits_is_not_lost(en
 
 async def test_a_demand_whose_time_runs_out_leaves_the_queue(engine, waiting):
     await ask(engine, await a_demand(waiting, 0))
-    demand = await a_demand(waiting, 0.5)
-    with waiting.expecting(demand) as grant:
-        assert isinstance(await ask(engine, demand), Waits)
-        with pytest.raises(TimeoutError):
-            await waiting.wait(M, POOL, demand, grant)
+    answer = None
+    while answer != Waits():  # its time may be over before it is asked for
+        demand = await a_demand(waiting, 0.5)
+        with waiting.expecting(demand) as grant:
+            answer = await ask(engine, demand)
+            if answer == Waits():
+                with pytest.raises(TimeoutError):
+                    await waiting.wait(M, POOL, demand, grant)
     assert await line(engine) == 0
 
 
@@ -172,9 +175,11 @@ async def test_a_grant_nobody_wants_any_more_is_given_back(engine, waiting):
 
 async def test_the_clock_is_the_stores(engine, waiting):
     now = await engine.now_ms()
-    assert abs(await waiting.now_ms() - now) < 2000
-    waiting.heard(now + 1_000_000, asked_at_ms=steady_ms())
-    assert 1_000_000 <= await waiting.now_ms() - now < 1_002_000
+    assert now - 1 <= await waiting.now_ms() <= await engine.now_ms()
+    asked_at_ms = steady_ms()
+    waiting.heard(now + 1_000_000, asked_at_ms=asked_at_ms)
+    ahead_ms = await waiting.now_ms() - now
+    assert -1 <= ahead_ms - 1_000_000 <= steady_ms() - asked_at_ms
     assert await waiting.deadline(0) == 0
     before, deadline = await waiting.now_ms(), await waiting.deadline(2.0)
     assert before + 2000 <= deadline <= await waiting.now_ms() + 2000

@@ -98,10 +98,12 @@ def process(home: Path, *words: str, stdin: str = "", **more: str) -> Result:
 
 
 class Terminal:
-    """A process in a pseudo-terminal."""
+    """A process in a pseudo-terminal, whose mode was first_mode before the process began."""
 
-    def __init__(self, running: subprocess.Popen[bytes], master: int) -> None:
-        self.running = running
+    def __init__(
+        self, running: subprocess.Popen[bytes], master: int, first_mode: list[Any]
+    ) -> None:
+        self.running, self.first_mode = running, first_mode
         self._master = master
         # What is read at once may end within a character.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -146,6 +148,7 @@ def terminal(
     """Run the command line in a terminal of so many columns and lines."""
     master, slave = pty.openpty()
     _set_size(master, *size)
+    first_mode = termios.tcgetattr(master)
     names: Mapping[str, str] = {"TERM": "xterm-256color", **more}
     running = subprocess.Popen(
         [*COMMAND, *words],
@@ -159,7 +162,7 @@ def terminal(
     )
     os.close(slave)
     try:
-        yield Terminal(running, master)
+        yield Terminal(running, master, first_mode)
     finally:
         running.kill()
         running.wait()
