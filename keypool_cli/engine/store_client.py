@@ -101,6 +101,8 @@ async def _first_answering(nodes: Mapping[str, ClusterNode]) -> list[str]:
         asyncio.create_task(node.execute_command("PING")): name for name, node in nodes.items()
     }
     pending = set(asked)
+    for each in asked:
+        each.add_done_callback(_heard)
     try:
         while True:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -116,6 +118,12 @@ async def _first_answering(nodes: Mapping[str, ClusterNode]) -> list[str]:
     finally:
         for each in pending:
             each.cancel()
+
+
+def _heard(asked: asyncio.Task[Any]) -> None:
+    """Its error is not told of as one that nobody asked for: it may come when nobody does."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def client_of(url: str) -> Client:

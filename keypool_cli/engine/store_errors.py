@@ -130,8 +130,13 @@ def is_over(connection: object) -> bool:
     return isinstance(writer, StreamWriter) and writer.is_closing()
 
 
-def was_over(err: RuntimeError) -> bool:
-    """Whether uvloop says of a connection that it was ended before it was written to."""
+def was_over(err: RuntimeError | AttributeError) -> bool:
+    """Whether a connection was ended before it was written to.
+
+    uvloop says so; redis-py, when another call ended it meanwhile, has nothing to write to.
+    """
+    if isinstance(err, AttributeError):
+        return err.obj is None and err.name == "writelines"
     return "handler is closed" in str(err)
 
 
@@ -142,7 +147,7 @@ def errors_as_ours(url: str) -> Iterator[None]:
         yield
     except _UNREACHABLE as err:
         raise unreachable(err, url) from err
-    except RuntimeError as err:
+    except (RuntimeError, AttributeError) as err:
         if not was_over(err):
             raise
         raise unreachable(LostError("the connection was given up"), url) from err

@@ -481,6 +481,7 @@ def test_a_server_that_takes_long_to_end_is_waited_for(home, server, monkeypatch
     newcomer = EmbeddedServer(home)
     with pytest.raises(UnreachableError, match="does not answer"):
         newcomer.join()
+    monkeypatch.undo()
     os.kill(only, signal.SIGKILL)
     newcomer.join()
     assert pid(home) != only

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import re
 import signal
@@ -15,11 +16,12 @@ import threading
 import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
 import redis.exceptions
 import uvloop
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
 
 from keypool_cli.config import load
@@ -30,6 +32,7 @@ from keypool_cli.engine.following import CUT_OFF_S
 from keypool_cli.engine.keyspace import CHANGES
 from keypool_cli.engine.readiness import serves
 from keypool_cli.engine.store import connect
+from keypool_cli.engine.store_client import _first_answering
 from keypool_cli.engine.store_errors import errors_as_ours, unreachable
 from keypool_cli.engine.valkey_process import server_binary
 from keypool_cli.errors import ExitCode, KeypoolError, UnreachableError, UsageError
@@ -168,6 +171,45 @@ async def test_a_cluster_is_a_store(settings, tmp_path):
     with tcp_valkey(tmp_path, **bus) as port:
         give_all_slots(port)
         await works(await connect(settings(f"redis+cluster://127.0.0.1:{port}")))
+
+
+async def test_a_connection_that_another_call_gives_up_is_no_bug_of_ours(settings, tmp_path):
+    """redis-py takes it for open until that is done, and then has nothing to write to."""
+    bus = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with tcp_valkey(tmp_path, **bus) as port:
+        give_all_slots(port)
+        store = await connect(settings(f"redis+cluster://127.0.0.1:{port}"))
+        assert isinstance(store.client, RedisCluster)
+        try:
+            await store.client.get("word")
+            idle = tuple(store.client.get_default_node()._free)
+            leaving = [asyncio.create_task(each.disconnect()) for each in idle]
+            await asyncio.sleep(0)
+            with pytest.raises(UnreachableError), store.errors():
+                await store.client.exists("word")
+            await asyncio.gather(*leaving)
+            assert await store.client.exists("word") == 0
+        finally:
+            await store.close()
+
+
+async def test_a_node_that_fails_when_nobody_waits_for_it_any_more_is_not_told_of(caplog):
+    class Node:
+        async def execute_command(self, *_):
+            with suppress(asyncio.CancelledError):  # as wait_for does now and then on Python 3.11
+                await asyncio.sleep(60)
+            raise redis.exceptions.ConnectionError("closed")
+
+    nodes: Any = {"a": Node()}
+    asking = asyncio.create_task(_first_answering(nodes))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    del asking, nodes
+    await asyncio.sleep(0)
+    gc.collect()
+    assert caplog.text == ""
 
 
 def give_all_slots(port: int) -> None:
