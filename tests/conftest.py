@@ -2,9 +2,12 @@
 
 import os
 import signal
+import time
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from keypool_cli.core.day import day_end_ms
 
 # A slow machine is no defect, so neither deadlines nor slowness fail a property.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,6 +22,19 @@ for number, usual in (
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+
+DAY_LEFT_S = 60
+"""A test that begins so long before the end of upstream's day is over before it."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """No test begins just before that end: what it spends of a day would be there again."""
+    now_ms = time.time_ns() // 1_000_000
+    left_s = (day_end_ms(now_ms) - now_ms) / 1000
+    if left_s < DAY_LEFT_S:
+        time.sleep(left_s + 2)  # for a moment after it both days are counted
 
 
 @pytest.fixture
