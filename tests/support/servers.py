@@ -1,5 +1,6 @@
 """Other kinds of live store for tests: Redis 8, a cluster of three, a sentinel with a replica."""
 
+import os
 import socket
 import subprocess
 import time
@@ -32,11 +33,13 @@ def free_port() -> int:
 
 @cache
 def _never_given() -> list[int]:
-    """Ports that are only had by name, in an order that no other process has."""
+    """Ports that are only had by name, and by no other worker, in an order that no process has."""
     lowest_given = 49_152  # as IANA has it
     with suppress(OSError):
         lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports = list(range(10_000, lowest_given))
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = list(range(10_000 + own, lowest_given, workers))
     SystemRandom().shuffle(ports)
     return ports
 
