@@ -37,13 +37,14 @@ def pool(live_home, keypool):  # noqa: ARG001 - its server runs as long as the t
 
 
 async def _report(home, **values):
+    """What a daemon said; dated ahead, so that it is recent however long the test takes."""
     async with looking(load({"home": Path(home)})) as look:
         now = await look.engine.now_ms()
         record = Record(
             host="far",
             pid=7,
             started_at_ms=now - 9000,
-            at_ms=now - values.pop("age_ms", 0),
+            at_ms=now - values.pop("age_ms", -600_000),
             leases=5,
             leases_per_s=2.5,
             waiting=0,

@@ -122,10 +122,11 @@ async def test_a_demand_dropped_while_its_daemon_was_silent_is_told_though_other
         assert [await ask(engine, each) for each in demands] == [Waits(), Waits()]
         parked = asyncio.create_task(waiting.wait(M, POOL, demands[0], grant))
         await asyncio.sleep(0.1)
-        ahead[0] = 6000
-        await engine.pump(M, other.daemon, [])
-        await engine.pump(M, other.daemon, [POOL])
-        assert await line(engine) == 1
+        while await line(engine) != 1:  # its own pump may come between
+            ahead[0] += 6000
+            assert ahead[0] < 60_000
+            await engine.pump(M, other.daemon, [])
+            await engine.pump(M, other.daemon, [POOL])
         assert await asyncio.wait_for(parked, PATIENCE_S) is None
     assert isinstance(held, Grant)
     await waiting.close()
