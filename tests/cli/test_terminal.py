@@ -287,7 +287,7 @@ def test_a_watch_that_is_narrow_shows_the_command_of_a_hint_whole(live_home, key
     keypool("disable", "a-key-with-a-rather-long-name")
     command = "hint: keypool enable a-key-with-a-rather-long-name"
     with terminal(live_home, "status", "--watch", size=(len(command), 24)) as watched:
-        watched.read_until(lambda text: command in text)
+        assert command in watched.read_until(lambda text: command in text)
 
 
 def test_the_hint_of_a_watch_is_seen_however_many_rows_there_are(live_home, keypool):
@@ -295,7 +295,8 @@ def test_the_hint_of_a_watch_is_seen_however_many_rows_there_are(live_home, keyp
     keypool("import", "-", "--format", "csv", stdin="\n".join(["name,project,secret", *lines]))
     keypool("disable", "k7")
     with terminal(live_home, "status", "--watch", size=(80, 24)) as watched:
-        watched.read_until(lambda text: "p0" in text and "keypool enable k7" in text)
+        text = watched.read_until(lambda text: "p0" in text and "keypool enable k7" in text)
+    assert "keypool enable k7" in text
 
 
 def test_the_answers_for_all_pools_come_first_each_on_a_line_of_its_own(filled, keypool):
